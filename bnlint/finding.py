@@ -1,0 +1,161 @@
+"""What a rule says: a finding, its evidence, its fix, its measured numbers.
+
+Plain frozen values without behaviour, shared by both halves and by every renderer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TypeAlias
+
+Number: TypeAlias = int | float | bool | str | None
+Measurement: TypeAlias = Mapping[str, Number | Sequence[Number]]
+"""Measured numbers of one finding, by name; units are part of the name or of the rule's page."""
+
+
+class Severity(IntEnum):
+    """How bad a finding is; ordered, so that a fail level is a comparison."""
+
+    NOTE = 1
+    WARNING = 2
+    ERROR = 3
+
+    @property
+    def label(self) -> str:
+        """The lower-case word used in every output."""
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, label: str) -> Severity:
+        """The severity with this label; raises ValueError for any other word."""
+        try:
+            return cls[label.upper()]
+        except KeyError:
+            raise ValueError(f"unknown severity {label!r}: use note, warning or error") from None
+
+
+class Role(StrEnum):
+    """What an evidence place is to its finding."""
+
+    INSTANCE = "instance"
+    """A further accused place of a grouped finding."""
+    CAUSE = "cause"
+    """A place that decided the finding: changing it can make or undo the mistake."""
+    CONTEXT = "context"
+    """Anything else that helps to understand."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A span of source text: 1-based lines and columns (code points), the end exclusive.
+
+    `path` is absolute or relative to the working directory, with forward slashes. `cell` is the
+    index of a notebook cell counted from 0, lines then count within the cell.
+    """
+
+    path: str
+    line: int
+    column: int = 1
+    end_line: int = 0
+    end_column: int = 0
+    cell: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One step of the proof, in the order in which a reader should see the steps."""
+
+    place: Place
+    message: str
+    role: Role = Role.CONTEXT
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceArgument:
+    """Replace the argument bound to `parameter` in the call at `call` by `text` (keyword included)."""
+
+    call: Place
+    parameter: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveArgument:
+    """Remove the argument bound to `parameter` from the call at `call`."""
+
+    call: Place
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class InsertBefore:
+    """Insert `text` as a statement of its own before the statement that holds `place`."""
+
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapElements:
+    """Exchange two neighbouring elements of one argument list or literal."""
+
+    first: Place
+    second: Place
+
+
+@dataclass(frozen=True, slots=True)
+class AddCall:
+    """Turn the expression at `place` into a call without arguments."""
+
+    place: Place
+
+
+Intent: TypeAlias = ReplaceArgument | RemoveArgument | InsertBefore | SwapElements | AddCall
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace a span of the finding's file by `text`; 1-based, the end exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What would repair the mistake: intents from the rule, exact edits once realised."""
+
+    message: str
+    intents: tuple[Intent, ...]
+    safe: bool = False
+    edits: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mistake, with its proof.
+
+    `place` is None only for live findings on classes without source; `module` is the qualified
+    module name of a live finding.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    message: str
+    place: Place | None
+    evidence: tuple[Evidence, ...] = ()
+    fix: Fix | None = None
+    module: str | None = None
+    measurement: Measurement = field(default_factory=dict)
+    suppressed: bool = False
+
+    @property
+    def url(self) -> str:
+        """The page of the finding's rule."""
+        return f"https://bnlint.readthedocs.io/rules/{self.code}/"

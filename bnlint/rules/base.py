@@ -1,0 +1,105 @@
+"""The frame of a rule: documentation, examples, default, predicate; and the pictures it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bnlint.finding import Evidence, Finding, Fix, Measurement, Place, Severity
+from bnlint.graph import LayerGraph
+from bnlint.trace import ModeTrace, Observation, solve
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the live half measured, as plain numbers; empty for the source half.
+
+    layers: by node id of the one live graph. output: of the final output.
+    synthetic: the inputs were made up, so nothing that depends on data is judged.
+    """
+
+    layers: Mapping[int, Measurement] = field(default_factory=dict)
+    output: Measurement = field(default_factory=dict)
+    synthetic: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a real run stands behind the pictures."""
+        return bool(self.layers or self.output)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All that a rule may look at: layer graphs, mode traces, measured numbers."""
+
+    graphs: Sequence[LayerGraph] = ()
+    traces: Sequence[ModeTrace] = ()
+    measured: Measured = Measured()
+
+    @cached_property
+    def observations(self) -> list[tuple[ModeTrace, Observation]]:
+        """Every event of every trace, with the state in which it happens."""
+        return [(trace, seen) for trace in self.traces for seen in solve(trace)]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A piece of code on a rule's page: a complete small file. The lines that the rule accuses are
+    marked `# expect: CODE`; a right example has none."""
+
+    code: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Everything about one rule; documentation pages, `bnlint rule` and tests come from it.
+
+    summary: one line. what, why, fine_when, fix_safety: paragraphs in Markdown.
+    references: papers, PyTorch documentation, public issues ("title <url>").
+    default: whether it is on without being selected.
+    source, live: which halves have it. needs_data: withheld when the input is synthetic.
+    check: the predicate; None for findings that the engine itself makes (BNL9xx).
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    summary: str
+    what: str
+    why: str
+    fine_when: str
+    references: tuple[str, ...]
+    wrong: tuple[Example, ...]
+    right: tuple[Example, ...]
+    check: Callable[[Pictures], Iterable[Finding]] | None = None
+    default: bool = True
+    source: bool = True
+    live: bool = False
+    needs_data: bool = False
+    fix_safety: str = ""
+
+    def finding(
+        self,
+        message: str,
+        place: Place | None,
+        evidence: Sequence[Evidence] = (),
+        *,
+        severity: Severity | None = None,
+        fix: Fix | None = None,
+        module: str | None = None,
+        measurement: Measurement | None = None,
+    ) -> Finding:
+        """A finding of this rule."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=self.severity if severity is None else severity,
+            message=message,
+            place=place,
+            evidence=tuple(evidence),
+            fix=fix,
+            module=module,
+            measurement=measurement or {},
+        )
