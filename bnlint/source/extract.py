@@ -1,0 +1,58 @@
+"""Extraction: the text of one file, parsed by libcst, as FileFacts."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import libcst as cst
+
+from bnlint.source.extract_statements import StatementExtractor
+from bnlint.source.facts import CellStart, FileFacts
+from bnlint.source.offsets import spans_of
+
+RECURSION_LIMIT = 20_000
+"""Frames for one file: the guard bounds its depth, and each level costs a handful of frames."""
+
+
+def extract(path: str, text: str, cells: tuple[CellStart, ...] = ()) -> FileFacts:
+    """The facts of one file.
+
+    path: absolute, forward slashes; text: decoded, without a byte order mark; cells: the starts of
+    notebook cells in the joined text. The caller has passed the text through the guard. Raises
+    libcst.ParserSyntaxError for text that libcst cannot parse.
+    """
+    with _recursion_limit(RECURSION_LIMIT):
+        module = cst.parse_module(text)
+        spans = spans_of(module)
+        extractor = StatementExtractor(spans)
+        body = extractor.body(module.body)
+    starts = _line_starts(text)
+    logical = {
+        (first, last)
+        for start, end in extractor.logical_spans
+        if (first := bisect_right(starts, start)) < (last := bisect_right(starts, max(start, end - 1)))
+    }
+    return FileFacts(path, body, starts, cells, tuple(sorted(logical)))
+
+
+def _line_starts(text: str) -> tuple[int, ...]:
+    """Offsets of the first character of each line, by Python's own line breaks."""
+    starts = [0]
+    for index, character in enumerate(text):
+        if character == "\n" or (character == "\r" and text[index + 1 : index + 2] != "\n"):
+            starts.append(index + 1)
+    return tuple(starts)
+
+
+@contextmanager
+def _recursion_limit(limit: int) -> Iterator[None]:
+    """Allow deeper recursion for a while; pure Python frames take no C stack since Python 3.11."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, before))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
