@@ -77,7 +77,7 @@ class Built:
 class SetMode:
     """The mode of `layers` is set; `may` when the object is only one of several.
 
-    Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call that we cannot see).
+    Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight).
     """
 
     layers: frozenset[int]
@@ -259,10 +259,8 @@ class ModeTrace:
         pending: list[Item] = list(reversed(self.body))
         while pending:
             match pending.pop():
-                case Branch(alternatives):
-                    pending += [item for block in reversed(alternatives) for item in reversed(block)]
-                case Loop(bodies):
-                    pending += [item for block in reversed(bodies) for item in reversed(block)]
+                case Branch(blocks) | Loop(blocks):
+                    pending += [item for block in reversed(blocks) for item in reversed(block)]
                 case Call(_, _, body):
                     pending += reversed(body)
                 case Exit():
@@ -309,12 +307,10 @@ class Observation:
 
 
 def solve(trace: ModeTrace) -> list[Observation]:
-    """The state at every event of the trace, for each call chain that reaches it, in program order."""
+    """The state at every event, for each call chain that reaches it, in program order."""
     solver = _Solver()
     solver.block(trace.body, {}, ())
-    return [
-        Observation(event, chain, state) for (chain, _), (event, state) in solver.seen.items()
-    ]
+    return list(solver.seen.values())
 
 
 @dataclass(slots=True)
@@ -337,7 +333,7 @@ class _Solver:
     """One forward data-flow analysis over one tree of events."""
 
     def __init__(self) -> None:
-        self.seen: dict[tuple[tuple[Call, ...], int], tuple[Event, State]] = {}
+        self.seen: dict[tuple[int, ...], Observation] = {}
 
     def block(self, items: Block, state: State, chain: tuple[Call, ...]) -> _Flow:
         """The flow through a sequence of items."""
@@ -348,9 +344,7 @@ class _Solver:
             flow.fall = self._item(item, flow.fall, chain, flow)
         return flow
 
-    def _item(
-        self, item: Item, state: State, chain: tuple[Call, ...], flow: _Flow
-    ) -> State | None:
+    def _item(self, item: Item, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
         match item:
             case Exit(kind):
                 flow.leave(kind, state)
@@ -368,9 +362,11 @@ class _Solver:
     def _observe(self, event: Event, chain: tuple[Call, ...], state: State) -> None:
         if isinstance(event, (Built, SetMode)):
             return
-        key = (chain, id(event))
+        # By identity: hashing a call by value would hash all that happens in it, for every event.
+        key = (*map(id, chain), id(event))
         known = self.seen.get(key)
-        self.seen[key] = (event, state if known is None else join(known[1], state))
+        joined = state if known is None else join(known.state, state)
+        self.seen[key] = Observation(event, chain, joined)
 
     def _branch(
         self, alternatives: tuple[Block, ...], state: State, chain: tuple[Call, ...], flow: _Flow
@@ -384,9 +380,7 @@ class _Solver:
                 after = join(after, inner.fall)
         return after
 
-    def _loop(
-        self, loop: Loop, state: State, chain: tuple[Call, ...], flow: _Flow
-    ) -> State | None:
+    def _loop(self, loop: Loop, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
         entry: State = state
         after: State | None = state if loop.repeat else None
         for _ in range(MAXIMAL_ROUNDS if loop.repeat else 1):
@@ -423,9 +417,7 @@ class _Solver:
                         flow.leave(kind, exit_state)
         return current, left
 
-    def _call(
-        self, call: Call, state: State, chain: tuple[Call, ...], flow: _Flow
-    ) -> State | None:
+    def _call(self, call: Call, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
         inner = self.block(call.body, state, (*chain, call))
         flow_after = inner.fall
         for kind, exit_state in inner.exits.items():

@@ -1,0 +1,93 @@
+"""Published designs that put BatchNorm after the activation on purpose, by their structure.
+
+Released weights depend on the order in these families, so reversing it is no advice at all.
+Anything that may be one of them (an unknown dilation, unknown groups) counts as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.rules.predicates import CALCULATES
+
+_MATRIX_PRODUCTS: Final = frozenset({"matmul", "bmm", "mm", "einsum"})
+
+
+def is_published_design(graph: LayerGraph, norm: Node, layers: Sequence[Node]) -> bool:
+    """Whether a BatchNorm after activation(layers) belongs to a design that is published so."""
+    return (
+        is_time_delay_network(graph, layers)
+        or is_mixer(graph, norm)
+        or scores_attention(graph, norm)
+        or pools_by_attention(graph)
+    )
+
+
+def is_time_delay_network(graph: LayerGraph, layers: Sequence[Node]) -> bool:
+    """Conv1d over time in a network with dilated Conv1d: TDNN, x-vector, ECAPA-TDNN.
+
+    Snyder et al. 2018; Desplanques et al. 2020, arXiv:2005.07143.
+    """
+    return all(_is_conv1d(layer) for layer in layers) and any(
+        _is_conv1d(node) and node.params.get("dilation", 1) not in (1, (1,))
+        for node in graph.of_kind(Kind.CONV)
+    )
+
+
+def is_mixer(graph: LayerGraph, norm: Node) -> bool:
+    """GELU, then BatchNorm, in a network with depthwise convolutions.
+
+    ConvMixer (Trockman and Kolter 2022, arXiv:2201.09792), XCiT's local patch interaction.
+    """
+    if not all(act.short_name.lower() == "gelu" for act in graph.producers(norm)):
+        return False
+    return any(node.params.get("groups", 1) not in (1, None) for node in graph.of_kind(Kind.CONV))
+
+
+def scores_attention(graph: LayerGraph, norm: Node) -> bool:
+    """The BatchNorm lies inside a small network whose softmax weighs something by multiplication.
+
+    Attentive statistics pooling (Okabe et al. 2018, arXiv:1803.10963) in its released form.
+    """
+    pending, seen = [norm], {norm.id}
+    while pending:
+        for reader in graph.consumers(pending.pop()):
+            if _is_softmax(reader) and _weighs(graph, reader):
+                return True
+            if reader.kind in (*CALCULATES, Kind.ACTIVATION) and reader.id not in seen:
+                seen.add(reader.id)
+                pending.append(reader)
+    return False
+
+
+def pools_by_attention(graph: LayerGraph) -> bool:
+    """The network pools by learned softmax weights: speaker embeddings (ResNetSE34V2, RawNet3)."""
+    return any(
+        _is_softmax(gate)
+        and any(source.kind in CALCULATES for source in graph.producers(gate))
+        and any(
+            reader.kind is Kind.POOL
+            for product in graph.consumers(gate)
+            if _is_product(product)
+            for reader in graph.consumers(product)
+        )
+        for gate in graph.of_kind(Kind.GATE)
+    )
+
+
+def _weighs(graph: LayerGraph, gate: Node) -> bool:
+    return any(_is_product(reader) for reader in graph.consumers(gate))
+
+
+def _is_product(node: Node) -> bool:
+    return node.kind is Kind.MUL and node.short_name not in _MATRIX_PRODUCTS
+
+
+def _is_softmax(node: Node) -> bool:
+    return node.kind is Kind.GATE and "softmax" in node.short_name.lower()
+
+
+def _is_conv1d(node: Node) -> bool:
+    return node.kind is Kind.CONV and node.short_name.lower() in ("conv1d", "lazyconv1d")

@@ -1,0 +1,156 @@
+"""When a forward is inference, and in what mode its layers are: the reasoning behind BNL101."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bnlint.graph import Kind
+from bnlint.rules.predicates import is_trained, sensitive_layers
+from bnlint.trace import (
+    Backward,
+    Block,
+    Branch,
+    Call,
+    Forward,
+    Item,
+    LoadState,
+    Loop,
+    Mode,
+    ModeTrace,
+    Observation,
+    Purpose,
+    Step,
+    Use,
+)
+
+
+class Ground(Enum):
+    """Why a forward counts as inference."""
+
+    STATED = "for inference"
+    NO_GRAD = "for inference, without gradients"
+    LOADED = "for inference, after its weights were loaded"
+    PREDICTS = "to make predictions"
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A forward for inference whose `layers` (ids) are surely in training mode."""
+
+    trace: ModeTrace
+    observation: Observation
+    forward: Forward
+    ground: Ground
+    layers: tuple[int, ...]
+    loaded: LoadState | None
+
+
+def inference_in_training_mode(
+    trace: ModeTrace, seen: Observation, loaded: LoadState | None
+) -> Inference | None:
+    """The mistake that one observation proves; None for everything else.
+
+    `loaded` is the last loading of this model's weights on the way to it.
+    """
+    forward = seen.event
+    if not isinstance(forward, Forward) or trace.is_test or forward.discarded:
+        return None
+    layers = layers_in_training_mode(trace, seen)
+    if not layers:
+        return None
+    ground = _ground(trace, forward, loaded)
+    if ground is None:
+        return None
+    return Inference(trace, seen, forward, ground, layers, loaded)
+
+
+def layers_in_training_mode(trace: ModeTrace, seen: Observation) -> tuple[int, ...]:
+    """BatchNorm and Dropout layers of a forward that are in training mode on every path.
+
+    Empty when Dropout alone is, while BatchNorm is not or while only a part of the Dropout layers
+    is: that is Monte Carlo dropout, or a part of the model that somebody chose.
+    """
+    norms = sensitive_layers(seen, trace, Kind.BATCHNORM)
+    dropouts = sensitive_layers(seen, trace, Kind.DROPOUT)
+    training = [layer for layer in norms + dropouts if seen.must(layer, Mode.TRAIN)]
+    if any(layer in norms for layer in training):
+        return tuple(training)
+    return tuple(training) if not norms and training == dropouts else ()
+
+
+def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Ground | None:
+    if forward.stated is not None:
+        return Ground.STATED if forward.stated is Purpose.INFERENCE else None
+    if forward.synthetic and (loaded is None or is_trained(trace, forward.model)):
+        return None  # a shape test, a speed test, samples of a GAN during its training
+    if trace.purpose(forward) is Purpose.INFERENCE:
+        return None if in_training_step(trace.body, forward) else Ground.NO_GRAD
+    if forward.grad is False or _model_learns(trace, forward):
+        return None
+    if loaded is not None:
+        return Ground.LOADED
+    return Ground.PREDICTS if _is_used(trace, forward) else None
+
+
+def _model_learns(trace: ModeTrace, forward: Forward) -> bool:
+    """Whether gradients flow back from this forward, or from any other of the same model."""
+    return any(
+        event.model == forward.model and event.output in trace.trained_outputs
+        for event in trace.events()
+        if isinstance(event, Forward)
+    )
+
+
+def _is_used(trace: ModeTrace, forward: Forward) -> bool:
+    return any(
+        forward.output in event.outputs for event in trace.events() if isinstance(event, Use)
+    )
+
+
+def in_training_step(body: Block, forward: Forward) -> bool:
+    """Whether a forward is a part of a training step: an EMA teacher, pseudo-labels, a target.
+
+    In some block the forward comes before a backward pass, neither inside a loop of its own, and
+    no optimizer step lies between them.
+    """
+    waiting = False
+    for item in body:
+        if waiting:
+            outcome = _first(item, (Backward, Step))
+            if outcome is not None:
+                return outcome is Backward
+        elif _holds(item, forward):
+            waiting = True
+    return any(in_training_step(block, forward) for item in body for block in _blocks(item))
+
+
+def _holds(item: Item, forward: Forward) -> bool:
+    """Whether the forward happens in an item, loops left out."""
+    if item is forward:
+        return True
+    if isinstance(item, Loop):
+        return False
+    return any(_holds(inner, forward) for block in _blocks(item) for inner in block)
+
+
+def _first(item: Item, kinds: tuple[type[Backward], type[Step]]) -> type | None:
+    """The type of the first such event in an item, loops left out."""
+    if isinstance(item, kinds):
+        return type(item)
+    if isinstance(item, Loop):
+        return None
+    inner = (_first(nested, kinds) for block in _blocks(item) for nested in block)
+    return next((kind for kind in inner if kind is not None), None)
+
+
+def _blocks(item: Item) -> tuple[Block, ...]:
+    match item:
+        case Branch(alternatives):
+            return alternatives
+        case Loop(bodies):
+            return bodies
+        case Call(_, _, body):
+            return (body,)
+        case _:
+            return ()

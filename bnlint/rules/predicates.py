@@ -1,0 +1,134 @@
+"""What several rules ask of the pictures, in the words of the domain.
+
+Every predicate about order holds only when it holds on each alternative, and an unknown producer
+or parameter makes it false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeGuard, TypeVar
+
+from bnlint.finding import Evidence, Place, Role
+from bnlint.graph import Kind, LayerGraph, Node, Parameter, same_block
+from bnlint.trace import Forward, ModeTrace, Observation, Purpose
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
+
+CALCULATES = (Kind.CONV, Kind.LINEAR)
+"""The layers with weights that BatchNorm was made to follow."""
+
+
+def is_number(value: Parameter) -> TypeGuard[int | float]:
+    """Whether a parameter is a known number; True and False are not numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def directly_after(graph: LayerGraph, node: Node, *kinds: Kind) -> bool:
+    """Whether on every alternative the node's input is the output of one of these kinds."""
+    producers = graph.producers(node)
+    return bool(producers) and all(producer.kind in kinds for producer in producers)
+
+
+def directly_before(graph: LayerGraph, node: Node, *kinds: Kind) -> bool:
+    """Whether everything that may read the node's output is of one of these kinds."""
+    consumers = graph.consumers(node)
+    return bool(consumers) and all(consumer.kind in kinds for consumer in consumers)
+
+
+def drops(dropout: Node) -> bool:
+    """Whether a dropout surely changes the variance of what it passes on in training.
+
+    Its rate is a known number above zero, and it is not switched off by a constant flag. Alpha
+    dropout keeps mean and variance by construction.
+    """
+    rate = dropout.params.get("p")
+    if dropout.kind is not Kind.DROPOUT or "alpha" in dropout.short_name.lower():
+        return False
+    return is_number(rate) and 0 < rate <= 1 and dropout.params.get("training", True) is not False
+
+
+def is_preactivation(graph: LayerGraph, norm: Node) -> bool:
+    """Whether a BatchNorm opens a pre-activation unit: BatchNorm, activation, convolution.
+
+    He et al. 2016, arXiv:1603.05027, figure 4(e).
+    """
+    activations = graph.consumers(norm)
+    return directly_before(graph, norm, Kind.ACTIVATION) and any(
+        reader.kind in CALCULATES
+        for activation in activations
+        for reader in graph.consumers(activation)
+    )
+
+
+def activated_layers(graph: LayerGraph, norm: Node) -> tuple[Node, ...]:
+    """The Conv and Linear layers whose activated output is the BatchNorm's input.
+
+    Empty unless every alternative of the input is an activation of the BatchNorm's own block, and
+    every alternative of that activation's input is a Conv or Linear of the same block.
+    """
+    if not directly_after(graph, norm, Kind.ACTIVATION):
+        return ()
+    layers: list[Node] = []
+    for activation in graph.producers(norm):
+        if not same_block(activation, norm) or not directly_after(graph, activation, *CALCULATES):
+            return ()
+        layers += graph.producers(activation)
+    return tuple(layers) if all(same_block(layer, norm) for layer in layers) else ()
+
+
+def sensitive_layers(observation: Observation, trace: ModeTrace, *kinds: Kind) -> list[int]:
+    """The ids of a forward's mode-sensitive layers of these kinds, in the order of the model."""
+    if not isinstance(observation.event, Forward):
+        return []
+    ids = sorted(observation.event.layers & trace.layers.keys())
+    return [layer for layer in ids if trace.layers[layer].kind in kinds]
+
+
+def is_trained(trace: ModeTrace, model: int) -> bool:
+    """Whether some forward of this model is a training step."""
+    return any(
+        event.model == model and trace.purpose(event) is Purpose.TRAINING
+        for event in trace.events()
+        if isinstance(event, Forward)
+    )
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Items by key, both in the order of appearance."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def layer_key(graph: LayerGraph, node: Node) -> Hashable:
+    """What makes two nodes the same layer of the program: one constructor, else one module."""
+    if node.place is not None:
+        return node.place
+    return (graph.title, node.path) if node.path else (graph.title, node.id)
+
+
+def block_key(graph: LayerGraph, node: Node) -> Hashable:
+    """What makes two layers parts of one class or factory, for one finding about both."""
+    path = node.place.path if node.place is not None else None
+    return (path, node.block.cls if node.block is not None else graph.title)
+
+
+def layer_name(node: Node) -> str:
+    """How a message names a layer: its type, and its name in the model when it has one."""
+    return f"{node.short_name} '{node.path}'" if node.path else node.short_name
+
+
+def evidence_at(
+    place: Place | None, message: str, role: Role = Role.CONTEXT
+) -> tuple[Evidence, ...]:
+    """One step of the proof; none where its place is unknown."""
+    return () if place is None else (Evidence(place, message, role),)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message: the first three, and how many more."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
