@@ -326,7 +326,7 @@ class _Flow:
 
 
 MAXIMAL_ROUNDS = 12
-"""Rounds of a loop before its state counts as unknown; a set of facts grows at most a few times."""
+"""A bound on the rounds of a loop; facts depend on no state, so it settles after the third."""
 
 
 class _Solver:
