@@ -35,7 +35,8 @@ def check(pictures: Pictures) -> Iterator[Finding]:
     """One finding for each class or factory."""
     calls = [(graph, node) for graph in pictures.graphs for node in graph.of_kind(Kind.BATCHNORM)]
     accused: list[_Accused] = []
-    for same_layer in grouped(calls, lambda call: layer_key(*call)).values():
+    is_live = pictures.measured.is_live
+    for same_layer in grouped(calls, lambda call: layer_key(*call, is_live=is_live)).values():
         found = [_accuse(graph, norm) for graph, norm in same_layer]
         # One binding or call with another order makes the order a switch, not a mistake.
         if all(found) and found[0] is not None:

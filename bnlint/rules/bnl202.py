@@ -28,7 +28,9 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         if directly_after(graph, norm, Kind.DROPOUT)
         and all(drops(dropout) for dropout in graph.producers(norm))
     ]
-    layers = [same_layer[0] for same_layer in grouped(accused, lambda a: layer_key(*a)).values()]
+    is_live = pictures.measured.is_live
+    by_layer = grouped(accused, lambda a: layer_key(*a, is_live=is_live))
+    layers = [same_layer[0] for same_layer in by_layer.values()]
     for block in grouped(layers, lambda a: block_key(*a)).values():
         yield _finding(block, pictures)
 

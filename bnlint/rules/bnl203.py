@@ -27,7 +27,9 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         if directly_before(graph, norm, Kind.DROPOUT)
         and all(drops(dropout) for dropout in graph.consumers(norm))
     ]
-    layers = [same_layer[0] for same_layer in grouped(found, lambda a: layer_key(*a)).values()]
+    is_live = pictures.measured.is_live
+    by_layer = grouped(found, lambda a: layer_key(*a, is_live=is_live))
+    layers = [same_layer[0] for same_layer in by_layer.values()]
     for block in grouped(layers, lambda a: block_key(*a)).values():
         yield _finding(block)
 

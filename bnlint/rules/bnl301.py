@@ -94,11 +94,10 @@ def _finding(same_loader: list[_Small]) -> Finding:
 def _measured_finding(small: _Small, pictures: Pictures) -> Finding | None:
     """Judged by the noise of the statistics at this batch size; None where it is small."""
     worst, measured = _worst_layer(small, pictures)
+    trains = small.trace.purpose(small.forward) is Purpose.TRAINING
     if worst is None:
-        if small.trace.purpose(small.forward) is not Purpose.TRAINING:
-            return None
-        return _finding([small])
-    if worst <= LARGEST_DRIFT and small.batch > 1:
+        return _finding([small]) if trains else None
+    if worst <= LARGEST_DRIFT and not (trains and small.batch == 1):
         return None
     path = str(measured.get("path", ""))
     return RULE.finding(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from bnlint.finding import Finding, Fix, ReplaceArgument, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import grouped, is_number, layer_key, layer_name
+from bnlint.rules.predicates import and_more, grouped, is_number, layer_key, layer_name
 
 DELIBERATE = 0.5
 """Up to here a momentum is taken as meant: half old, half new is the last that is common."""
@@ -23,7 +23,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         if is_keras_momentum(norm)
     ]
     for same_layer in grouped(accused, lambda a: layer_key(*a)).values():
-        yield _finding(*same_layer[0])
+        yield _finding(same_layer)
 
 
 def is_keras_momentum(norm: Node) -> bool:
@@ -39,16 +39,17 @@ def is_keras_momentum(norm: Node) -> bool:
     return momentum < 1 and norm.params.get("running_mean") is not None
 
 
-def _finding(graph: LayerGraph, norm: Node) -> Finding:
+def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
+    graph, norm = same_layer[0]
     momentum = norm.params["momentum"]
     binding = f" (with {graph.binding})" if graph.binding else ""
     weight = f"{momentum:.10g}" if is_number(momentum) else str(momentum)
     meant = _complement(momentum) if is_number(momentum) else None
     advice = f"write momentum={meant}" if meant else "use PyTorch's default 0.1"
     return RULE.finding(
-        f"{layer_name(norm)} has momentum={weight}{binding}: in PyTorch that is the weight of the "
-        f"new batch, so the running statistics are little more than those of the last batch; "
-        f"{advice}",
+        f"{layer_name(norm)}{and_more(same_layer)} has momentum={weight}{binding}: in PyTorch that "
+        "is the weight of the new batch, so the running statistics are little more than those of "
+        f"the last batch; {advice}",
         norm.place,
         fix=_fix(norm, meant),
         module=norm.path or None,

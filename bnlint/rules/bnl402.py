@@ -8,7 +8,7 @@ from decimal import Decimal
 from bnlint.finding import Finding, Fix, Intent, RemoveArgument, ReplaceArgument, Severity
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import grouped, is_number, layer_key, layer_name
+from bnlint.rules.predicates import and_more, grouped, is_number, layer_key, layer_name
 
 LARGEST = 0.1
 """From here on an eps is no guard against division by zero: 1e-3 is usual in TensorFlow ports."""
@@ -25,7 +25,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         if misuse(norm) is not None
     ]
     for same_layer in grouped(accused, lambda a: layer_key(*a)).values():
-        yield _finding(*same_layer[0])
+        yield _finding(same_layer)
 
 
 def misuse(norm: Node) -> str | None:
@@ -42,15 +42,16 @@ def misuse(norm: Node) -> str | None:
     return "which flattens every channel whose variance is not far above it"
 
 
-def _finding(graph: LayerGraph, norm: Node) -> Finding:
+def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
+    graph, norm = same_layer[0]
     eps = norm.params["eps"]
     shown = f"{eps:g}" if is_number(eps) else repr(eps)
     binding = f" (with {graph.binding})" if graph.binding else ""
     fix = _fix(norm)
     advice = fix.message if fix is not None else "leave eps at its default, 1e-5"
     return RULE.finding(
-        f"{layer_name(norm)} has eps={shown}{binding}, {misuse(norm)}: the second argument of "
-        f"BatchNorm is eps, not momentum; {advice}",
+        f"{layer_name(norm)}{and_more(same_layer)} has eps={shown}{binding}, {misuse(norm)}: the "
+        f"second argument of BatchNorm is eps, not momentum; {advice}",
         norm.place,
         fix=fix,
         module=norm.path or None,

@@ -103,9 +103,12 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list
     return groups
 
 
-def layer_key(graph: LayerGraph, node: Node) -> Hashable:
-    """What makes two nodes the same layer of the program: one constructor, else one module."""
-    if node.place is not None:
+def layer_key(graph: LayerGraph, node: Node, *, is_live: bool = False) -> Hashable:
+    """What makes two nodes the same layer of the program: one constructor, else one module.
+
+    A live run knows the module itself, and of its constructor only the statement.
+    """
+    if node.place is not None and not is_live:
         return node.place
     return (graph.title, node.path) if node.path else (graph.title, node.id)
 
@@ -119,6 +122,12 @@ def block_key(graph: LayerGraph, node: Node) -> Hashable:
 def layer_name(node: Node) -> str:
     """How a message names a layer: its type, and its name in the model when it has one."""
     return f"{node.short_name} '{node.path}'" if node.path else node.short_name
+
+
+def and_more(same_layer: Sequence[tuple[LayerGraph, Node]]) -> str:
+    """How many more modules one constructor made, where the names of the modules are known."""
+    modules = {node.path for _, node in same_layer} - {""}
+    return f" (and {len(modules) - 1} more from this place)" if len(modules) > 1 else ""
 
 
 def evidence_at(

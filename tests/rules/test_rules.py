@@ -1,0 +1,95 @@
+"""Rules as such: their documentation and their examples."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import libcst
+import pytest
+
+import bnlint
+from bnlint.rules import all_rules, find_rule
+from bnlint.rules.base import Example, Rule
+from bnlint.settings import Settings
+
+ENGINE = {"BNL901", "BNL902", "BNL903"}
+"""Codes of findings that the engine makes."""
+EXPECTED = re.compile(r"# expect: (BNL\d{3}(?:, BNL\d{3})*)")
+
+rules = pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)
+examples = pytest.mark.parametrize(
+    ("rule", "example"),
+    [
+        pytest.param(rule, example, id=f"{rule.code}-{number}")
+        for rule in all_rules()
+        for number, example in enumerate((*rule.wrong, *rule.right))
+    ],
+)
+
+
+def expected_lines(text: str) -> list[tuple[int, str]]:
+    return sorted(
+        (number, code)
+        for number, line in enumerate(text.splitlines(), 1)
+        for match in EXPECTED.finditer(line)
+        for code in match[1].split(", ")
+    )
+
+
+def test_codes_and_names_are_unique() -> None:
+    counted = Counter(word for rule in all_rules() for word in (rule.code, rule.name))
+    assert set(counted.values()) == {1}
+
+
+@rules
+def test_a_rule_is_named_and_found(rule: Rule) -> None:
+    assert re.fullmatch(r"BNL\d{3}", rule.code)
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)+", rule.name)
+    assert find_rule(rule.code.lower()) is rule
+    assert find_rule(rule.name.upper()) is rule
+    assert rule.check.__module__.endswith(rule.code.lower()) if rule.check else rule.code in ENGINE
+
+
+@rules
+def test_a_rule_is_documented(rule: Rule) -> None:
+    assert rule.summary.endswith(".")
+    assert "\n" not in rule.summary
+    assert len(rule.what) > 150
+    assert len(rule.why) > 150
+    assert rule.fine_when.startswith("- ")
+    assert rule.references
+    assert all(re.fullmatch(r".+ <https://\S+>", reference) for reference in rule.references)
+
+
+@rules
+def test_a_rule_has_examples(rule: Rule) -> None:
+    assert len(rule.right) >= 2
+    assert any(example.title.startswith("Nearly wrong: ") for example in rule.right)
+    if rule.code != "BNL903":  # nothing is known that makes a rule crash
+        assert len(rule.wrong) >= 2
+    assert all(example.title for example in (*rule.wrong, *rule.right))
+
+
+@rules
+def test_wrong_examples_are_marked_and_right_ones_are_not(rule: Rule) -> None:
+    for example in rule.wrong:
+        assert rule.code in {code for _, code in expected_lines(example.code)}
+    for example in rule.right:
+        assert not expected_lines(example.code)
+
+
+@examples
+def test_an_example_parses(rule: Rule, example: Example) -> None:
+    if rule.code == "BNL901" and example in rule.wrong:
+        with pytest.raises(libcst.ParserSyntaxError):
+            libcst.parse_module(example.code)
+    else:
+        libcst.parse_module(example.code)
+
+
+@examples
+def test_an_example_lints_exactly_as_expected(rule: Rule, example: Example) -> None:
+    result = bnlint.lint_source(example.code, "example.py", settings=Settings())
+    found = [(f.place.line, f.code) for f in result.findings if f.place is not None]
+    assert sorted(found) == expected_lines(example.code), result.findings
