@@ -1,0 +1,152 @@
+"""The live check: real forwards on batch and on running statistics, and the rules over them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+
+from bnlint.finding import Finding, Severity
+from bnlint.live.errors import CheckError
+from bnlint.live.events import live_trace
+from bnlint.live.inputs import candidates, device_of, normalise
+from bnlint.live.measure import Measuring, measure
+from bnlint.live.modules import Names, unwrap
+from bnlint.live.passes import Session
+from bnlint.live.places import Places
+from bnlint.live.preserve import Preserve
+from bnlint.live.report import Report, layer_reports
+from bnlint.rules import all_rules
+from bnlint.rules.base import Measured, Pictures, Rule
+from bnlint.trace import Purpose
+
+Phase = Literal["inference", "training"]
+
+PURPOSES = {
+    None: Purpose.UNSTATED,
+    "inference": Purpose.INFERENCE,
+    "training": Purpose.TRAINING,
+}
+
+
+class Selection(Protocol):
+    """What a check reads of the settings."""
+
+    def selects(self, rule: Rule) -> bool:
+        """Whether the rule is on."""
+
+
+def check(
+    model: nn.Module,
+    inputs: Any = None,
+    *,
+    phase: Phase | None = None,
+    recalibrate: bool = False,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    settings: Selection | None = None,
+) -> Report:
+    """Run the model on batch statistics and on running statistics, and judge what is seen.
+
+    inputs: a tensor, a tuple (positional arguments), a dict (keyword arguments), or a loader, of
+    which the first batch is taken; without them they are made up from the first layers, and the
+    report is marked synthetic. phase: what the forward is for; None measures and does not judge
+    the mode. recalibrate: also re-estimate the statistics on half of the batch and measure again
+    on the other half. device: where the check runs; the model is moved there for its duration.
+
+    The model and all random number generators are bit-identical afterwards. Raises CheckError
+    when the check cannot be done, and whatever the model itself raises.
+    """
+    if phase not in PURPOSES:
+        raise CheckError(f"unknown phase {phase!r}: use 'inference', 'training' or None")
+    if not isinstance(model, nn.Module):
+        raise CheckError(f"a {type(model).__name__} is no torch.nn.Module")
+    root = unwrap(model)
+    target = torch.device(device) if device is not None else None
+    with ExitStack() as restoring:
+        preserve = restoring.enter_context(Preserve(root))
+        if target is not None and target != device_of(root):
+            root.to(target)
+            preserve = restoring.enter_context(Preserve(root))
+        session = Session(root, preserve, Names(root), seed)
+        measuring = _measure(session, inputs, target, recalibrate)
+    return _report(measuring, root, phase, settings)
+
+
+def _measure(
+    session: Session, inputs: Any, device: torch.device | None, recalibrate: bool
+) -> Measuring:
+    if inputs is not None:
+        given = normalise(session.model, inputs, device)
+        return measure(session, given, recalibrate=recalibrate)
+    failures: list[Exception] = []
+    torch.manual_seed(session.seed)
+    for candidate in candidates(session.model):
+        try:
+            return measure(session, candidate, recalibrate=False)
+        except Exception as error:  # a shape that does not fit can raise anything
+            failures.append(error)
+    reason = f" ({type(failures[0]).__name__}: {failures[0]})" if failures else ""
+    raise CheckError(
+        f"no inputs could be derived from the layers of {type(session.model).__name__}"
+        f"{reason.splitlines()[0] if reason else ''}: pass inputs"
+    )
+
+
+def _report(
+    measuring: Measuring, root: nn.Module, phase: Phase | None, settings: Selection | None
+) -> Report:
+    inputs = measuring.inputs
+    pictures = Pictures(
+        graphs=(measuring.graph,),
+        traces=(
+            live_trace(
+                measuring.graph,
+                measuring.modes,
+                purpose=PURPOSES[phase],
+                batch=inputs.batch,
+                place=Places().of_class(type(root)),
+                synthetic=inputs.synthetic,
+            ),
+        ),
+        measured=Measured(measuring.layers, measuring.output, inputs.synthetic),
+    )
+    return Report(
+        title=measuring.graph.title,
+        phase=phase,
+        findings=tuple(judge(pictures, settings)),
+        layers=layer_reports(measuring.graph, measuring.layers),
+        output=measuring.output,
+        uninspected=measuring.uninspected,
+        synthetic=inputs.synthetic,
+        registered=measuring.registered,
+    )
+
+
+def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding]:
+    """The findings of every live rule that is on; a rule that crashes is a finding itself."""
+    findings: list[Finding] = []
+    for rule in all_rules():
+        if rule.check is None or not rule.live:
+            continue
+        if rule.needs_data and pictures.measured.synthetic:
+            continue
+        if not (settings.selects(rule) if settings is not None else rule.default):
+            continue
+        try:
+            findings += list(rule.check(pictures))
+        except Exception as error:  # the run goes on, whatever a rule does
+            findings.append(_crashed(rule, error))
+    return sorted(findings, key=lambda finding: (-finding.severity, finding.code))
+
+
+def _crashed(rule: Rule, error: Exception) -> Finding:
+    return Finding(
+        code="BNL903",
+        name="rule-crashed",
+        severity=Severity.ERROR,
+        message=f"{rule.code} crashed: {type(error).__name__}: {error}",
+        place=None,
+    )

@@ -1,0 +1,88 @@
+"""The mode trace of a live run: a straight line from the model's flags to one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bnlint.finding import Place
+from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.trace import (
+    Backward,
+    Built,
+    Event,
+    Forward,
+    Mode,
+    Model,
+    ModeTrace,
+    Purpose,
+    SensitiveLayer,
+    SetMode,
+    Step,
+)
+
+_MODEL = 0
+_OUTPUT = 0
+
+
+def live_trace(
+    graph: LayerGraph,
+    modes: Mapping[int, bool],
+    *,
+    purpose: Purpose,
+    batch: int | None,
+    place: Place | None,
+    synthetic: bool,
+) -> ModeTrace:
+    """The trace of one forward of the model that was drawn.
+
+    modes: by node, whether the layer was called in training mode. place: the model's class.
+    """
+    layers = {node.id: _layer(node, batch) for node in _sensitive(graph)}
+    everything = frozenset(layers)
+    evaluating = frozenset(layer for layer in layers if not modes.get(layer, True))
+    body: list[Event] = [Built(_MODEL, everything, Mode.TRAIN, None)]
+    if evaluating:
+        body.append(SetMode(evaluating, Mode.EVAL, None, "training flag"))
+    body.append(
+        Forward(
+            model=_MODEL,
+            layers=everything,
+            place=place,
+            grad={Purpose.INFERENCE: False, Purpose.TRAINING: True}.get(purpose),
+            output=_OUTPUT,
+            batch=batch,
+            synthetic=synthetic,
+            stated=purpose,
+        )
+    )
+    if purpose is Purpose.TRAINING:
+        body += [Backward(frozenset({_OUTPUT}), None), Step(frozenset({_MODEL}), None)]
+    model = Model(_MODEL, graph.title, None, everything)
+    return ModeTrace(f"check of {graph.title}", tuple(body), {_MODEL: model}, layers)
+
+
+def _sensitive(graph: LayerGraph) -> list[Node]:
+    """The mode-sensitive layers, each once however often it is called."""
+    found: dict[object, Node] = {}
+    for node in graph.of_kind(Kind.BATCHNORM, Kind.DROPOUT):
+        found.setdefault(node.path or node.id, node)
+    return list(found.values())
+
+
+def _layer(node: Node, batch: int | None) -> SensitiveLayer:
+    return SensitiveLayer(
+        node.id, node.kind, node.name, node.path, node.place, _positions(node, batch)
+    )
+
+
+def _positions(node: Node, batch: int | None) -> int | None:
+    """Values per channel for each sample of the model's batch.
+
+    A layer inside the model may see more rows than there are samples (time steps, patches).
+    """
+    if node.positions is None or node.batch is None:
+        return None
+    values = node.positions * node.batch
+    if not batch:
+        return node.positions
+    return values // batch if values % batch == 0 else None

@@ -1,0 +1,170 @@
+"""Where in the source a layer is constructed and where it is called."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import nn
+
+import bnlint
+from bnlint.finding import Place
+
+_OWN_FOLDERS = (
+    str(Path(torch.__file__).parent) + "/",
+    str(Path(bnlint.__file__).parent) + "/",
+)
+
+
+def display_path(file: str) -> str:
+    """A path relative to the working directory where it lies below it, with forward slashes."""
+    path = Path(file)
+    try:
+        return path.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def _is_own(file: str) -> bool:
+    return file.startswith(_OWN_FOLDERS) or file.startswith("<")
+
+
+def calling_place() -> Place | None:
+    """The expression that the innermost frame evaluates which is neither torch's nor ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    code = frame.f_code
+    position = next(islice(code.co_positions(), frame.f_lasti // 2, None), None)
+    if position is None or None in position:
+        return Place(display_path(code.co_filename), frame.f_lineno)
+    line, end_line, column, end_column = (value or 0 for value in position)
+    return _span(code.co_filename, line, column, end_line, end_column)
+
+
+def _span(file: str, line: int, start: int, end_line: int, end: int) -> Place:
+    """The place of a span whose columns are counted in bytes from 0."""
+    return Place(
+        display_path(file), line, _column(file, line, start), end_line, _column(file, end_line, end)
+    )
+
+
+def _column(file: str, line: int, offset: int) -> int:
+    text = linecache.getline(file, line).encode()
+    return len(text[:offset].decode(errors="replace")) + 1 if text else offset + 1
+
+
+class Places:
+    """Looks up where attributes are assigned in the source of a model's classes, each file once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, ast.Module | None] = {}
+        self._classes: dict[type, tuple[str, ast.ClassDef] | None] = {}
+
+    def of_class(self, cls: type) -> Place | None:
+        """The class statement; None for a class of torch's or without source."""
+        found = self._class(cls)
+        if found is None:
+            return None
+        file, node = found
+        start = node.col_offset
+        return _span(file, node.lineno, start, node.lineno, start + len("class"))
+
+    def of_layer(self, holders: Sequence[tuple[nn.Module, str]], path: str) -> Place | None:
+        """Where the layer at `path` is constructed, as closely as it can be known.
+
+        holders: the modules that hold it with their paths, outermost first. The innermost holder
+        with source decides: the assignment of the layer (or of the container that it is in) to an
+        attribute, else the class itself.
+        """
+        for holder, holder_path in reversed(holders):
+            own = self.of_class(type(holder))
+            if own is None:
+                continue
+            below = path[len(holder_path) :].lstrip(".")
+            return self._assignment(type(holder), below.split(".")[0]) or own
+        return None
+
+    def _assignment(self, cls: type, attribute: str) -> Place | None:
+        for base in cls.__mro__:
+            found = self._class(base)
+            if found is None:
+                continue
+            file, node = found
+            for target, value in _attribute_assignments(node):
+                if target == attribute:
+                    return _place(file, value)
+        return None
+
+    def _class(self, cls: type) -> tuple[str, ast.ClassDef] | None:
+        if cls not in self._classes:
+            self._classes[cls] = self._find_class(cls)
+        return self._classes[cls]
+
+    def _find_class(self, cls: type) -> tuple[str, ast.ClassDef] | None:
+        try:
+            file = inspect.getsourcefile(cls)
+        except (TypeError, OSError):
+            return None
+        if file is None or _is_own(file):
+            return None
+        tree = self._tree(file)
+        if tree is None:
+            return None
+        node = next((n for name, n in _classes(tree) if name == cls.__qualname__), None)
+        return None if node is None else (file, node)
+
+    def _tree(self, file: str) -> ast.Module | None:
+        if file not in self._files:
+            try:
+                self._files[file] = ast.parse("".join(linecache.getlines(file)))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                self._files[file] = None
+        return self._files[file]
+
+
+def _place(file: str, node: ast.expr) -> Place:
+    end_line, end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+    return _span(file, node.lineno, node.col_offset, end_line, end)
+
+
+def _classes(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Every class with the qualified name that Python gives it."""
+    pending: list[tuple[str, ast.AST]] = [("", tree)]
+    while pending:
+        prefix, node = pending.pop()
+        for child in ast.iter_child_nodes(node):
+            match child:
+                case ast.ClassDef(name=name):
+                    yield prefix + name, child
+                    pending.append((f"{prefix}{name}.", child))
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    pending.append((f"{prefix}{name}.<locals>.", child))
+                case ast.stmt() | ast.ExceptHandler():
+                    pending.append((prefix, child))
+
+
+def _attribute_assignments(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """`self.name = value` anywhere in the class, and `self.add_module("name", value)`."""
+    for statement in ast.walk(node):
+        match statement:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                        yield target.attr, value
+            case ast.AnnAssign(target=ast.Attribute(attr=name), value=ast.expr() as value):
+                yield name, value
+            case ast.Call(
+                func=ast.Attribute(attr="add_module" | "register_module"),
+                args=[ast.Constant(value=str(name)), value],
+            ):
+                yield name, value

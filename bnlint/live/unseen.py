@@ -1,0 +1,79 @@
+"""What a check could not look into, and why: it must never read as clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bnlint.live.modules import Names, is_scripted, torch_entry
+from bnlint.live.observe import Drifting
+from bnlint.live.passes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A part of the model, or of the measurement, that is missing from the report."""
+
+    name: str
+    reason: str
+
+
+def unseen(names: Names, first: Drifting, outcome: Outcome) -> list[Unseen]:
+    """Everything that the first pass should have seen and did not."""
+    found = [Unseen(key.rpartition("#")[0], why) for key, why in first.failed.items()]
+    found += _impossible(first)
+    found += _scripted(names)
+    measured = {key.rpartition("#")[0] for key in (*first.seen, *first.failed)}
+    found += _not_seen(names, measured, outcome)
+    found += _hand_written(names, measured, outcome)
+    found += [Unseen(path, "it ran on another thread") for path in outcome.elsewhere]
+    return found
+
+
+def _impossible(first: Drifting) -> Iterator[Unseen]:
+    for seen in first.seen.values():
+        if not seen.possible:
+            name = seen.key.rpartition("#")[0]
+            yield Unseen(
+                name,
+                "batch statistics are impossible: one value per channel (PyTorch raises in "
+                "training); it ran on running statistics",
+            )
+        elif not seen.has_running:
+            name = seen.key.rpartition("#")[0]
+            yield Unseen(name, "it has no running statistics, so there is no drift to measure")
+
+
+def _scripted(names: Names) -> Iterator[Unseen]:
+    outer = ""
+    for path, module in names.root.named_modules():
+        if not is_scripted(module) or (outer and path.startswith(f"{outer}.")):
+            continue
+        outer = path
+        held = [m for m in module.modules() if "BatchNorm" in getattr(m, "original_name", "")]
+        inside = f", {len(held)} BatchNorm inside" if held else ""
+        yield Unseen(path, f"it is compiled TorchScript{inside}: check the module before scripting")
+        if not path:
+            return
+
+
+def _not_seen(names: Names, measured: set[str], outcome: Outcome) -> Iterator[Unseen]:
+    """BatchNorm modules without a call."""
+    for path, module in names.batchnorms():
+        if path in measured:
+            continue
+        if id(module) in outcome.called:
+            yield Unseen(path, "it ran without F.batch_norm, in a way that cannot be followed")
+        else:
+            yield Unseen(path, "it was not called in this forward")
+
+
+def _hand_written(names: Names, measured: set[str], outcome: Outcome) -> Iterator[Unseen]:
+    """Modules with running statistics that are not torch's BatchNorm or InstanceNorm."""
+    for path, module in names.root.named_modules():
+        if torch_entry(module) is not None or id(module) not in outcome.called:
+            continue
+        buffers = dict(module.named_buffers(recurse=False))
+        if "running_mean" in buffers and "running_var" in buffers and path not in measured:
+            cls = type(module).__name__
+            yield Unseen(path, f"{cls} is a BatchNorm of its own making, which is not measured")
