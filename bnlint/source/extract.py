@@ -33,9 +33,11 @@ def extract(path: str, text: str, cells: tuple[CellStart, ...] = ()) -> FileFact
     logical = {
         (first, last)
         for start, end in extractor.logical_spans
-        if (first := bisect_right(starts, start)) < (last := bisect_right(starts, max(start, end - 1)))
+        if (first := bisect_right(starts, start))
+        < (last := bisect_right(starts, max(start, end - 1)))
     }
-    return FileFacts(path, body, starts, cells, tuple(sorted(logical)))
+    mentions = "BatchNorm" in text or "batch_norm" in text
+    return FileFacts(path, body, starts, cells, tuple(sorted(logical)), mentions)
 
 
 def _line_starts(text: str) -> tuple[int, ...]:

@@ -223,9 +223,7 @@ class StatementExtractor(ExpressionExtractor):
         values = self._pattern(node.pattern, names)
         return Case(values, tuple(names), node.guard is not None, self.suite(node, node.body))
 
-    def _pattern(
-        self, node: cst.MatchPattern, names: list[str]
-    ) -> tuple[Expression, ...] | None:
+    def _pattern(self, node: cst.MatchPattern, names: list[str]) -> tuple[Expression, ...] | None:
         """The constants a pattern accepts; None when it cannot be told; () for the wildcard."""
         match node:
             case cst.MatchValue(value=value):

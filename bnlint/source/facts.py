@@ -23,7 +23,8 @@ class FileFacts:
 
     path: absolute, forward slashes. line_starts: offset (code points) of each line's first
     character. logical_lines: first and last line (1-based, of the joined text) of every simple
-    statement and compound-statement header that spans more than one line.
+    statement and compound-statement header that spans more than one line. mentions_batchnorm: only
+    such files can build one.
     """
 
     path: str
@@ -31,6 +32,7 @@ class FileFacts:
     line_starts: tuple[int, ...]
     cells: tuple[CellStart, ...] = ()
     logical_lines: tuple[tuple[int, int], ...] = ()
+    mentions_batchnorm: bool = False
 
     def place(self, span: Span) -> Place:
         """The 1-based place of a span of offsets; in a notebook relative to its cell."""

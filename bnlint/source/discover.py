@@ -1,0 +1,227 @@
+"""Which files there are to lint: a walk that honours .gitignore and the exclude patterns.
+
+Works without git. Links are not followed, so a walk neither loops nor leaves its folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pathspec import GitIgnoreSpec
+
+from bnlint.settings import Settings
+
+SUFFIXES: Final = (".py", ".ipynb")
+_MARKERS: Final = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+
+
+class MissingPathError(Exception):
+    """A path that was given does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """files: absolute paths, forward slashes, each once, sorted; named: those given by name;
+    unreadable: folders and what kept us out."""
+
+    files: tuple[str, ...]
+    named: frozenset[str]
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    """Exclude or ignore patterns, and the folder they are relative to."""
+
+    folder: str
+    spec: GitIgnoreSpec
+
+    def decide(self, path: str, is_folder: bool) -> bool | None:
+        """True: excluded; False: taken back by a `!` pattern; None: says nothing."""
+        prefix = self.folder.rstrip("/") + "/"
+        if not path.startswith(prefix):
+            return None
+        relative = path[len(prefix) :] + ("/" if is_folder else "")
+        return self.spec.check_file(relative).include
+
+
+def find_root(paths: Sequence[Path]) -> Path:
+    """The nearest folder with a project marker above all paths, else their common folder.
+
+    A marker in `/` or in the home folder does not count.
+    """
+    folders = [str(p if p.is_dir() else p.parent) for p in (path.absolute() for path in paths)]
+    try:
+        common = Path(os.path.commonpath([os.path.normpath(folder) for folder in folders]))
+    except ValueError:  # different drives
+        return Path(os.path.normpath(folders[0]))
+    for folder in (common, *common.parents):
+        if not is_too_wide(folder) and any((folder / marker).exists() for marker in _MARKERS):
+            return folder
+    return common
+
+
+def is_too_wide(folder: Path) -> bool:
+    """Whether a folder is `/` or the home folder: never taken for a project as a whole."""
+    return folder in (Path(folder.anchor), Path.home())
+
+
+def discover(paths: Iterable[Path], settings: Settings, base: Path) -> Discovered:
+    """All .py and .ipynb files at or below the paths; raises MissingPathError.
+
+    A file given by name is taken whatever its name, its folder's patterns and .gitignore say;
+    with `force_exclude` the exclude patterns hold for it too. base: what patterns are relative to
+    when the settings do not say.
+    """
+    excluded = _Excluded(settings, base)
+    found: dict[str, None] = {}
+    named: set[str] = set()
+    unreadable: list[tuple[str, str]] = []
+    for path in paths:
+        full = posix(path)
+        if os.path.isdir(full):
+            if not (settings.force_exclude and excluded.reaches(full, True)):
+                found.update(dict.fromkeys(_walk(full, excluded, unreadable)))
+        elif not os.path.exists(full):
+            raise MissingPathError(f"{path}: no such file or folder: check the spelling")
+        elif not (settings.force_exclude and excluded.reaches(full, False)):
+            found[full] = None
+            named.add(full)
+    return Discovered(tuple(sorted(found)), frozenset(named), tuple(unreadable))
+
+
+def posix(path: Path) -> str:
+    """The absolute path with forward slashes, `.` and `..` resolved, links not."""
+    return os.path.abspath(path).replace(os.sep, "/")
+
+
+class _Excluded:
+    """The exclude patterns of the settings."""
+
+    def __init__(self, settings: Settings, base: Path) -> None:
+        folder = posix(settings.base or base)
+        wanted = (*settings.exclude, *settings.extend_exclude)
+        plain = {name.rstrip("/") for name in wanted}
+        self._names = {name for name in plain if not any(c in name for c in "/*?[!\\")}
+        rest = [_relative(p, folder) for p in wanted if p.rstrip("/") not in self._names]
+        self._patterns = _Patterns(folder, GitIgnoreSpec.from_lines(rest))
+
+    def __call__(self, path: str, is_folder: bool) -> bool:
+        if path.rpartition("/")[2] in self._names:
+            return True
+        return self._patterns.decide(path, is_folder) is True
+
+    def reaches(self, path: str, is_folder: bool) -> bool:
+        """Whether the path or a folder that holds it is excluded."""
+        if self(path, is_folder):
+            return True
+        folder = self._patterns.folder
+        parent = path.rpartition("/")[0]
+        while parent and len(parent) > len(folder):
+            if self(parent, True):
+                return True
+            parent = parent.rpartition("/")[0]
+        return False
+
+
+def _relative(pattern: str, folder: str) -> str:
+    """An absolute pattern below the folder as one that is anchored in it."""
+    prefix = folder.rstrip("/") + "/"
+    return "/" + pattern[len(prefix) :] if pattern.startswith(prefix) else pattern
+
+
+def _walk(start: str, excluded: _Excluded, unreadable: list[tuple[str, str]]) -> Iterator[str]:
+    """Files below a folder. The folder itself was asked for: what ignores it is not heard."""
+    pending = [(start, _ignores_above(start))]
+    while pending:
+        folder, ignores = pending.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            unreadable.append((folder, error.strerror or str(error)))
+            continue
+        if any(entry.name == ".gitignore" for entry in entries):
+            ignores = [*_read_ignores(folder, ".gitignore"), *ignores]
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not is_folder and not entry.name.endswith(SUFFIXES):
+                continue
+            path = f"{folder.rstrip('/')}/{entry.name}"
+            if excluded(path, is_folder) or _is_ignored(path, is_folder, ignores):
+                continue
+            if is_folder:
+                pending.append((path, ignores))
+            elif entry.is_file(follow_symlinks=False):
+                yield path
+
+
+def _is_ignored(path: str, is_folder: bool, ignores: Iterable[_Patterns]) -> bool:
+    """Whether .gitignore files, the innermost first, say that the path is ignored."""
+    decisions = (patterns.decide(path, is_folder) for patterns in ignores)
+    return next((d for d in decisions if d is not None), False)
+
+
+def _ignores_above(start: str) -> list[_Patterns]:
+    """The .gitignore files of the folders above, up to the repository's root; the innermost first.
+
+    None when they ignore the start itself.
+    """
+    folders = []
+    folder = start
+    while not os.path.exists(f"{folder}/.git"):
+        parent = folder.rpartition("/")[0]
+        if not parent or parent == folder:
+            return []
+        folder = parent
+        folders.append(folder)
+    ignores = [patterns for above in folders for patterns in _read_ignores(above, ".gitignore")]
+    ignores += _read_ignores(folder, ".git/info/exclude")
+    return [] if _any_part_ignored(start, folder, ignores) else ignores
+
+
+def _any_part_ignored(path: str, root: str, ignores: Sequence[_Patterns]) -> bool:
+    while len(path) > len(root):
+        if _is_ignored(path, True, ignores):
+            return True
+        path = path.rpartition("/")[0]
+    return False
+
+
+def _read_ignores(folder: str, name: str) -> list[_Patterns]:
+    try:
+        with open(f"{folder}/{name}", encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    try:
+        return [_Patterns(folder, GitIgnoreSpec.from_lines(lines))]
+    except ValueError:  # git, too, lives with a pattern that means nothing
+        return []
+
+
+def admission(files: Iterable[str] | None, root: Path) -> Callable[[str], str | None]:
+    """What may be opened on demand: a function from a path to the discovered file behind it.
+
+    A link counts when it ends at a discovered file. files: None when the root is too wide to be
+    walked; then every plain .py file below it counts. Everything else is None.
+    """
+    admitted = None if files is None else frozenset(files)
+    top = posix(root).rstrip("/") + "/"
+    real_top = posix(Path(os.path.realpath(root))).rstrip("/") + "/"
+
+    def admit(path: str) -> str | None:
+        if admitted is not None and path in admitted:
+            return path
+        if not path.endswith(SUFFIXES) or not os.path.isfile(path):
+            return None
+        real = posix(Path(os.path.realpath(path)))
+        if not real.startswith(real_top):
+            return None
+        inside = top + real[len(real_top) :]
+        return inside if admitted is None or inside in admitted else None
+
+    return admit

@@ -1,0 +1,1 @@
+"""Abstract interpretation of the intermediate representation."""

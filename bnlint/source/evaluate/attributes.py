@@ -1,0 +1,298 @@
+"""Attribute access, imports and the dispatch of calls."""
+
+from __future__ import annotations
+
+from bnlint.source import ir
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.functions import Functions
+from bnlint.source.evaluate.module_classes import external_base
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    ITEMS,
+    NONE,
+    Alternatives,
+    Arguments,
+    ClassObject,
+    External,
+    Frame,
+    FunctionObject,
+    Group,
+    HeapObject,
+    Instance,
+    Known,
+    Layer,
+    Mapping,
+    Method,
+    ModuleReference,
+    ModuleScope,
+    Namespace,
+    Parameters,
+    Partial,
+    Sequence,
+    Soft,
+    Super,
+    Tensor,
+    Value,
+    one_of,
+)
+from bnlint.torchnames import CONTAINERS, TABLE
+
+
+class Attributes(Functions, Core):
+    """`value.name`, `import`, and which kind of thing is being called."""
+
+    def attribute(self, value: Value, name: str, frame: Frame) -> Value:
+        """`value.name`."""
+        match value:
+            case Alternatives(values):
+                return one_of(
+                    self.attribute(single, name, frame) for single in values if single != NONE
+                )
+            case External(qualified):
+                return External(f"{qualified}.{name}")
+            case ModuleReference(scope):
+                return self._module_attribute(scope, name)
+            case Instance():
+                return self._instance_attribute(value, name)
+            case ClassObject():
+                found = self.find(value, name)
+                if found is not None:
+                    return self.bind_method(found, value)
+                base = external_base(value)
+                return External(f"{base}.{name}") if base else ANYTHING
+            case Super(receiver, owner):
+                return self._super_attribute(receiver, owner, name)
+            case Namespace():
+                return self._namespace_attribute(value, name)
+            case Soft(inner):
+                return self.attribute(inner, name, frame)
+            case Tensor() | Method(Tensor(), _):
+                tensor = value.receiver if isinstance(value, Method) else value
+                assert isinstance(tensor, Tensor)
+                return self.tensor_attribute(tensor, name)
+            case Layer():
+                found_field = value.fields.get(name, ABSENT)
+                if found_field is not ABSENT:
+                    return found_field  # type: ignore[return-value]
+                if ITEMS in value.fields and name.isdigit():
+                    return self.call_method(
+                        value, "__getitem__", Arguments([Known(int(name))]), frame
+                    )
+                return self.layer_attribute(value, name)
+            case Sequence() | Mapping() | Group() | Parameters() | Known():
+                return Method(value, name)
+        return self.unknown_attribute(value, name)
+
+    def unknown_attribute(self, value: Value, name: str) -> Value:
+        """An attribute of a value that cannot be seen: still named, for `unknown.eval()`."""
+        return Method(value, name) if value is ANYTHING else ANYTHING
+
+    def tensor_attribute(self, value: Tensor, name: str) -> Value:
+        """An attribute of data: `x.shape`, or a method."""
+        match name:
+            case "shape" | "ndim" | "device" | "dtype" | "is_cuda" | "requires_grad":
+                return ANYTHING
+            case "data" | "T" | "real" | "grad":
+                return value
+        return Method(value, name)
+
+    def layer_attribute(self, value: Layer, name: str) -> Value:
+        """An attribute of a torch layer: a parameter of its constructor, or a method."""
+        parameter = value.parameters.get(name, ABSENT)
+        if isinstance(parameter, int | float | str | bool) or parameter is None:
+            return Known(parameter)
+        if name in ("weight", "bias", "running_mean", "running_var", "training"):
+            return ANYTHING
+        return Method(value, name)
+
+    def _module_attribute(self, scope: ModuleScope, name: str) -> Value:
+        self.import_module(scope)
+        found = scope.fields.get(name, ABSENT)
+        if found is not ABSENT:
+            return found  # type: ignore[return-value]
+        submodule = self.project.submodule(scope, name)
+        if submodule is not None:
+            self.import_module(submodule)
+            return ModuleReference(submodule)
+        if name == "__dict__":
+            return self._as_mapping(scope)
+        return ANYTHING
+
+    def _as_mapping(self, obj: HeapObject) -> Mapping:
+        mapping = Mapping()
+        mapping.fields.update(obj.fields)
+        return mapping
+
+    def _instance_attribute(self, instance: Instance, name: str) -> Value:
+        own = instance.fields.get(name, ABSENT)
+        if own is not ABSENT:
+            return own  # type: ignore[return-value]
+        found = self.find(instance.cls, name)
+        if found is not None:
+            return self.bind_method(found, instance)
+        if name == "__class__":
+            return instance.cls
+        if name == "__dict__":
+            return self._as_mapping(instance)
+        if name.isdigit() and ITEMS in instance.fields:
+            arguments = Arguments([Known(int(name))])
+            return self.call_method(instance, "__getitem__", arguments, instance.cls.frame)
+        return self.missing_attribute(instance, name)
+
+    def missing_attribute(self, instance: Instance, name: str) -> Value:
+        """An attribute that the text never sets: inherited from outside, or unknown."""
+        if name == "training":
+            return ANYTHING
+        return Method(instance, name)
+
+    def _super_attribute(self, receiver: Value, owner: ClassObject, name: str) -> Value:
+        cls = receiver.cls if isinstance(receiver, Instance) else receiver
+        if isinstance(cls, ClassObject):
+            found = self.find(cls, name, after=owner)
+            if found is not None:
+                return self.bind_method(found, receiver)
+        return Method(Super(receiver, owner), name)
+
+    def _namespace_attribute(self, value: Namespace, name: str) -> Value:
+        found = value.fields.get(name, ABSENT)
+        if found is not ABSENT:
+            return found  # type: ignore[return-value]
+        return Method(value, name)
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def call(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call a value."""
+        match function:
+            case Alternatives(values):
+                return self._call_one_of(values, arguments, frame)
+            case FunctionObject():
+                return self.call_function(function, arguments)
+            case ClassObject():
+                return self.construct(function, arguments)
+            case Partial():
+                return self._call_partial(function, arguments, frame)
+            case External(name):
+                return self.call_external(name, arguments, frame)
+            case Method(receiver, name):
+                return self.call_method(receiver, name, arguments, frame)
+            case Instance() | Layer() | Group():
+                return self.call_object(function, arguments, frame)
+            case Soft(value):
+                return self.call(value, arguments, frame)
+        return self.call_unknown(function, arguments, frame)
+
+    def _call_one_of(
+        self, functions: tuple[Value, ...], arguments: Arguments, frame: Frame
+    ) -> Value:
+        feasible = [function for function in functions if function != NONE]
+        if len(feasible) == 1:
+            return self.call(feasible[0], arguments, frame)
+        values: list[Value] = []
+
+        def run(function: Value) -> bool:
+            values.append(self.call(function, arguments, frame))
+            return True
+
+        self.branch([lambda f=function: run(f) for function in feasible])  # type: ignore[misc]
+        return one_of(values)
+
+    def _call_partial(self, partial: Partial, arguments: Arguments, frame: Frame) -> Value:
+        merged = Arguments(
+            [*partial.arguments, *arguments.positional],
+            {**dict(partial.keywords), **arguments.keywords},
+            arguments.unknown,
+            arguments.place,
+        )
+        return self.call(partial.function, merged, frame)
+
+    # --- imports -----------------------------------------------------------------------------
+
+    def import_names(self, statement: ir.Import | ir.ImportFrom, frame: Frame) -> None:
+        """Bind the names of an import statement."""
+        if isinstance(statement, ir.Import):
+            for name, alias in statement.names:
+                self._import(name, alias, frame)
+            return
+        importer = frame.module.facts.path
+        scope = self.project.resolve(statement.module, statement.level, importer)
+        if scope is frame.module:
+            scope = None
+        if scope is not None:
+            self.import_module(scope)
+        if statement.names is None:
+            self._import_star(scope, statement.module, frame)
+            return
+        for name, alias in statement.names:
+            value = self._imported(scope, statement, name)
+            self.store.write(self._target(alias or name, frame), alias or name, value)
+
+    def _imported(self, scope: ModuleScope | None, statement: ir.ImportFrom, name: str) -> Value:
+        if scope is None:
+            outside = statement.level or not statement.module
+            return ANYTHING if outside else External(f"{statement.module}.{name}")
+        return self._module_attribute(scope, name)
+
+    def _import(self, name: str, alias: str | None, frame: Frame) -> None:
+        scope = self.project.resolve(name, 0, frame.module.facts.path)
+        if alias is not None:
+            if scope is not None:
+                self.import_module(scope)
+            value: Value = External(name) if scope is None else ModuleReference(scope)
+            self.store.write(self._target(alias, frame), alias, value)
+            return
+        if scope is not None:
+            self.import_module(scope)
+        first = name.partition(".")[0]
+        top = self.project.resolve(first, 0, frame.module.facts.path)
+        value = External(first) if top is None else ModuleReference(top)
+        if top is not None:
+            self.import_module(top)
+        self.store.write(self._target(first, frame), first, value)
+
+    def _target(self, name: str, frame: Frame) -> Frame:
+        return frame.module if name in frame.globals else frame
+
+    def _import_star(self, scope: ModuleScope | None, module: str, frame: Frame) -> None:
+        if scope is None:
+            for name in star_exports(module):
+                self.store.write(frame, name, External(f"{module}.{name}"))
+            return
+        listed = scope.fields.get("__all__")
+        names: set[str] | None = None
+        if isinstance(listed, Sequence):
+            found = self.elements(listed) or ()
+            names = {e.value for e in found if isinstance(e, Known) and isinstance(e.value, str)}
+        for name, value in list(scope.fields.items()):
+            public = isinstance(name, str) and not name.startswith("_")
+            if public if names is None else name in names:
+                self.store.write(frame, name, value)
+
+    def import_module(self, scope: ModuleScope) -> None:
+        """Run a module's body, once; its own `__name__` is not `__main__`."""
+        if scope.executed:
+            return
+        scope.executed = True
+        scope.fields.setdefault("__name__", Known(scope.name))
+        scope.fields.setdefault("__file__", ANYTHING)
+        invocations, self.invocations = self.invocations, []
+        loops, self.loops = self.loops, []
+        try:
+            with self.store.permanent(), self.recording() as events:
+                self.execute(scope.facts.body, scope)
+        finally:
+            self.invocations = invocations
+            self.loops = loops
+        self.imported(scope, events)
+
+    def imported(self, scope: ModuleScope, events: list[object]) -> None:  # type: ignore[type-arg]
+        """A module's body has been run."""
+
+
+def star_exports(module: str) -> list[str]:
+    """The names that `from <module> import *` brings in, as far as the table of torch names goes."""
+    prefix = f"{module}."
+    names = [n.removeprefix(prefix) for n in (*TABLE, *CONTAINERS) if n.startswith(prefix)]
+    extra = ["Module", "Parameter", "DataParallel", "functional"] if module == "torch.nn" else []
+    return [name for name in names if "." not in name] + extra

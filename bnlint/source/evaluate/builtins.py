@@ -1,0 +1,424 @@
+"""Python's built-in functions, and the few of the standard library that models are built with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
+from itertools import product
+
+from bnlint.source.evaluate.containers import Containers
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.folding import fold_binary, soft
+from bnlint.source.evaluate.module_classes import torch_layer
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    NONE,
+    OPEN,
+    Alternatives,
+    Arguments,
+    ClassObject,
+    Element,
+    External,
+    Frame,
+    FunctionObject,
+    Group,
+    HeapObject,
+    Instance,
+    Known,
+    Layer,
+    Mapping,
+    Namespace,
+    Partial,
+    Repeat,
+    Sequence,
+    Soft,
+    Super,
+    Tensor,
+    Value,
+    flat,
+    hard,
+    is_exact,
+    items_of,
+    one_of,
+)
+from bnlint.torchnames import canonical
+
+LONGEST_RANGE = 1024
+MODULE_CLASSES = frozenset({"torch.nn.Module", "torch.nn.modules.Module"})
+BATCHNORM_BASES = frozenset(
+    {"torch.nn.modules.batchnorm._BatchNorm", "torch.nn.modules.batchnorm._NormBase",
+     "torch.nn._BatchNorm"}
+)  # fmt: skip
+
+
+class Builtins(Containers, Core):
+    """Built-in functions; `None` from a handler means: not answered here."""
+
+    def call_builtin(self, name: str, arguments: Arguments, frame: Frame) -> Value | None:
+        """Call a built-in or standard-library function; None when it is not one of them."""
+        table: MappingType[str, Callable[[Arguments, Frame], Value]] = {
+            "builtins.range": self._range,
+            "builtins.len": lambda a, f: self.length(self._first(a)),
+            "builtins.list": self._to_sequence,
+            "builtins.tuple": self._to_sequence,
+            "builtins.set": self._to_sequence,
+            "builtins.sorted": self._to_sequence,
+            "builtins.iter": self._to_sequence,
+            "builtins.reversed": self._reversed,
+            "builtins.zip": self._zip,
+            "builtins.enumerate": self._enumerate,
+            "builtins.map": self._map,
+            "builtins.filter": lambda a, f: self._loose(a.get(1, "iterable")),
+            "builtins.isinstance": self._isinstance,
+            "builtins.issubclass": lambda a, f: ANYTHING,
+            "builtins.getattr": self._getattr,
+            "builtins.hasattr": self._hasattr,
+            "builtins.setattr": self._setattr,
+            "builtins.super": self._super,
+            "builtins.type": self._type,
+            "builtins.dict": self._to_mapping,
+            "builtins.callable": lambda a, f: ANYTHING,
+            "builtins.vars": lambda a, f: self.attribute(self._first(a), "__dict__", f),
+            "builtins.globals": lambda a, f: self._globals(f),
+            "builtins.next": lambda a, f: self._loose_element(self._first(a)),
+            "builtins.print": lambda a, f: NONE,
+            "builtins.sum": self._sum,
+            "builtins.exit": lambda a, f: External("never returns"),
+            "builtins.quit": lambda a, f: External("never returns"),
+            "sys.exit": lambda a, f: External("never returns"),
+            "os._exit": lambda a, f: External("never returns"),
+            "functools.partial": self._partial,
+            "collections.OrderedDict": self._to_mapping,
+            "itertools.product": self._product,
+            "itertools.chain": self._chain,
+            "tqdm.tqdm": lambda a, f: self._first(a),
+            "tqdm.auto.tqdm": lambda a, f: self._first(a),
+            "tqdm.notebook.tqdm": lambda a, f: self._first(a),
+            "tqdm.trange": self._range,
+            "copy.copy": lambda a, f: self._first(a),
+            "typing.cast": lambda a, f: a.get(1, "val") or ANYTHING,
+            "argparse.ArgumentParser": lambda a, f: Namespace("parser"),
+        }
+        if name in NUMBERS:
+            return self._number(name, arguments)
+        handler = table.get(name)
+        return handler(arguments, frame) if handler is not None else None
+
+    def _first(self, arguments: Arguments) -> Value:
+        return arguments.positional[0] if arguments.positional else ANYTHING
+
+    def _range(self, arguments: Arguments, frame: Frame) -> Value:
+        numbers = [hard(value) for value in arguments.positional]
+        plain = [n.value for n in numbers if isinstance(n, Known) and isinstance(n.value, int)]
+        if any(isinstance(value, Soft) for value in arguments.positional):
+            return Sequence("list", (Repeat((soft(Known(0)),)),))
+        if len(plain) == len(numbers) and 1 <= len(plain) <= 3 and plain[2:] != [0]:
+            span = range(*plain)
+            if len(span) <= LONGEST_RANGE:
+                return Sequence("list", tuple(Known(number) for number in span))
+        return Sequence("list", (Repeat((ANYTHING,)),))
+
+    def _to_sequence(self, arguments: Arguments, frame: Frame) -> Value:
+        if not arguments.positional:
+            return Sequence("list")
+        value = arguments.positional[0]
+        if isinstance(value, Tensor):
+            return value
+        elements = self.elements(value)
+        if elements is None and isinstance(value, Group):
+            return Sequence("list", (Repeat((value,)),))
+        return Sequence("list", (Repeat((ANYTHING,)),) if elements is None else elements)
+
+    def _loose(self, value: Value | None) -> Value:
+        elements = self.elements(value) if value is not None else None
+        return ANYTHING if elements is None else Sequence("list", (Repeat(elements),))
+
+    def _loose_element(self, value: Value) -> Value:
+        elements = self.elements(value)
+        return ANYTHING if elements is None else one_of(flat(elements))
+
+    def _reversed(self, arguments: Arguments, frame: Frame) -> Value:
+        elements = self.elements(self._first(arguments))
+        if elements is None:
+            return ANYTHING
+        return Sequence("list", elements[::-1])
+
+    def _zip(self, arguments: Arguments, frame: Frame) -> Value:
+        columns = [self.elements(value) for value in arguments.positional]
+        exact = [c for c in columns if c is not None and is_exact(c)]
+        if len(exact) == len(columns) and exact:
+            rows = zip(*exact)
+            return Sequence("list", tuple(Sequence("tuple", tuple(row)) for row in rows))
+        if exact and len(exact) < len(columns):
+            length = min(len(c) for c in exact)
+            if all(c is None or not is_exact(c) for c in columns if c not in exact):
+                return self._rows(columns, length)
+        row = tuple(ANYTHING if c is None else one_of(flat(c)) for c in columns)
+        return Sequence("list", (Repeat((Sequence("tuple", row),)),))
+
+    def _rows(self, columns: list[tuple[Element, ...] | None], length: int) -> Value:
+        """Rows of a zip in which some columns are known by position."""
+        rows = []
+        for index in range(length):
+            row = tuple(
+                column[index] if column is not None and is_exact(column)
+                else ANYTHING if column is None
+                else one_of(flat(column))
+                for column in columns
+            )  # fmt: skip
+            rows.append(Sequence("tuple", row))
+        return Sequence("list", tuple(rows))
+
+    def _enumerate(self, arguments: Arguments, frame: Frame) -> Value:
+        elements = self.elements(self._first(arguments))
+        if elements is None:
+            return Sequence("list", (Repeat((Sequence("tuple", (ANYTHING, ANYTHING)),)),))
+        start = hard(arguments.get(1, "start") or Known(0))
+        if is_exact(elements) and isinstance(start, Known) and isinstance(start.value, int):
+            pairs = [
+                Sequence("tuple", (Known(start.value + index), element))
+                for index, element in enumerate(elements)
+            ]
+            return Sequence("list", tuple(pairs))
+        return Sequence("list", _numbered(elements))
+
+    def _map(self, arguments: Arguments, frame: Frame) -> Value:
+        function = self._first(arguments)
+        elements = (
+            self.elements(arguments.positional[1]) if len(arguments.positional) == 2 else None
+        )
+        if elements is None or not is_exact(elements) or len(elements) > 64:
+            return ANYTHING
+        results = [
+            self.call(function, Arguments([e], place=arguments.place), frame)  # type: ignore[list-item]
+            for e in elements
+        ]
+        return Sequence("list", tuple(results))
+
+    def _sum(self, arguments: Arguments, frame: Frame) -> Value:
+        elements = self.elements(self._first(arguments))
+        if elements is None or not is_exact(elements):
+            tensors = [e for e in flat(elements or ()) if isinstance(e, Tensor)]
+            return one_of(tensors) if tensors else ANYTHING
+        total: Value = arguments.get(1, "start") or Known(0)
+        for element in elements:
+            total = self._plus(total, element, arguments, frame)  # type: ignore[arg-type]
+        return total
+
+    def _plus(self, total: Value, element: Value, arguments: Arguments, frame: Frame) -> Value:
+        if isinstance(element, Tensor):
+            if not isinstance(total, Tensor):
+                return element
+            pair = Arguments([total, element], place=arguments.place)
+            return self.call_external("torch.add", pair, frame)
+        return fold_binary("Add", total, element)
+
+    def _isinstance(self, arguments: Arguments, frame: Frame) -> Value:
+        if len(arguments.positional) != 2:
+            return ANYTHING
+        value, classes = arguments.positional
+        wanted = self.elements(classes) if isinstance(classes, Sequence) else (classes,)
+        if wanted is None:
+            return ANYTHING
+        results = {
+            _is_instance(single, cls)
+            for single in self.group_members(value)
+            for cls in (wanted if len(wanted) == 1 else ())
+        }
+        if len(wanted) != 1:
+            per_value = [
+                {_is_instance(single, cls) for cls in flat(wanted)}
+                for single in self.group_members(value)
+            ]
+            results = {
+                True if True in found else None if None in found else False for found in per_value
+            }
+        if len(results) == 1:
+            result = results.pop()
+            return ANYTHING if result is None else Known(result)
+        return ANYTHING
+
+    def _getattr(self, arguments: Arguments, frame: Frame) -> Value:
+        name = hard(arguments.get(1, "name") or ANYTHING)
+        owner = self._first(arguments)
+        if isinstance(name, Known) and isinstance(name.value, str):
+            found = self.attribute(owner, name.value, frame)
+            if found is ANYTHING and len(arguments.positional) > 2:
+                return one_of((ANYTHING, arguments.positional[2]))
+            return found
+        if isinstance(owner, External):
+            return External(f"{owner.name}.?")
+        return ANYTHING
+
+    def _hasattr(self, arguments: Arguments, frame: Frame) -> Value:
+        name = hard(arguments.get(1, "name") or ANYTHING)
+        owner = self._first(arguments)
+        if (
+            isinstance(owner, Instance | Layer)
+            and isinstance(name, Known)
+            and name.value in owner.fields
+        ):
+            return Known(True)
+        return ANYTHING
+
+    def _setattr(self, arguments: Arguments, frame: Frame) -> Value:
+        name = hard(arguments.get(1, "name") or ANYTHING)
+        owner = self._first(arguments)
+        if (
+            isinstance(owner, HeapObject)
+            and isinstance(name, Known)
+            and isinstance(name.value, str)
+            and len(arguments.positional) > 2
+        ):
+            self.store.write(owner, name.value, arguments.positional[2])
+        return NONE
+
+    def _super(self, arguments: Arguments, frame: Frame) -> Value:
+        scope: Frame | None = frame
+        while scope is not None and (scope.owner is None or scope.receiver is None):
+            scope = scope.outer
+        if len(arguments.positional) == 2 and isinstance(arguments.positional[0], ClassObject):
+            return Super(arguments.positional[1], arguments.positional[0])
+        if scope is None or scope.owner is None or scope.receiver is None:
+            return ANYTHING
+        return Super(scope.receiver, scope.owner)
+
+    def _type(self, arguments: Arguments, frame: Frame) -> Value:
+        value = self._first(arguments)
+        if isinstance(value, Instance):
+            return value.cls
+        layer = torch_layer(value)
+        return External(layer.name) if layer is not None else ANYTHING
+
+    def _to_mapping(self, arguments: Arguments, frame: Frame) -> Value:
+        mapping = Mapping()
+        source = arguments.positional[0] if arguments.positional else None
+        if isinstance(source, Mapping):
+            mapping.fields.update(source.fields)
+        elif source is not None:
+            pairs = self.elements(source)
+            mapping.fields[OPEN] = pairs is None or not is_exact(pairs)
+            for pair in flat(pairs or ()):
+                parts = items_of(pair) if isinstance(pair, Sequence) else ()
+                if len(parts) == 2 and isinstance(key := hard(parts[0]), Known):  # type: ignore[arg-type]
+                    mapping.fields[key.value] = parts[1]
+                else:
+                    mapping.fields[OPEN] = True
+        mapping.fields.update(arguments.keywords)
+        if not mapping.fields.get(OPEN):
+            mapping.fields.pop(OPEN, None)
+        return mapping
+
+    def _globals(self, frame: Frame) -> Value:
+        mapping = Mapping()
+        mapping.fields.update(frame.module.fields)
+        return mapping
+
+    def _partial(self, arguments: Arguments, frame: Frame) -> Value:
+        if not arguments.positional:
+            return ANYTHING
+        function, *rest = arguments.positional
+        return Partial(function, tuple(rest), tuple(arguments.keywords.items()))
+
+    def _product(self, arguments: Arguments, frame: Frame) -> Value:
+        columns = [self.elements(value) for value in arguments.positional]
+        if any(c is None or not is_exact(c) or len(c) > 8 for c in columns) or len(columns) > 3:
+            return ANYTHING
+        rows = product(*(c for c in columns if c is not None))
+        return Sequence("list", tuple(Sequence("tuple", tuple(row)) for row in rows))
+
+    def _chain(self, arguments: Arguments, frame: Frame) -> Value:
+        found: list[Element] = []
+        for value in arguments.positional:
+            elements = self.elements(value)
+            found += (Repeat((value,)),) if elements is None else elements
+        return Sequence("list", tuple(found))
+
+    def _number(self, name: str, arguments: Arguments) -> Value:
+        values = [*arguments.positional]
+        if len(values) == 1 and name in ("builtins.min", "builtins.max"):
+            elements = self.elements(values[0])
+            values = list(flat(elements)) if elements is not None and is_exact(elements) else values
+        if any(isinstance(value, Alternatives) for value in values):
+            return ANYTHING
+        plain = [v.value for v in map(hard, values) if isinstance(v, Known)]
+        if len(plain) != len(values) or arguments.keywords:
+            return ANYTHING
+        try:
+            result = Known(NUMBERS[name](*plain))
+        except (TypeError, ValueError, ArithmeticError):
+            return ANYTHING
+        return soft(result) if any(isinstance(v, Soft) for v in values) else result
+
+
+def _numbered(elements: tuple[Element, ...]) -> tuple[Element, ...]:
+    """Pairs of an unknown number and each element, with the same repetitions and choices."""
+    from bnlint.source.values import Choice
+
+    found: list[Element] = []
+    for element in elements:
+        if isinstance(element, Repeat):
+            found.append(Repeat(_numbered(element.run)))
+        elif isinstance(element, Choice):
+            found.append(Choice(tuple(_numbered(run) for run in element.runs)))
+        else:
+            found.append(Sequence("tuple", (ANYTHING, element)))
+    return tuple(found)
+
+
+def _is_instance(value: Value, cls: Value) -> bool | None:
+    """Whether a value is an instance of one class; None when that is open."""
+    if isinstance(cls, ClassObject):
+        if isinstance(value, Instance):
+            return any(base is cls for base in value.cls.linearization())
+        return False if isinstance(value, Layer | Known | Sequence | Mapping) else None
+    if not isinstance(cls, External):
+        return None
+    name = canonical(cls.name)
+    layer = torch_layer(value)
+    if isinstance(value, Layer | Instance) and name in MODULE_CLASSES:
+        return True
+    if name in BATCHNORM_BASES:
+        return layer is not None and "BatchNorm" in layer.name
+    if isinstance(value, Instance):
+        bases = {canonical(b.name) for b in value.cls.linearization() if isinstance(b, External)}
+        return True if name in bases else (False if name.startswith("torch.nn.") else None)
+    if isinstance(value, Layer):
+        return value.name == name
+    return _is_builtin_instance(value, name)
+
+
+def _is_builtin_instance(value: Value, name: str) -> bool | None:
+    expected = BUILTIN_TYPES.get(name)
+    if isinstance(value, Tensor):
+        return True if name == "torch.Tensor" else (False if expected else None)
+    if expected is None:
+        return False if isinstance(value, Known) and name == "torch.Tensor" else None
+    if isinstance(value, Known):
+        return isinstance(value.value, expected)
+    if isinstance(value, Sequence):
+        return name == f"builtins.{value.kind}"
+    if isinstance(value, Mapping):
+        return name == "builtins.dict"
+    return False if isinstance(value, External | FunctionObject | Partial) else None
+
+
+BUILTIN_TYPES: MappingType[str, type] = {
+    f"builtins.{cls.__name__}": cls for cls in (int, float, str, bool, list, tuple, dict, set)
+}
+NUMBERS: MappingType[str, Callable[..., object]] = {
+    "builtins.int": int,
+    "builtins.float": float,
+    "builtins.str": str,
+    "builtins.bool": bool,
+    "builtins.min": min,
+    "builtins.max": max,
+    "builtins.round": round,
+    "builtins.abs": abs,
+    "math.ceil": __import__("math").ceil,
+    "math.floor": __import__("math").floor,
+    "math.sqrt": __import__("math").sqrt,
+    "math.log2": __import__("math").log2,
+}
+__all__ = ["ABSENT", "Builtins"]

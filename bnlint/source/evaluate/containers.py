@@ -1,0 +1,251 @@
+"""Lists, tuples, dictionaries, strings and module containers: iteration, indexing, methods."""
+
+from __future__ import annotations
+
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.folding import truth_of
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    ITEMS,
+    NONE,
+    OPEN,
+    Alternatives,
+    Arguments,
+    Choice,
+    Element,
+    Group,
+    HeapObject,
+    Instance,
+    Known,
+    Layer,
+    Loader,
+    Mapping,
+    Repeat,
+    Sequence,
+    Soft,
+    Tensor,
+    Value,
+    alternatives,
+    flat,
+    hard,
+    is_exact,
+    items_of,
+    one_of,
+)
+
+
+class Containers(Core):
+    """Iteration and the methods of Python's containers."""
+
+    def elements(self, value: Value) -> tuple[Element, ...] | None:
+        """The elements that iterating over a value gives; None when unknown."""
+        match value:
+            case Soft(inner):
+                return self.elements(inner)
+            case Sequence():
+                return items_of(value)
+            case Layer() | Instance() if ITEMS in value.fields:
+                return self._module_elements(value)
+            case Mapping():
+                keys = tuple(Known(k) for k in value.fields if k is not OPEN)
+                return (Repeat(keys),) if value.fields.get(OPEN) else keys
+            case Known(str() as text) if len(text) <= 64:
+                return tuple(Known(character) for character in text)
+            case Tensor():
+                return (Repeat((value,)),)
+            case Loader(batch, place):
+                return (Repeat((Tensor(batch=batch, loader=place),)),)
+            case Alternatives(values):
+                runs = [self.elements(single) for single in values if single != NONE]
+                known = tuple(run for run in runs if run is not None)
+                if len(known) != len(runs):
+                    return None
+                return known[0] if len(known) == 1 else (Choice(known),)
+        return None
+
+    def _module_elements(self, value: Layer | Instance) -> tuple[Element, ...]:
+        if isinstance(value, Layer) and value.name == "torch.nn.ModuleDict":
+            return tuple(Known(key) for key in value.fields if isinstance(key, str))
+        return items_of(value)
+
+    def sequence_method(self, value: Sequence | Layer | Instance, name: str, arguments: Arguments) -> Value:  # fmt: skip
+        """A method of a list, or of a Sequential or ModuleList."""
+        items = items_of(value)
+        first = arguments.get(0, "module") or ANYTHING
+        match name:
+            case "append" | "add":
+                self.store.write(value, ITEMS, (*items, first))
+            case "extend":
+                more = self.elements(first)
+                self.store.write(
+                    value, ITEMS, items + ((Repeat((ANYTHING,)),) if more is None else more)
+                )
+            case "insert":
+                self._insert(value, items, arguments)
+            case "pop":
+                return self._pop(value, items, arguments)
+            case "reverse":
+                self.store.write(value, ITEMS, items[::-1])
+            case "__getitem__":
+                return self.item(items, first, value)
+            case "copy":
+                return Sequence("list", items)
+            case "index" | "count":
+                return ANYTHING
+            case "clear":
+                self.store.write(value, ITEMS, ())
+            case _:
+                return ANYTHING
+        return value if isinstance(value, Layer | Instance) else NONE
+
+    def _insert(
+        self, value: Sequence | Layer | Instance, items: tuple[Element, ...], arguments: Arguments
+    ) -> None:
+        position = hard(arguments.get(0, "index") or ANYTHING)
+        element = arguments.get(1, "module") or ANYTHING
+        if isinstance(position, Known) and isinstance(position.value, int) and is_exact(items):
+            at = position.value
+            self.store.write(value, ITEMS, (*items[:at], element, *items[at:]))
+        else:
+            self.store.write(value, ITEMS, (Repeat((*items, element)),))
+
+    def _pop(
+        self, value: Sequence | Layer | Instance, items: tuple[Element, ...], arguments: Arguments
+    ) -> Value:
+        position = hard(arguments.get(0, "index") or Known(-1))
+        if not (isinstance(position, Known) and isinstance(position.value, int)):
+            return one_of(flat(items))
+        if not is_exact(items) or not -len(items) <= position.value < len(items):
+            return one_of(flat(items))
+        at = position.value % len(items)
+        self.store.write(value, ITEMS, items[:at] + items[at + 1 :])
+        return items[at]  # type: ignore[return-value]  # an exact list holds values
+
+    def item(self, items: tuple[Element, ...], index: Value, owner: HeapObject) -> Value:
+        """`items[index]`, for numbers and slices."""
+        key = hard(index)
+        if isinstance(key, Sequence) and key.kind == "slice":
+            return self._slice(items, key, owner)
+        if isinstance(key, Known) and isinstance(key.value, int):
+            return self._at(items, key.value)
+        return one_of(flat(items))
+
+    def _at(self, items: tuple[Element, ...], index: int) -> Value:
+        before = items[: index + 1] if index >= 0 else items[index:]
+        inexact = not is_exact(before) or not -len(items) <= index < len(items)
+        if inexact:
+            return one_of(flat(items))
+        return items[index]  # type: ignore[return-value]
+
+    def _slice(self, items: tuple[Element, ...], key: Sequence, owner: HeapObject) -> Value:
+        bounds = [hard(bound) for bound in flat(items_of(key))]
+        numbers = [b.value for b in bounds if isinstance(b, Known)]
+        if len(numbers) == len(bounds) and is_exact(items):
+            taken = items[slice(*numbers)]  # type: ignore[misc]
+        else:
+            taken = (Repeat(items),) if items else ()
+        if isinstance(owner, Layer):
+            part = Layer(owner.name, {}, owner.place)
+            part.fields[ITEMS] = taken
+            return part
+        return Sequence(owner.kind if isinstance(owner, Sequence) else "list", taken)
+
+    def mapping_method(self, value: Mapping | Layer, name: str, arguments: Arguments) -> Value:
+        """A method of a dictionary or a ModuleDict."""
+        key = hard(arguments.get(0, "key") or ANYTHING)
+        match name:
+            case "__getitem__" | "get" | "pop" | "setdefault":
+                return self._entry(value, key, arguments, name)
+            case "items":
+                pairs = [Sequence("tuple", (Known(k), v)) for k, v in _entries(value)]
+                return self._maybe_open(value, tuple(pairs))
+            case "values":
+                return self._maybe_open(value, tuple(v for _, v in _entries(value)))
+            case "keys":
+                return self._maybe_open(value, tuple(Known(k) for k, _ in _entries(value)))
+            case "update":
+                self._update(value, key if isinstance(key, HeapObject) else None, arguments)
+                return NONE
+            case "copy":
+                copied = Mapping()
+                copied.fields.update(value.fields)
+                return copied
+        return ANYTHING
+
+    def _maybe_open(self, value: HeapObject, items: tuple[Value, ...]) -> Value:
+        return Sequence("list", (Repeat(items),) if value.fields.get(OPEN) else items)
+
+    def _entry(self, value: HeapObject, key: Value, arguments: Arguments, method: str) -> Value:
+        default = arguments.get(1, "default")
+        if not isinstance(key, Known):
+            entries = [entry for _, entry in _entries(value)]
+            return ANYTHING if value.fields.get(OPEN) else one_of(entries)
+        found = value.fields.get(key.value, ABSENT)
+        if found is not ABSENT:
+            return found  # type: ignore[return-value]
+        if value.fields.get(OPEN) or method == "__getitem__":
+            return ANYTHING
+        if method == "setdefault" and default is not None:
+            self.store.write(value, key.value, default)
+        return NONE if default is None else default
+
+    def _update(self, value: HeapObject, other: HeapObject | None, arguments: Arguments) -> None:
+        if isinstance(other, Mapping):
+            for key, entry in other.fields.items():
+                self.store.write(value, key, entry)
+        elif arguments.positional:
+            self.store.write(value, OPEN, True)
+        for name, entry in arguments.keywords.items():
+            self.store.write(value, name, entry)
+
+    def text_method(self, text: str, name: str, arguments: Arguments) -> Value:
+        """A method of a known string."""
+        given = [hard(value) for value in arguments.positional]
+        plain = [value.value for value in given if isinstance(value, Known)]
+        if len(plain) != len(given) or name not in TEXT_METHODS:
+            return ANYTHING
+        named = {k: v.value for k, v in arguments.keywords.items() if isinstance(v, Known)}
+        try:
+            result = getattr(text, name)(*plain, **named)
+        except (TypeError, ValueError, IndexError, KeyError):
+            return ANYTHING
+        if isinstance(result, list):
+            return Sequence("list", tuple(Known(part) for part in result))
+        return Known(result)
+
+    def group_members(self, value: Value) -> tuple[Value, ...]:
+        """The single objects behind a value."""
+        if isinstance(value, Group):
+            return value.members
+        return alternatives(value)
+
+    def length(self, value: Value) -> Value:
+        """`len(value)`."""
+        if isinstance(value, Known) and isinstance(value.value, str):
+            return Known(len(value.value))
+        if isinstance(value, Mapping):
+            return ANYTHING if value.fields.get(OPEN) else Known(len(value.fields))
+        elements = self.elements(value) if not isinstance(value, Tensor | Loader) else None
+        if elements is None or not is_exact(elements):
+            return ANYTHING
+        return Known(len(elements))
+
+
+TEXT_METHODS = frozenset(
+    (
+        "format lower upper split rsplit startswith endswith replace strip lstrip rstrip "
+        "capitalize title removeprefix removesuffix isdigit partition rpartition zfill"
+    ).split()
+)
+
+
+def _entries(value: HeapObject) -> list[tuple[object, Value]]:
+    return [
+        (key, entry)  # type: ignore[misc]  # fields hold values
+        for key, entry in value.fields.items()
+        if key is not OPEN and key is not ITEMS
+    ]
+
+
+__all__ = ["Containers", "truth_of"]

@@ -1,0 +1,237 @@
+"""The core of the abstract interpreter: its state, and what its parts ask of each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bnlint.finding import Place
+from bnlint.graph import Parameter
+from bnlint.source import ir
+from bnlint.source.project import Project
+from bnlint.source.store import Changes, Store
+from bnlint.source.values import (
+    Arguments,
+    ClassObject,
+    Element,
+    Frame,
+    FunctionObject,
+    Instance,
+    Layer,
+    ModuleScope,
+    Value,
+)
+from bnlint.trace import Branch, Exit, ExitKind, Item, Mode
+
+
+class OutOfBudget(Exception):
+    """The analysis of one entry point took too many steps: the rest of it stays unknown."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One running call: the values and states with which it returns early."""
+
+    definition: ir.Function | ir.Lambda | ir.Class | None
+    depth: int
+    returns: list[Value] = field(default_factory=list)
+    exits: list[Changes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class LoopRun:
+    """One running loop: the states in which its rounds end early."""
+
+    depth: int
+    round_depth: int
+    breaks: list[Changes] = field(default_factory=list)
+    continues: list[Changes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Whether gradients are recorded (None: unknown), and where that was decided."""
+
+    enabled: bool | None = True
+    place: Place | None = None
+
+
+class Core(ABC):
+    """State and interface of the interpreter; the parts are mixed into one class.
+
+    Statements return whether control falls through to the next one.
+    """
+
+    def __init__(self, project: Project, budget: int) -> None:
+        self.project = project
+        self.store = Store()
+        self.budget = budget
+        self.events: list[Item] = []
+        self.invocations: list[Invocation] = []
+        self.loops: list[LoopRun] = []
+        self.gradients: list[Gradient] = [Gradient()]
+        self.called: set[ir.Span | tuple[str, ir.Span]] = set()
+
+    def spend(self) -> None:
+        """Count one step; raises OutOfBudget when there are none left."""
+        self.budget -= 1
+        if self.budget < 0:
+            raise OutOfBudget
+
+    def place(self, frame: Frame, span: ir.Span) -> Place:
+        """The place of a span in the frame's file."""
+        return frame.module.facts.place(span)
+
+    @contextmanager
+    def recording(self) -> Iterator[list[Item]]:
+        """Collect the events of a part of the program apart."""
+        outer, self.events = self.events, []
+        try:
+            yield self.events
+        finally:
+            self.events = outer
+
+    def branch(self, runs: Sequence[Callable[[], bool]]) -> bool:
+        """Run alternatives from the same state and join what they leave; False when none falls
+        through."""
+        outcomes: list[Changes] = []
+        blocks: list[tuple[Item, ...]] = []
+        for run in runs:
+            self.store.begin()
+            completed = False
+            try:
+                with self.recording() as events:
+                    falls = run()
+                completed = True
+            finally:
+                changes = self.store.rollback()
+                if not completed:
+                    self.store.merge([changes])
+            blocks.append(tuple(events))
+            if falls:
+                outcomes.append(changes)
+        if any(blocks):
+            self.events.append(Branch(tuple(blocks)))
+        self.store.merge(outcomes)
+        return bool(outcomes)
+
+    def leave(self, kind: ExitKind) -> bool:
+        """Control leaves the current block; always False."""
+        self.events.append(Exit(kind))
+        return False
+
+    # --- what the parts offer each other ---------------------------------------------------
+
+    @abstractmethod
+    def evaluate(self, expression: ir.Expression, frame: Frame) -> Value:
+        """The value of an expression."""
+
+    @abstractmethod
+    def truth(self, value: Value) -> bool | None:
+        """Whether a value counts as true; None when that is open."""
+
+    @abstractmethod
+    def assign(self, target: ir.Expression, value: Value, frame: Frame) -> None:
+        """Bind a target (name, attribute, element, tuple of targets) to a value."""
+
+    @abstractmethod
+    def execute(self, body: ir.Body, frame: Frame) -> bool:
+        """Run statements in order."""
+
+    @abstractmethod
+    def call(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call a value."""
+
+    @abstractmethod
+    def call_function(self, function: FunctionObject, arguments: Arguments) -> Value:
+        """Call a function of the project."""
+
+    @abstractmethod
+    def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
+        """Build an instance of a class of the project."""
+
+    @abstractmethod
+    def attribute(self, value: Value, name: str, frame: Frame) -> Value:
+        """`value.name`."""
+
+    @abstractmethod
+    def call_method(self, receiver: Value, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """`receiver.name(arguments)`."""
+
+    @abstractmethod
+    def call_external(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """Call something outside the project by its qualified name."""
+
+    @abstractmethod
+    def elements(self, value: Value) -> tuple[Element, ...] | None:
+        """The elements that iterating over a value gives (Element); None when unknown."""
+
+    @abstractmethod
+    def import_module(self, scope: ModuleScope) -> None:
+        """Run a module's body, once."""
+
+    @abstractmethod
+    def loop(self, statement: ir.For | ir.While, frame: Frame) -> bool:
+        """Run a loop."""
+
+    @abstractmethod
+    def import_names(self, statement: ir.Import | ir.ImportFrom, frame: Frame) -> None:
+        """Bind the names of an import statement."""
+
+    @abstractmethod
+    def binary(
+        self, operator: str, left: Value, right: Value, frame: Frame, span: ir.Span
+    ) -> Value:
+        """`left operator right`."""
+
+    @abstractmethod
+    def call_object(self, obj: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call an instance: a module runs forward, others `__call__`."""
+
+    @abstractmethod
+    def call_unknown(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call something that cannot be seen."""
+
+    @abstractmethod
+    def unknown_module_method(
+        self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A method that neither the project nor nn.Module defines."""
+
+    @abstractmethod
+    def call_torch_forward(
+        self, module: Layer | Instance, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """`forward` of torch's own class."""
+
+    @abstractmethod
+    def domain_load_state(self, module: Value, place: Place | None) -> None:
+        """Weights are loaded into a module."""
+
+    @abstractmethod
+    def emit_mode(
+        self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str
+    ) -> None:
+        """These modules, and all below them, are set to a mode."""
+
+    @abstractmethod
+    def layer_created(self, module: Layer | Instance) -> None:
+        """A torch layer has been built."""
+
+    @abstractmethod
+    def layer_parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
+        """The constructor parameters of a torch layer."""
+
+    @abstractmethod
+    def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """Apply a tensor operation."""
+
+    @abstractmethod
+    def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """Call something whose body cannot be seen."""
+
+    @abstractmethod
+    def export_module(self, module: Value, how: str, arguments: Arguments) -> None:
+        """Export a module."""

@@ -1,0 +1,124 @@
+"""What a program does to data and modules: the part of interpretation in which the layer graph
+and the mode trace differ. The base class follows values and draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bnlint.finding import Place
+from bnlint.source import ir
+from bnlint.source.values import (
+    ANYTHING,
+    Arguments,
+    ClassObject,
+    Frame,
+    Instance,
+    Layer,
+    Mapping,
+    Method,
+    Parameters,
+    Tensor,
+    Value,
+    alternatives,
+    flat,
+    items_of,
+    merge_tensors,
+)
+from bnlint.source.values import Sequence as SequenceValue
+from bnlint.trace import Mode
+
+if TYPE_CHECKING:
+    from bnlint.source.evaluate.interpreter import Interpreter
+
+
+class Domain:
+    """Follows tensors through calls; draws nothing."""
+
+    def call_module(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """`module(arguments)` for an nn.Module object."""
+        return merge_tensors(tensors_in(arguments.all()))
+
+    def call_torch(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """The forward of torch's own class, reached by `super().forward(x)` or for want of another."""
+        return merge_tensors(tensors_in(arguments.all()))
+
+    def operation(
+        self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A torch function or tensor method, or an operator, applied to tensors."""
+        return merge_tensors(tensors_in(arguments.all()))
+
+    def unknown_call(
+        self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A call that cannot be seen; its result depends on the tensors given."""
+        tensors = list(tensors_in(arguments.all()))
+        return merge_tensors(tensors) if tensors else ANYTHING
+
+    def created(self, machine: Interpreter, module: Layer | Instance) -> None:
+        """A torch layer, or a project class that derives from one, has been built."""
+
+    @contextmanager
+    def constructing(
+        self, machine: Interpreter, cls: ClassObject, arguments: Arguments
+    ) -> Iterator[None]:
+        """Around the constructor of a project class."""
+        yield
+
+    def set_mode(
+        self,
+        machine: Interpreter,
+        modules: Sequence[Value],
+        mode: Mode,
+        place: Place | None,
+        how: str,
+        may: bool = False,
+    ) -> None:
+        """These modules, and all below them, are set to a mode."""
+
+    def set_training_flag(
+        self, machine: Interpreter, module: Value, mode: Mode, place: Place
+    ) -> None:
+        """`module.training = flag`: the one module only."""
+
+    def backward(
+        self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
+    ) -> None:
+        """Gradients flow back from these tensors."""
+
+    def step(self, machine: Interpreter, optimizer: Parameters | None, place: Place | None) -> None:
+        """An optimizer step."""
+
+    def load_state(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """Weights are loaded into a module."""
+
+    def export(self, machine: Interpreter, module: Value, how: str, place: Place | None) -> None:
+        """A module is exported."""
+
+    def statement(self, machine: Interpreter, value: Value) -> None:
+        """The value of an expression statement is dropped."""
+
+    def mode_not_called(
+        self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place
+    ) -> None:
+        """`model.eval` as a statement."""
+
+
+def tensors_in(values: Iterable[object], depth: int = 4) -> Iterable[Tensor]:
+    """The tensors among values, also in lists and dictionaries."""
+    for value in values:
+        for single in alternatives(value):  # type: ignore[arg-type]
+            if isinstance(single, Method):
+                single = single.receiver
+            if isinstance(single, Tensor):
+                yield single
+            elif depth and isinstance(single, SequenceValue):
+                yield from tensors_in(flat(items_of(single)), depth - 1)
+            elif depth and isinstance(single, Mapping):
+                yield from tensors_in(list(single.fields.values()), depth - 1)

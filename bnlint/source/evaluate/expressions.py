@@ -1,0 +1,373 @@
+"""Expressions."""
+
+from __future__ import annotations
+
+from bnlint.source import ir
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, soft, truth_of
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    ITEMS,
+    OPEN,
+    Alternatives,
+    Arguments,
+    Element,
+    External,
+    Frame,
+    FunctionObject,
+    Known,
+    Mapping,
+    ModuleScope,
+    Repeat,
+    Sequence,
+    Soft,
+    Tensor,
+    Value,
+    alternatives,
+    flat,
+    hard,
+    is_exact,
+    items_of,
+    merge_tensors,
+    one_of,
+)
+
+BUILTINS = frozenset(
+    (
+        "abs all any bool callable classmethod delattr dict dir divmod enumerate filter float "
+        "frozenset getattr globals hasattr id input int isinstance issubclass iter len list map "
+        "max min next object open print property range repr reversed round set setattr slice "
+        "sorted staticmethod str sum super tuple type vars zip exit quit Exception ValueError "
+        "TypeError NotImplementedError RuntimeError KeyError ImportError AssertionError"
+    ).split()
+)
+OPERATION_NAMES = {
+    "Add": "torch.add",
+    "Subtract": "torch.sub",
+    "Multiply": "torch.mul",
+    "Divide": "torch.div",
+    "MatrixMultiply": "torch.matmul",
+}
+
+
+class Expressions(Core):
+    """Evaluation of expressions, dispatched on their kind."""
+
+    def evaluate(self, expression: ir.Expression, frame: Frame) -> Value:
+        """The value of an expression."""
+        self.spend()
+        match expression:
+            case ir.Constant(value):
+                return Known(value)
+            case ir.Name(name):
+                return self.load(name, frame)
+            case ir.Attribute(value, attr):
+                return self.attribute(self.evaluate(value, frame), attr, frame)
+            case ir.Call():
+                return self._call(expression, frame)
+            case ir.Subscript(value, index):
+                return self._subscript(
+                    self.evaluate(value, frame), self.evaluate(index, frame), frame, expression
+                )
+            case ir.Display(kind, elements):
+                return Sequence(kind, self._display(elements, frame))
+            case ir.Binary(operator, left, right):
+                return self.binary(
+                    operator, self.evaluate(left, frame), self.evaluate(right, frame), frame,
+                    expression.span,
+                )  # fmt: skip
+            case ir.Compare():
+                return self._compare(expression, frame)
+            case ir.Boolean():
+                return self._boolean(expression, frame)
+            case ir.Unary(operator, operand):
+                return self._unary(operator, self.evaluate(operand, frame))
+            case ir.Conditional():
+                return self._conditional(expression, frame)
+            case ir.Lambda(parameters):
+                defaults = tuple(
+                    None if p.default is None else self.evaluate(p.default, frame)
+                    for p in parameters
+                )
+                return FunctionObject(expression, frame, defaults)
+            case ir.DictDisplay(items):
+                return self._dict(items, frame)
+            case ir.Comprehension():
+                return self._comprehension(expression, frame)
+            case ir.FormatString(parts):
+                return self._format([self.evaluate(part, frame) for part in parts])
+            case ir.Walrus(target, value):
+                result = self.evaluate(value, frame)
+                self.assign(target, result, frame)
+                return result
+            case ir.Slice(lower, upper, step):
+                bounds = tuple(
+                    Known(None) if part is None else self.evaluate(part, frame)
+                    for part in (lower, upper, step)
+                )
+                return Sequence("slice", bounds)
+            case ir.Starred(value):
+                return self.evaluate(value, frame)
+            case ir.Opaque(parts):
+                for part in parts:
+                    self.evaluate(part, frame)
+                return ANYTHING
+
+    def load(self, name: str, frame: Frame) -> Value:
+        """The value of a variable: local, enclosing, global, builtin."""
+        scope: Frame | None = frame
+        if name in frame.globals:
+            scope = frame.module
+        while scope is not None:
+            found = scope.fields.get(name, ABSENT)
+            if found is not ABSENT:
+                return found  # type: ignore[return-value]  # frames hold values
+            scope = scope.outer
+        module: ModuleScope = frame.module
+        found = module.fields.get(name, ABSENT)
+        if found is not ABSENT:
+            return found  # type: ignore[return-value]
+        if name in BUILTINS:
+            return External(f"builtins.{name}")
+        return ANYTHING
+
+    def truth(self, value: Value) -> bool | None:
+        """Whether a value counts as true; None when that is open."""
+        return truth_of(value)
+
+    def _call(self, call: ir.Call, frame: Frame) -> Value:
+        function = self.evaluate(call.function, frame)
+        arguments = self.arguments(call.arguments, frame)
+        arguments.place = self.place(frame, call.span)
+        return self.call(function, arguments, frame)
+
+    def arguments(self, given: tuple[ir.Argument, ...], frame: Frame) -> Arguments:
+        """The evaluated arguments of a call, stars spread out where their content is known."""
+        result = Arguments()
+        for argument in given:
+            value = self.evaluate(argument.value, frame)
+            if argument.star == "*":
+                self._spread(value, result)
+            elif argument.star == "**":
+                self._spread_keywords(value, result)
+            elif argument.keyword is not None:
+                result.keywords[argument.keyword] = value
+            else:
+                result.positional.append(value)
+        return result
+
+    def _spread(self, value: Value, result: Arguments) -> None:
+        elements = self.elements(value)
+        if elements is None:
+            result.unknown = True
+            result.positional.append(value if isinstance(value, Tensor) else ANYTHING)
+        else:
+            result.positional += elements  # type: ignore[arg-type]  # elements are spread as they are
+
+    def _spread_keywords(self, value: Value, result: Arguments) -> None:
+        if isinstance(value, Mapping):
+            for key, entry in value.fields.items():
+                if isinstance(key, str):
+                    result.keywords.setdefault(key, entry)  # type: ignore[arg-type]
+            result.unknown |= bool(value.fields.get(OPEN, False))
+        else:
+            result.unknown = True
+
+    def _display(self, elements: tuple[ir.Expression, ...], frame: Frame) -> tuple[Element, ...]:
+        found: list[Element] = []
+        for element in elements:
+            value = self.evaluate(element, frame)
+            if isinstance(element, ir.Starred):
+                inner = self.elements(value)
+                found += (Repeat((ANYTHING,)),) if inner is None else inner  # type: ignore[arg-type]
+            else:
+                found.append(value)
+        return tuple(found)
+
+    def _dict(
+        self, items: tuple[tuple[ir.Expression | None, ir.Expression], ...], frame: Frame
+    ) -> Value:
+        result = Mapping()
+        for key, value in items:
+            entry = self.evaluate(value, frame)
+            name = None if key is None else hard(self.evaluate(key, frame))
+            if key is None and isinstance(entry, Mapping):
+                result.fields.update(entry.fields)
+            elif isinstance(name, Known):
+                result.fields[name.value] = entry
+            else:
+                result.fields[OPEN] = True
+        return result
+
+    def binary(
+        self, operator: str, left: Value, right: Value, frame: Frame, span: ir.Span
+    ) -> Value:
+        """`left operator right`, for constants, lists and tensors."""
+        tensors = [v for side in (left, right) for v in alternatives(side) if isinstance(v, Tensor)]
+        if tensors:
+            name = OPERATION_NAMES.get(operator, f"operator.{operator.lower()}")
+            arguments = Arguments([left, right], place=self.place(frame, span))
+            return self.call_external(name, arguments, frame)
+        match operator, hard(left), hard(right):
+            case "Add", Sequence() as a, Sequence() as b:
+                return Sequence(a.kind, items_of(a) + items_of(b))
+            case "Multiply", Sequence() as a, Known(int() as count) if 0 <= count <= 256:
+                return Sequence(a.kind, items_of(a) * count)
+            case "Multiply", Known(int() as count), Sequence() as a if 0 <= count <= 256:
+                return Sequence(a.kind, items_of(a) * count)
+            case "Modulo", Known(str()), _:
+                return self._percent(left, right)
+        return fold_binary(operator, left, right)
+
+    def _percent(self, left: Value, right: Value) -> Value:
+        """Old-style formatting."""
+        template, argument = hard(left), hard(right)
+        values = self.elements(argument) if isinstance(argument, Sequence) else (argument,)
+        known = [v.value for v in values or () if isinstance(v, Known)]
+        if not isinstance(template, Known) or values is None or len(known) != len(values):
+            return ANYTHING
+        try:
+            return Known(str(template.value) % tuple(known))
+        except (TypeError, ValueError):
+            return ANYTHING
+
+    def _compare(self, expression: ir.Compare, frame: Frame) -> Value:
+        left = self.evaluate(expression.left, frame)
+        result: bool | None = True
+        for operator, comparator in expression.comparisons:
+            right = self.evaluate(comparator, frame)
+            single = compare(operator, left, right)
+            if single is False:
+                return Known(False)
+            if single is None:
+                result = None
+            left = right
+        return ANYTHING if result is None else Known(True)
+
+    def _boolean(self, expression: ir.Boolean, frame: Frame) -> Value:
+        left = self.evaluate(expression.left, frame)
+        decided = self.truth(left)
+        stops_at = expression.operator == "Or"
+        if decided is stops_at:
+            return left
+        right = self.evaluate(expression.right, frame)
+        if decided is not None:
+            return right
+        if self.truth(right) is stops_at and isinstance(right, Known):
+            return right if isinstance(right.value, bool) else one_of((left, right))
+        return one_of((left, right)) if left is not ANYTHING else ANYTHING
+
+    def _unary(self, operator: str, operand: Value) -> Value:
+        if operator != "Not":
+            return operand if isinstance(operand, Tensor) else fold_unary(operator, operand)
+        truth = self.truth(operand)
+        return ANYTHING if truth is None else Known(not truth)
+
+    def _conditional(self, expression: ir.Conditional, frame: Frame) -> Value:
+        test = self.evaluate(expression.test, frame)
+        decided = self.truth(test)
+        if decided is not None:
+            return self.evaluate(expression.body if decided else expression.orelse, frame)
+        values: list[Value] = []
+
+        def run(branch: ir.Expression) -> bool:
+            values.append(self.evaluate(branch, frame))
+            return True
+
+        self.branch([lambda: run(expression.body), lambda: run(expression.orelse)])
+        return self._usual(test, values)
+
+    def _usual(self, test: Value, values: list[Value]) -> Value:
+        """One of the values; decided by an option's default it is the usual one."""
+        if isinstance(test, Soft):
+            truth = self.truth(test.value)
+            if truth is not None and all(isinstance(v, Known | Soft) for v in values):
+                return soft(values[0] if truth else values[1])
+        return one_of(values)
+
+    def _format(self, parts: list[Value]) -> Value:
+        texts = [hard(part) for part in parts]
+        if all(isinstance(text, Known) for text in texts):
+            return Known("".join(str(text.value) for text in texts if isinstance(text, Known)))
+        return ANYTHING
+
+    def _subscript(
+        self, value: Value, index: Value, frame: Frame, expression: ir.Subscript
+    ) -> Value:
+        if isinstance(value, Alternatives):
+            return one_of(self._subscript(v, index, frame, expression) for v in value.values)
+        if isinstance(value, Tensor):
+            arguments = Arguments([value], place=self.place(frame, expression.span))
+            return self.call_external("operator.getitem", arguments, frame)
+        arguments = Arguments([index], place=self.place(frame, expression.span))
+        return self.call_method(value, "__getitem__", arguments, frame)
+
+    def _comprehension(self, expression: ir.Comprehension, frame: Frame) -> Value:
+        inner = Frame(frame.module, frame, frame.owner, frame.receiver)
+        if expression.kind == "dict":
+            result = Mapping()
+            self._rounds(expression, 0, inner, [], result)
+            return result
+        found: list[Element] = []
+        self._rounds(expression, 0, inner, found, None)
+        return Sequence("list" if expression.kind == "generator" else expression.kind, tuple(found))
+
+    def _rounds(
+        self,
+        expression: ir.Comprehension,
+        depth: int,
+        frame: Frame,
+        found: list[Element],
+        mapping: Mapping | None,
+    ) -> None:
+        """Run the clauses from `depth` on, collecting elements."""
+        if depth == len(expression.clauses):
+            self._collect(expression, frame, found, mapping)
+            return
+        clause = expression.clauses[depth]
+        elements = self.elements(self.evaluate(clause.iterable, frame))
+        known = elements is not None and is_exact(elements) and len(elements) <= 256  # type: ignore[arg-type]
+        rounds = elements if known and elements is not None else (self.any_element(elements),)
+        for element in rounds:
+            self.assign(clause.target, element, frame)  # type: ignore[arg-type]
+            truths = [self.truth(self.evaluate(test, frame)) for test in clause.conditions]
+            if False in truths:
+                continue
+            run: list[Element] = []
+            self._rounds(expression, depth + 1, frame, run, mapping)
+            if None in truths or not known:
+                found += [Repeat(tuple(run))] if run else []
+            else:
+                found += run
+        if mapping is not None and not known:
+            mapping.fields[OPEN] = True
+
+    def _collect(
+        self,
+        expression: ir.Comprehension,
+        frame: Frame,
+        found: list[Element],
+        mapping: Mapping | None,
+    ) -> None:
+        value = self.evaluate(expression.element, frame)
+        if mapping is None:
+            found.append(value)
+            return
+        key = hard(self.evaluate(expression.key, frame)) if expression.key else ANYTHING
+        if isinstance(key, Known):
+            mapping.fields[key.value] = value
+        else:
+            mapping.fields[OPEN] = True
+
+    def any_element(self, elements: tuple[object, ...] | None) -> Value:
+        """A value that stands for each element of an iterable of unknown length."""
+        if elements is None:
+            return ANYTHING
+        values = list(flat(elements))  # type: ignore[arg-type]
+        if values and all(isinstance(value, Tensor) for value in values):
+            return merge_tensors(v for v in values if isinstance(v, Tensor))
+        return one_of(values)
+
+
+__all__ = ["ITEMS", "Expressions"]

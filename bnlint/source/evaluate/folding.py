@@ -1,0 +1,197 @@
+"""Constant folding: Python's operators on values that are known."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bnlint.source.values import (
+    ANYTHING,
+    NONE,
+    Alternatives,
+    ClassObject,
+    External,
+    FunctionObject,
+    Group,
+    HeapObject,
+    Instance,
+    Known,
+    Layer,
+    ModuleReference,
+    Partial,
+    Sequence,
+    Soft,
+    Value,
+    alternatives,
+    is_exact,
+    items_of,
+    one_of,
+)
+
+BINARY: Mapping[str, Callable[[Any, Any], object]] = {
+    "Add": operator.add,
+    "Subtract": operator.sub,
+    "Multiply": operator.mul,
+    "Divide": operator.truediv,
+    "FloorDivide": operator.floordiv,
+    "Modulo": operator.mod,
+    "Power": operator.pow,
+    "BitAnd": operator.and_,
+    "BitOr": operator.or_,
+    "BitXor": operator.xor,
+    "LeftShift": operator.lshift,
+    "RightShift": operator.rshift,
+}
+COMPARE: Mapping[str, Callable[[Any, Any], object]] = {
+    "Equal": operator.eq,
+    "NotEqual": operator.ne,
+    "LessThan": operator.lt,
+    "LessThanEqual": operator.le,
+    "GreaterThan": operator.gt,
+    "GreaterThanEqual": operator.ge,
+}
+UNARY: Mapping[str, Callable[[Any], object]] = {
+    "Minus": operator.neg,
+    "Plus": operator.pos,
+    "BitInvert": operator.invert,
+}
+LARGEST_NUMBER = 10**12
+LONGEST_TEXT = 10_000
+
+
+def _is_small(value: object) -> bool:
+    """Whether an operand can take part in folding without making something huge."""
+    if isinstance(value, bool | None):
+        return True
+    if isinstance(value, int | float):
+        return abs(value) <= LARGEST_NUMBER
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT
+
+
+def fold_binary(name: str, left: Value, right: Value) -> Value:
+    """`left operator right`; ANYTHING when the operands are not constants or it raises."""
+    if isinstance(left, Alternatives) or isinstance(right, Alternatives):
+        pairs = [(a, b) for a in alternatives(left) for b in alternatives(right)]
+        return one_of(fold_binary(name, a, b) for a, b in pairs)
+    if isinstance(left, Soft) or isinstance(right, Soft):
+        return soft(fold_binary(name, _plain(left), _plain(right)))
+    if not (isinstance(left, Known) and isinstance(right, Known)):
+        return ANYTHING
+    a, b = left.value, right.value
+    if not (_is_small(a) and _is_small(b)) or _explodes(name, a, b):
+        return ANYTHING
+    try:
+        return Known(BINARY[name](a, b)) if name in BINARY else ANYTHING
+    except (ArithmeticError, TypeError, ValueError, MemoryError):
+        return ANYTHING
+
+
+def _explodes(name: str, left: object, right: object) -> bool:
+    match name, left, right:
+        case "Power" | "LeftShift", _, int() | float():
+            return abs(right) > 64
+        case "Multiply", str(), int():
+            return right * len(left) > LONGEST_TEXT
+        case "Multiply", int(), str():
+            return left * len(right) > LONGEST_TEXT
+    return False
+
+
+def _plain(value: Value) -> Value:
+    return value.value if isinstance(value, Soft) else value
+
+
+def soft(value: Value) -> Value:
+    """The value as a default that the user may change."""
+    return value if value is ANYTHING or isinstance(value, Soft) else Soft(value)
+
+
+def fold_unary(name: str, operand: Value) -> Value:
+    """`operator operand` for numbers."""
+    match operand:
+        case Alternatives(values):
+            return one_of(fold_unary(name, value) for value in values)
+        case Soft(value):
+            return soft(fold_unary(name, value))
+        case Known(int() | float() as number) if name in UNARY:
+            try:
+                return Known(UNARY[name](number))
+            except TypeError:
+                return ANYTHING
+    return ANYTHING
+
+
+def truth_of(value: Value) -> bool | None:
+    """Whether a value counts as true; None when that is open."""
+    match value:
+        case Known(constant):
+            return bool(constant)
+        case Alternatives(values):
+            truths = {truth_of(single) for single in values}
+            return truths.pop() if len(truths) == 1 else None
+        case Sequence():
+            items = items_of(value)
+            return bool(items) if is_exact(items) else None
+        case (
+            External()
+            | ModuleReference()
+            | ClassObject()
+            | FunctionObject()
+            | Partial()
+            | Instance()
+            | Group()
+        ):
+            return True
+        case Layer():
+            return True
+    return None
+
+
+def compare(name: str, left: Value, right: Value) -> bool | None:
+    """The truth of one comparison; None when it is open."""
+    if isinstance(left, Alternatives) or isinstance(right, Alternatives):
+        pairs = [(a, b) for a in alternatives(left) for b in alternatives(right)]
+        truths = {compare(name, a, b) for a, b in pairs}
+        return truths.pop() if len(truths) == 1 else None
+    match name:
+        case "Is" | "Equal":
+            return _same(left, right, name == "Is")
+        case "IsNot" | "NotEqual":
+            same = _same(left, right, name == "IsNot")
+            return None if same is None else not same
+        case "In" | "NotIn":
+            found = _contains(left, right)
+            return found if name == "In" or found is None else not found
+    if isinstance(left, Known) and isinstance(right, Known) and name in COMPARE:
+        try:
+            return bool(COMPARE[name](left.value, right.value))
+        except TypeError:
+            return None
+    return None
+
+
+def _same(left: Value, right: Value, identity: bool) -> bool | None:
+    if isinstance(left, Known) and isinstance(right, Known):
+        return left == right if identity else bool(left.value == right.value)
+    objects = (HeapObject, External, FunctionObject, ModuleReference, Group, Partial)
+    if left == NONE or right == NONE:
+        other = right if left == NONE else left
+        return False if isinstance(other, objects) else None
+    if isinstance(left, objects) and isinstance(right, objects):
+        if isinstance(left, Sequence) or isinstance(right, Sequence):
+            return None if not identity else left is right
+        return left is right or left == right
+    return None
+
+
+def _contains(item: Value, container: Value) -> bool | None:
+    match item, container:
+        case Known(str() as part), Known(str() as text):
+            return part in text
+        case Known(), Sequence():
+            items = items_of(container)
+            if any(element == item for element in items):
+                return True
+            return False if all(isinstance(element, Known) for element in items) else None
+    return None

@@ -1,0 +1,260 @@
+"""Calls of project functions and construction of project classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bnlint.source import ir
+from bnlint.source.evaluate.core import Core, Gradient, Invocation
+from bnlint.source.evaluate.folding import soft
+from bnlint.source.evaluate.statements import gradient_of
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    NONE,
+    Alternatives,
+    Arguments,
+    ClassObject,
+    External,
+    Frame,
+    FunctionObject,
+    Instance,
+    Known,
+    Mapping,
+    Partial,
+    Repeat,
+    Sequence,
+    Soft,
+    Value,
+    flat,
+    is_exact,
+    one_of,
+)
+from bnlint.trace import Call, Exit, Item
+
+DEEPEST_CALL = 28
+"""Nested calls that are followed; below that a call's result is unknown."""
+
+
+class Functions(Core):
+    """Calls of functions and constructors of the project, followed into their bodies."""
+
+    def call_function(self, function: FunctionObject, arguments: Arguments) -> Value:
+        """Call a function: its body is run with the arguments bound."""
+        self.spend()
+        definition = function.definition
+        active = sum(1 for run in self.invocations if run.definition is definition)
+        if active > 1 or len(self.invocations) >= DEEPEST_CALL:
+            self.not_followed(arguments)
+            return ANYTHING
+        self.called.add((function.frame.module.facts.path, definition.span))
+        frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
+        self._bind_parameters(function, arguments, frame)
+        entered = self._enter_decorators(function)
+        try:
+            with self.recording() as events:
+                result = self._run(definition, frame)
+        finally:
+            del self.gradients[len(self.gradients) - entered :]
+        self.wrap_call(function, arguments, events)
+        return result
+
+    def not_followed(self, arguments: Arguments) -> None:
+        """A call is not followed: what it does to its arguments is unknown."""
+
+    def wrap_call(self, function: FunctionObject, arguments: Arguments, events: list[Item]) -> None:
+        """Add a call's events to the caller's."""
+        if any(not isinstance(event, Exit) for event in events):
+            self.events.append(Call(function.name, arguments.place, tuple(events)))
+
+    def _enter_decorators(self, function: FunctionObject) -> int:
+        entered = 0
+        for decorator in function.decorators:
+            gradient: Gradient | None = gradient_of(decorator)
+            if isinstance(decorator, External):
+                gradient = gradient_of(self._plain_context(decorator, function))
+            if gradient is not None:
+                self.gradients.append(gradient)
+                entered += 1
+        return entered
+
+    def _plain_context(self, decorator: External, function: FunctionObject) -> Value:
+        """`@torch.no_grad` without parentheses."""
+        if not decorator.name.startswith("torch."):
+            return ANYTHING
+        definition = function.definition
+        place = function.frame.module.facts.place(definition.span)
+        return self.call_external(decorator.name, Arguments(place=place), function.frame)
+
+    def _run(self, definition: ir.Function | ir.Lambda, frame: Frame) -> Value:
+        if isinstance(definition, ir.Lambda):
+            return self.evaluate(definition.body, frame)
+        invocation = Invocation(definition, self.store.depth)
+        self.invocations.append(invocation)
+        loops, self.loops = self.loops, []
+        self.store.begin()
+        try:
+            falls = self.execute(definition.body, frame)
+        except BaseException:
+            self.store.commit()
+            raise
+        finally:
+            self.invocations.pop()
+            self.loops = loops
+        self._join_exits(invocation, falls)
+        values = invocation.returns + ([NONE] if falls else [])
+        return one_of(values) if values else External("never returns")
+
+    def _join_exits(self, invocation: Invocation, falls: bool) -> None:
+        """The state after a call: its normal end joined with its early returns."""
+        if not invocation.exits:
+            self.store.commit()
+            return
+        changes = self.store.rollback()
+        self.store.merge([*invocation.exits, changes] if falls else invocation.exits)
+
+    # --- parameters --------------------------------------------------------------------------
+
+    def _bind_parameters(
+        self, function: FunctionObject, arguments: Arguments, frame: Frame
+    ) -> None:
+        parameters = function.definition.parameters
+        given = list(arguments.positional)
+        if function.receiver is not None:
+            given.insert(0, function.receiver)
+        keywords = dict(arguments.keywords)
+        unknown = arguments.unknown or not is_exact(given)
+        for parameter, default in zip(parameters, function.defaults):
+            frame.fields[parameter.name] = self._argument(
+                parameter, default, given, keywords, unknown
+            )
+
+    def _argument(
+        self,
+        parameter: ir.Parameter,
+        default: Value | None,
+        given: list[Value],
+        keywords: dict[str, Value],
+        unknown: bool,
+    ) -> Value:
+        if parameter.star == "*":
+            rest, given[:] = tuple(given), []
+            return Sequence("tuple", rest)
+        if parameter.star == "**":
+            rest_mapping = Mapping()
+            rest_mapping.fields.update(keywords)
+            return rest_mapping
+        if given and not parameter.keyword_only:
+            if not isinstance(given[0], Repeat) and is_exact(given[:1]):
+                return given.pop(0)
+            return one_of(flat(given))
+        if parameter.name in keywords:
+            return keywords.pop(parameter.name)
+        if unknown or default is None:
+            return self.unbound_parameter(parameter) if default is None else ANYTHING
+        return default
+
+    def unbound_parameter(self, parameter: ir.Parameter) -> Value:
+        """The value of a parameter that the caller does not give."""
+        return ANYTHING
+
+    def free_arguments(self, function: FunctionObject) -> Arguments:
+        """Arguments for a function that nobody visible calls: defaults, which a caller may change."""
+        keywords: dict[str, Value] = {}
+        for parameter, default in zip(function.definition.parameters, function.defaults):
+            if default is not None and isinstance(default, Known) and not parameter.star:
+                keywords[parameter.name] = default if default == NONE else soft(default)
+        return Arguments(keywords=keywords)
+
+    # --- classes -----------------------------------------------------------------------------
+
+    def find(self, cls: ClassObject, name: str, after: ClassObject | None = None) -> Value | None:
+        """A class attribute by method resolution order; None when a project class does not have it.
+
+        after: start behind this class, as `super()` does.
+        """
+        found_start = after is None
+        for base in cls.linearization():
+            if not found_start:
+                found_start = base is after
+                continue
+            if isinstance(base, ClassObject) and name in base.fields:
+                value = base.fields[name]
+                return value if value is not ABSENT else None  # type: ignore[return-value]
+        return None
+
+    def bind_method(self, value: Value, receiver: Value) -> Value:
+        """A class attribute as seen through an instance or class."""
+        if isinstance(value, Alternatives):
+            return one_of(self.bind_method(single, receiver) for single in value.values)
+        if not isinstance(value, FunctionObject) or value.is_static:
+            return value
+        decorators = {d.name for d in value.decorators if isinstance(d, External)}
+        if "builtins.classmethod" in decorators and isinstance(receiver, Instance):
+            receiver = receiver.cls
+        elif isinstance(receiver, ClassObject) and "builtins.classmethod" not in decorators:
+            return value
+        bound = replace(value, receiver=receiver)
+        if value.is_property:
+            return self.call_function(bound, Arguments())
+        return bound
+
+    def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
+        """Build an instance and run its constructor."""
+        instance = Instance(cls, arguments.place)
+        if self._is_under_construction(cls):
+            self.not_followed(arguments)
+            return ANYTHING
+        initializer = self.find(cls, "__init__")
+        if isinstance(initializer, FunctionObject):
+            self.call_function(replace(initializer, receiver=instance), arguments)
+        elif self._is_dataclass(cls):
+            self._fill_dataclass(instance, arguments)
+        else:
+            self.initialize_external(instance, arguments)
+        return instance
+
+    def initialize_external(self, instance: Instance, arguments: Arguments) -> None:
+        """Run the constructor of the class outside the project that an instance derives from."""
+
+    def _is_under_construction(self, cls: ClassObject) -> bool:
+        initializer = self.find(cls, "__init__")
+        if not isinstance(initializer, FunctionObject):
+            return False
+        active = [r for r in self.invocations if r.definition is initializer.definition]
+        return len(active) > 6
+
+    def _is_dataclass(self, cls: ClassObject) -> bool:
+        names = (ir_name(decorator) for decorator in cls.definition.decorators)
+        return any(name.rpartition(".")[2] == "dataclass" for name in names)
+
+    def _fill_dataclass(self, instance: Instance, arguments: Arguments) -> None:
+        positional = list(arguments.positional)
+        for statement in instance.cls.definition.body:
+            match statement:
+                case ir.Declare(ir.Name(name)) | ir.Assign((ir.Name(name),), _):
+                    value: object = ANYTHING
+                    default = instance.cls.fields.get(name)
+                    if positional:
+                        value = positional.pop(0)
+                    elif name in arguments.keywords:
+                        value = arguments.keywords[name]
+                    elif isinstance(default, Known | Soft):
+                        value = default
+                    instance.fields[name] = value
+
+
+def ir_name(expression: ir.Expression) -> str:
+    """The dotted name that an expression (or the callee of a call) spells; "" for others."""
+    match expression:
+        case ir.Name(name):
+            return name
+        case ir.Attribute(value, attr):
+            base = ir_name(value)
+            return f"{base}.{attr}" if base else attr
+        case ir.Call(function):
+            return ir_name(function)
+    return ""
+
+
+__all__ = ["Functions", "Partial", "ir_name"]

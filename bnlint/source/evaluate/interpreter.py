@@ -1,0 +1,284 @@
+"""The interpreter: its parts put together, and the calls that draw something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bnlint.finding import Place
+from bnlint.graph import Parameter
+from bnlint.source import ir
+from bnlint.source.evaluate.attributes import Attributes
+from bnlint.source.evaluate.core import Core, Gradient
+from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.expressions import Expressions
+from bnlint.source.evaluate.loops import Loops
+from bnlint.source.evaluate.module_classes import is_module, is_module_class, torch_layer
+from bnlint.source.evaluate.statements import Statements, gradient_of
+from bnlint.source.evaluate.torch_calls import TorchCalls
+from bnlint.source.project import Project
+from bnlint.source.values import (
+    ANYTHING,
+    ITEMS,
+    NONE,
+    Alternatives,
+    Arguments,
+    ClassObject,
+    Frame,
+    FunctionObject,
+    Group,
+    Instance,
+    Known,
+    Layer,
+    Mapping,
+    Method,
+    ModuleScope,
+    Namespace,
+    Parameters,
+    Sequence,
+    Super,
+    Tensor,
+    Value,
+    alternatives,
+    one_of,
+)
+from bnlint.torchnames import is_batchnorm
+from bnlint.trace import Mode
+
+LOADS = frozenset(
+    {"load_state_dict", "load_weights", "load_darknet_weights", "load_from_checkpoint"}
+)
+
+
+class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
+    """Runs the intermediate representation on abstract values; `domain` sees data and modes."""
+
+    def __init__(self, project: Project, domain: Domain, budget: int) -> None:
+        super().__init__(project, budget)
+        self.domain = domain
+        self.definitions: list[FunctionObject | ClassObject] = []
+        self.import_events: dict[ModuleScope, tuple[object, ...]] = {}
+        self.constructing = 0
+        self.built_modules: list[Layer] = []
+        self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
+
+    @contextmanager
+    def drawing(self, domain: Domain, budget: int) -> Iterator[None]:
+        """Use another domain and a budget of its own; leaves no open log behind."""
+        before = (self.domain, self.budget, self.invocations, self.loops, self.gradients)
+        self.domain, self.budget = domain, budget
+        self.invocations, self.loops, self.gradients = [], [], [Gradient()]
+        depth = self.store.depth
+        self.store.begin()
+        try:
+            with self.recording():
+                yield
+        finally:
+            while self.store.depth > depth:
+                self.store.rollback()
+            self.domain, self.budget, self.invocations, self.loops, self.gradients = before
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def call_object(self, obj: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call an instance: a module runs forward, others `__call__`."""
+        if is_module(obj):
+            return self.domain.call_module(self, obj, arguments, frame)
+        if isinstance(obj, Instance):
+            method = self.find(obj.cls, "__call__")
+            if method is not None:
+                return self.call(self.bind_method(method, obj), arguments, frame)
+        return self.call_unknown(obj, arguments, frame)
+
+    def call_unknown(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call something that cannot be seen."""
+        self.forget_modes(arguments)
+        return self.call_opaque("", arguments, frame)
+
+    def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """Call something whose body cannot be seen; functions given to it may run."""
+        return self.domain.unknown_call(self, name, arguments, frame)
+
+    def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """Apply a tensor operation."""
+        return self.domain.operation(self, name, arguments, frame)
+
+    def call_method(self, receiver: Value, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """`receiver.name(arguments)` for everything that is not a project function."""
+        match receiver:
+            case Alternatives(values):
+                return one_of(
+                    self.call_method(v, name, arguments, frame) for v in values if v != NONE
+                )
+            case Instance() if not is_module_class(receiver.cls) and ITEMS not in receiver.fields:
+                return self._unknown_method(receiver, name, arguments, frame)
+            case Instance() | Layer():
+                return self._method_of_module(receiver, name, arguments, frame)
+            case Group():
+                return self.group_method(receiver, name, arguments, frame)
+            case Super():
+                return self.super_method(receiver, name, arguments, frame)
+            case Sequence():
+                return self.sequence_method(receiver, name, arguments)
+            case Mapping():
+                return self.mapping_method(receiver, name, arguments)
+            case Known(str() as text):
+                return self.text_method(text, name, arguments)
+            case Tensor():
+                return self._tensor_method(receiver, name, arguments, frame)
+            case Method(Tensor() as tensor, _):
+                return self._tensor_method(tensor, name, arguments, frame)
+            case Namespace():
+                return self.namespace_method(receiver, name, arguments, frame)
+            case Parameters():
+                return self._parameters_method(receiver, name, arguments)
+        return self._unknown_method(receiver, name, arguments, frame)
+
+    def _method_of_module(
+        self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        if isinstance(module, Layer) and module.name == "torch.nn.ModuleDict":
+            if name in ("items", "values", "keys", "__getitem__", "update"):
+                return self.mapping_method(module, name, arguments)
+        return self.module_method(module, name, arguments, frame)
+
+    def _tensor_method(
+        self, tensor: Tensor, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        if name == "backward":
+            self.domain.backward(self, [tensor], arguments.place)
+            return NONE
+        if name in ("size", "dim", "numel", "item", "tolist", "nelement", "__len__"):
+            if name == "item":
+                return tensor
+            return ANYTHING
+        given = Arguments(
+            [tensor, *arguments.positional], arguments.keywords, arguments.unknown, arguments.place
+        )
+        return self.call_external(f"torch.Tensor.{name}", given, frame)
+
+    def _parameters_method(self, parameters: Parameters, name: str, arguments: Arguments) -> Value:
+        if parameters.is_optimizer and name == "step":
+            self.domain.step(self, parameters, arguments.place)
+        return ANYTHING if parameters.is_optimizer else parameters
+
+    def _unknown_method(
+        self, receiver: Value, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        tensors = list(tensors_in([receiver, *arguments.all()]))
+        if name == "backward" or name == "manual_backward":
+            self.domain.backward(self, tensors, arguments.place)
+        elif name == "step" and not tensors:
+            self.domain.step(self, None, arguments.place)
+        elif name == "step" and arguments.positional:
+            optimizer = arguments.positional[0]
+            if isinstance(optimizer, Parameters):  # scaler.step(optimizer)
+                self.domain.step(self, optimizer, arguments.place)
+        elif receiver is not ANYTHING or name not in ("state_dict", "add_graph", "watch"):
+            self.forget_modes(arguments)
+        return self.domain.unknown_call(self, name, arguments, frame)
+
+    def unknown_module_method(
+        self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A method that neither the project nor nn.Module defines."""
+        if name in LOADS:
+            self.domain.load_state(self, module, arguments.place)
+            return ANYTHING
+        if isinstance(module, Instance) and name not in HARMLESS_METHODS:
+            self.emit_mode(
+                (module,), Mode.UNKNOWN, arguments.place, f"{name}(), which cannot be seen"
+            )
+        self.forget_modes(arguments)
+        return self.domain.unknown_call(self, name, arguments, frame)
+
+    def call_torch_forward(
+        self, module: Layer | Instance, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """`forward` where torch's own class answers."""
+        return self.domain.call_torch(self, module, arguments, frame)
+
+    def loose_parts(self, value: Value) -> Value:
+        """Each part of a tensor-like value depends on the same sources."""
+        found = list(tensors_in(alternatives(value)))
+        return found[0] if found else ANYTHING
+
+    # --- what the domain is told ---------------------------------------------------------------
+
+    def emit_mode(
+        self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str
+    ) -> None:
+        """These modules, and all below them, are set to a mode."""
+        self.domain.set_mode(self, modules, mode, place, how)
+
+    def domain_load_state(self, module: Value, place: Place | None) -> None:
+        """Weights are loaded into a module."""
+        self.domain.load_state(self, module, place)
+
+    def layer_created(self, module: Layer | Instance) -> None:
+        """A torch layer has been built."""
+        layer = torch_layer(module)
+        if layer is not None and module.place is not None and is_batchnorm(layer.name):
+            self.batchnorms.setdefault(module.place, (layer.name, layer.parameters))
+        self.domain.created(self, module)
+
+    def build_layer(self, name: str, arguments: Arguments) -> Layer:
+        """Build a torch layer or container; what scripts build is kept to be drawn."""
+        layer = super().build_layer(name, arguments)
+        if name == "torch.nn.Sequential" and not self.constructing:
+            self.built_modules.append(layer)
+        return layer
+
+    def export_module(self, module: Value, how: str, arguments: Arguments) -> None:
+        """Export a module."""
+        self.domain.export(self, module, how, arguments.place)
+
+    def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
+        """Build an instance; the domain is told before and after."""
+        self.constructing += 1
+        try:
+            with self.domain.constructing(self, cls, arguments):
+                return super().construct(cls, arguments)
+        finally:
+            self.constructing -= 1
+
+    def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
+        """An expression statement: `model.eval` alone, or a result that is dropped."""
+        context = gradient_of(value)
+        if isinstance(value, Namespace) and context is not None and value.fields["immediate"]:
+            self.gradients[-1] = context
+        if isinstance(expression, ir.Attribute) and expression.attr in ("eval", "train"):
+            receiver = self.evaluate(expression.value, frame)
+            place = self.place(frame, expression.span)
+            self.domain.mode_not_called(self, receiver, expression, place)
+        self.domain.statement(self, value)
+
+    def set_attribute(
+        self, owner: Value, name: str, value: Value, frame: Frame, span: ir.Span
+    ) -> None:
+        """`owner.name = value`; `module.training = flag` sets the mode of the one module."""
+        if name == "training":
+            for single in self.group_members(owner):
+                if is_module(single):
+                    mode, _ = self.mode_argument(value)
+                    self.domain.set_training_flag(self, single, mode, self.place(frame, span))
+            return
+        super().set_attribute(owner, name, value, frame, span)
+
+    def defined(self, function: FunctionObject | ClassObject, frame: Frame) -> None:
+        """Remember what has been defined, for what nobody calls."""
+        self.definitions.append(function)
+
+    def imported(self, scope: ModuleScope, events: list[object]) -> None:  # type: ignore[override]
+        """Keep the events of a module's body: they happen in every program that imports it."""
+        self.import_events[scope] = tuple(events)
+
+
+HARMLESS_METHODS = frozenset(
+    (
+        "zero_grad state_dict parameters named_parameters register_buffer register_parameter "
+        "register_forward_hook register_full_backward_hook register_forward_pre_hook "
+        "named_buffers extra_repr __len__ __repr__ log log_dict save_hyperparameters init_weights "
+        "_init_weights no_sync save_pretrained load_state_dict_pre_hook print"
+    ).split()
+)

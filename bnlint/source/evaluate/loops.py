@@ -1,0 +1,240 @@
+"""Loops: unrolled where the elements are known, else two rounds that stand for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bnlint.source import ir
+from bnlint.source.evaluate.core import Core, LoopRun
+from bnlint.source.store import Changes
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    Choice,
+    Element,
+    Frame,
+    Known,
+    Repeat,
+    Value,
+    flat,
+    is_exact,
+    one_of,
+)
+from bnlint.trace import Built, Exit, Item, Loop
+
+LONGEST_UNROLLING = 64
+
+
+class Loops(Core):
+    """Execution of `for` and `while`."""
+
+    def loop(self, statement: ir.For | ir.While, frame: Frame) -> bool:
+        """Run a loop; False when control never gets behind it."""
+        if isinstance(statement, ir.While):
+            return self._while(statement, frame)
+        elements = self.elements(self.evaluate(statement.iterable, frame))
+        if isinstance(elements, tuple) and len(elements) <= LONGEST_UNROLLING:
+            if is_exact(elements):
+                return self._unrolled(statement, elements, frame)
+            if not (len(elements) == 1 and len(list(flat(elements))) == 1):
+                return self._by_element(statement, elements, frame)
+        values = [ANYTHING] if elements is None else list(flat(elements))  # type: ignore[arg-type]
+        return self._generic(
+            lambda: self.assign(statement.target, one_of(values), frame), statement, frame
+        )
+
+    def _while(self, statement: ir.While, frame: Frame) -> bool:
+        test = self.evaluate(statement.test, frame)
+        if self.truth(test) is False:
+            return self.execute(statement.orelse, frame)
+        endless = isinstance(test, Known)
+        return self._generic(
+            lambda: self.evaluate(statement.test, frame), statement, frame, endless=endless
+        )
+
+    def _unrolled(self, statement: ir.For, elements: tuple[Value, ...], frame: Frame) -> bool:
+        if _counts(elements) and self._does_something(statement, elements[0], frame):
+            values = [ANYTHING] if len(elements) > 1 else list(elements)
+            return self._generic(
+                lambda: self.assign(statement.target, one_of(values), frame), statement, frame
+            )
+        bodies: list[tuple[Item, ...]] = []
+        run = self._begin()
+        falls = True
+        for element in elements:
+            if not falls:
+                break
+            with self.recording() as events:
+                self.assign(statement.target, element, frame)
+                falls = self._round(statement.body, run, frame)
+            bodies.append(tuple(events))
+        self._emit(bodies, False, statement, frame)
+        if falls:
+            falls = self.execute(statement.orelse, frame)
+        return self._end(run, falls)
+
+    def _does_something(self, statement: ir.For, element: Value, frame: Frame) -> bool:
+        """Whether a round has events: epochs are not unrolled, the making of layers is."""
+        run = self._begin()
+        with self.recording() as events:
+            self.assign(statement.target, element, frame)
+            self._round(statement.body, run, frame)
+        self.store.rollback()
+        return any(not isinstance(event, Exit | Built) for event in events)
+
+    def _by_element(self, statement: ir.For, elements: tuple[Element, ...], frame: Frame) -> bool:
+        """Elements in order, where some are optional or repeated."""
+        run = self._begin()
+        falls = self._elements(statement, elements, run, frame)
+        return self._end(run, falls)
+
+    def _elements(
+        self, statement: ir.For, elements: tuple[Element, ...], run: LoopRun, frame: Frame
+    ) -> bool:
+        for element in elements:
+            if isinstance(element, Choice):
+                falls = self.branch(
+                    [self._alternative(statement, part, run, frame) for part in element.runs]
+                )
+            elif isinstance(element, Repeat):
+                falls = self._repeated(statement, element, run, frame)
+            else:
+                with self.recording() as events:
+                    self.assign(statement.target, element, frame)
+                    falls = self._round(statement.body, run, frame)
+                self._emit([tuple(events)], False, statement, frame)
+            if not falls:
+                return False
+        return True
+
+    def _repeated(self, statement: ir.For, element: Repeat, run: LoopRun, frame: Frame) -> bool:
+        with self.recording():
+            falls = self._elements(statement, element.run, run, frame)
+        if not falls:
+            return False
+        with self.recording() as events:
+            falls = self._elements(statement, element.run, run, frame)
+        self._emit([tuple(events)], True, statement, frame)
+        return falls
+
+    def _alternative(
+        self, statement: ir.For, elements: tuple[Element, ...], run: LoopRun, frame: Frame
+    ) -> Callable[[], bool]:
+        return lambda: self._elements(statement, elements, run, frame)
+
+    def _generic(
+        self,
+        bind: Callable[[], object],
+        statement: ir.For | ir.While,
+        frame: Frame,
+        *,
+        endless: bool = False,
+    ) -> bool:
+        """Two rounds: the first from the state before the loop, the second from any state."""
+        run = self._begin()
+        self._first_round(bind, statement, run, frame)
+        run.breaks.clear()
+        with self.recording() as events:
+            self.store.begin()
+            bind()
+            falls = self._round(statement.body, run, frame)
+            changes = self.store.rollback()
+        self._emit([tuple(events)], True, statement, frame)
+        self._widen(changes)
+        if endless:
+            return self._end(run, False)
+        falls = self.execute(statement.orelse, frame)
+        return self._end(run, falls)
+
+    def _first_round(
+        self,
+        bind: Callable[[], object],
+        statement: ir.For | ir.While,
+        run: LoopRun,
+        frame: Frame,
+    ) -> None:
+        self.store.begin()
+        with self.recording():
+            bind()
+            self._round(statement.body, run, frame)
+        self._widen(self.store.rollback())
+
+    def _widen(self, changes: Changes) -> None:
+        """Join a round's writes into the state before it; what a list has gained is a repetition."""
+        outcome: Changes = {}
+        for (obj, name), after in changes.items():
+            before = obj.fields.get(name, ABSENT)
+            if isinstance(before, tuple) and isinstance(after, tuple):
+                outcome[obj, name] = _grown(before, after)
+            else:
+                outcome[obj, name] = after
+        plain = {key: value for key, value in outcome.items() if not isinstance(value, tuple)}
+        self.store.merge([{}, plain])
+        for (obj, name), value in outcome.items():
+            if isinstance(value, tuple):
+                self.store.write(obj, name, value)
+
+    def _round(self, body: ir.Body, run: LoopRun, frame: Frame) -> bool:
+        """One round: its normal end and its `continue`s joined."""
+        self.loops.append(run)
+        run.continues = []
+        run.round_depth = self.store.depth
+        self.store.begin()
+        try:
+            falls = self.execute(body, frame)
+        except BaseException:
+            self.store.commit()
+            raise
+        finally:
+            self.loops.pop()
+        if not run.continues:
+            self.store.commit()
+            return falls
+        outcomes = list(run.continues)
+        changes = self.store.rollback()
+        if falls:
+            outcomes.append(changes)
+        self.store.merge(outcomes)
+        return True
+
+    def _begin(self) -> LoopRun:
+        depth = self.store.depth
+        self.store.begin()
+        return LoopRun(depth, depth)
+
+    def _end(self, run: LoopRun, falls: bool) -> bool:
+        """Join the normal end of a loop with its `break`s."""
+        if not run.breaks:
+            self.store.commit()
+            return falls
+        changes = self.store.rollback()
+        self.store.merge([*run.breaks, changes] if falls else run.breaks)
+        return True
+
+    def _emit(
+        self,
+        bodies: list[tuple[Item, ...]],
+        repeat: bool,
+        statement: ir.For | ir.While,
+        frame: Frame,
+    ) -> None:
+        if any(bodies):
+            place = self.place(frame, statement.span)
+            self.events.append(Loop(tuple(bodies), repeat, place))
+
+
+def _counts(elements: tuple[Value, ...]) -> bool:
+    """Whether the elements are numbers that count rounds: `range(...)`, perhaps enumerated."""
+    return bool(elements) and all(
+        isinstance(element, Known) and isinstance(element.value, int) for element in elements
+    )
+
+
+def _grown(before: tuple[Element, ...], after: tuple[Element, ...]) -> tuple[Element, ...]:
+    """A list that a loop has appended to: what was appended is repeated."""
+    if after[: len(before)] != before:
+        return before if len(after) <= len(before) else (Repeat(after),)
+    gained = after[len(before) :]
+    if not gained or (before and isinstance(before[-1], Repeat)):
+        return before
+    return (*before, Repeat(gained))

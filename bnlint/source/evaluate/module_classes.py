@@ -1,0 +1,157 @@
+"""What is an nn.Module, what it holds, and what torch layer stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bnlint.graph import Kind, Parameter
+from bnlint.source.values import (
+    ANYTHING,
+    ITEMS,
+    LAYER,
+    ClassObject,
+    External,
+    FunctionObject,
+    HeapObject,
+    Instance,
+    Layer,
+    Mapping,
+    Sequence,
+    Value,
+    alternatives,
+    flat,
+    items_of,
+)
+from bnlint.torchnames import CONTAINERS, canonical, lookup
+
+WRAPPERS = frozenset(
+    {
+        "torch.nn.DataParallel",
+        "torch.nn.parallel.DataParallel",
+        "torch.nn.parallel.DistributedDataParallel",
+        "torch.nn.parallel.distributed.DistributedDataParallel",
+        "apex.parallel.DistributedDataParallel",
+    }
+)
+"""Modules that forward to the one module that they wrap."""
+
+
+class TorchLayer(NamedTuple):
+    """The torch layer that an object is: its name and constructor parameters."""
+
+    name: str
+    parameters: dict[str, Parameter]
+
+
+def external_base(cls: ClassObject) -> str | None:
+    """The class outside the project that a class derives from; a torch layer before nn.Module."""
+    names = [canonical(b.name) for b in cls.linearization() if isinstance(b, External)]
+    layers = [name for name in names if lookup(name) or name in CONTAINERS]
+    return next(iter(layers + names), None)
+
+
+def is_module_class(cls: ClassObject) -> bool:
+    """Whether a class is an nn.Module: by its bases, or, with a base that cannot be seen, by having
+    a forward."""
+    unseen = False
+    for base in cls.linearization():
+        if isinstance(base, External):
+            last = base.name.rpartition(".")[2]
+            if base.name.startswith("torch.nn.") or last.endswith("Module"):
+                return True
+            unseen |= base.name not in ("builtins.object", "abc.ABC")
+        unseen |= base is ANYTHING
+    forward = cls.fields.get("forward")
+    return unseen and isinstance(forward, FunctionObject)
+
+
+def is_module(value: Value) -> bool:
+    """Whether a value is an nn.Module object."""
+    return isinstance(value, Layer) or (isinstance(value, Instance) and is_module_class(value.cls))
+
+
+def torch_layer(value: Value) -> TorchLayer | None:
+    """The torch layer that an object is, itself or by its base class; None for everything else."""
+    if isinstance(value, Layer):
+        return TorchLayer(value.name, value.parameters)
+    if isinstance(value, Instance):
+        layer = value.fields.get(LAYER)
+        return layer if isinstance(layer, TorchLayer) else None
+    return None
+
+
+def kind_of(value: Value) -> Kind | None:
+    """The kind of the torch layer that an object is."""
+    layer = torch_layer(value)
+    entry = lookup(layer.name) if layer is not None else None
+    return entry.kind if entry is not None else None
+
+
+def is_container(value: Value) -> bool:
+    """Whether the object is a Sequential, ModuleList or ModuleDict, or derives from one."""
+    return isinstance(value, Layer | Instance) and ITEMS in value.fields
+
+
+def is_bare_container(value: Value) -> bool:
+    """Whether the object is a Sequential, ModuleList or ModuleDict itself."""
+    return isinstance(value, Layer) and value.name in CONTAINERS
+
+
+def children(value: Value) -> Iterator[tuple[str, Value]]:
+    """The submodules of a module with their names, alternatives and repetitions included once."""
+    if not isinstance(value, Instance | Layer):
+        return
+    for key, entry in list(value.fields.items()):
+        if key is ITEMS:
+            for index, element in enumerate(flat(items_of(value))):
+                yield from _modules(str(index), element)
+        elif isinstance(key, str):
+            yield from _modules(key, entry)
+
+
+def _modules(name: str, entry: object) -> Iterator[tuple[str, Value]]:
+    for single in alternatives(entry):  # type: ignore[arg-type]  # fields hold values
+        if is_module(single):
+            yield name, single
+
+
+def descendants(value: Value) -> Iterator[tuple[str, Value]]:
+    """The module itself and all modules below it, each once, with qualified names."""
+    seen: set[int] = set()
+    pending: list[tuple[str, Value]] = [("", value)]
+    while pending:
+        path, current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield path, current
+        below = [(f"{path}.{name}" if path else name, child) for name, child in children(current)]
+        pending += reversed(below)
+
+
+def reachable_modules(value: object, depth: int = 3) -> Iterator[Value]:
+    """The modules that a value is, holds in lists or dictionaries, or keeps as attributes."""
+    for single in alternatives(value):  # type: ignore[arg-type]
+        if is_module(single):
+            yield single
+        elif depth and isinstance(single, Sequence):
+            for element in flat(items_of(single)):
+                yield from reachable_modules(element, depth - 1)
+        elif depth and isinstance(single, Mapping | Instance):
+            for entry in list(single.fields.values()):
+                if isinstance(entry, HeapObject):
+                    yield from reachable_modules(entry, depth - 1)
+
+
+def title_of(value: Value) -> str:
+    """How a message names a module object."""
+    if isinstance(value, Instance):
+        return value.cls.name
+    if isinstance(value, Layer):
+        if value.name in WRAPPERS:
+            inner = value.fields.get("module")
+            if isinstance(inner, Instance | Layer):
+                return title_of(inner)
+        return value.name.rpartition(".")[2]
+    return "a module"

@@ -1,0 +1,254 @@
+"""The methods that every nn.Module has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bnlint.finding import Place
+from bnlint.source.evaluate.containers import Containers
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.functions import Functions
+from bnlint.source.evaluate.module_classes import (
+    TorchLayer,
+    children,
+    descendants,
+    external_base,
+    is_container,
+    is_module,
+    is_module_class,
+    torch_layer,
+)
+from bnlint.source.values import (
+    ANYTHING,
+    ITEMS,
+    LAYER,
+    NONE,
+    Arguments,
+    ClassObject,
+    Element,
+    Frame,
+    FunctionObject,
+    Group,
+    Instance,
+    Known,
+    Layer,
+    Mapping,
+    Method,
+    Parameters,
+    Repeat,
+    Sequence,
+    Super,
+    Value,
+    flat,
+    hard,
+    items_of,
+    one_of,
+)
+from bnlint.torchnames import CONTAINERS, lookup
+from bnlint.trace import Mode
+
+SAME_OBJECT = frozenset(
+    (
+        "to cuda cpu half float double bfloat16 type share_memory requires_grad_ xpu ipu npu "
+        "compile to_empty fuse"
+    ).split()
+)
+"""Methods that return the module itself and leave its mode alone."""
+
+
+class ModuleMethods(Functions, Containers, Core):
+    """Methods of modules, looked up on torch's own classes."""
+
+    def module_method(
+        self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """`module.name(arguments)` where no project class defines the method."""
+        first = arguments.positional[0] if arguments.positional else None
+        match name:
+            case "eval":
+                self.set_mode_of((module,), Mode.EVAL, arguments.place, "eval()", frame)
+                return module
+            case "train":
+                mode, how = self.mode_argument(arguments.get(0, "mode"))
+                self.set_mode_of((module,), mode, arguments.place, how, frame)
+                return module
+            case "forward" | "__call__":
+                return self.call_torch_forward(module, arguments, frame)
+            case "parameters" | "named_parameters" | "buffers" | "state_dict":
+                return Parameters((module,))
+            case "modules":
+                return self._groups(module, named=False)
+            case "named_modules":
+                return self._groups(module, named=True)
+            case "children" | "named_children":
+                return self._children(module, named=name == "named_children")
+            case "add_module" | "register_module":
+                self._add_module(module, arguments)
+                return NONE
+            case "apply":
+                return self._apply(module, first, frame)
+            case "load_state_dict":
+                self.domain_load_state(module, arguments.place)
+                return ANYTHING
+            case "get_submodule":
+                return self._submodule(module, first)
+            case "items" | "values" | "keys":
+                return self._entries_of(module, name)
+            case _ if name in SAME_OBJECT:
+                return module
+            case _ if is_container(module):
+                return self.sequence_method(module, name, arguments)
+            case "__getitem__":
+                return ANYTHING
+        return self.unknown_module_method(module, name, arguments, frame)
+
+    def mode_argument(self, value: Value | None) -> tuple[Mode, str]:
+        """The mode that `train(value)` sets."""
+        if value is None:
+            return Mode.TRAIN, "train()"
+        truth = self.truth(value)
+        if truth is None:
+            return Mode.UNKNOWN, "train(...)"
+        return (Mode.TRAIN, "train(True)") if truth else (Mode.EVAL, "train(False)")
+
+    def set_mode_of(
+        self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str, frame: Frame
+    ) -> None:
+        """Set the mode of modules as nn.Module.train does: overrides of children are honoured."""
+        self.emit_mode(modules, mode, place, how)
+        for module in modules:
+            for _, child in list(descendants(module)):
+                if child is module or not isinstance(child, Instance):
+                    continue
+                override = self.find(child.cls, "train")
+                if isinstance(override, FunctionObject) and is_module_class(child.cls):
+                    flag = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
+                    given = ANYTHING if mode is Mode.UNKNOWN else flag
+                    bound = replace(override, receiver=child)
+                    self.call_function(bound, Arguments([given], place=place))
+
+    def _groups(self, module: Value, *, named: bool) -> Value:
+        """All modules, grouped by class: what a loop over them does depends on the class only."""
+        groups: dict[object, list[Value]] = {}
+        for _, current in descendants(module):
+            key: object = current.cls if isinstance(current, Instance) else ""
+            if isinstance(current, Layer):
+                key = current.name
+            groups.setdefault(key, []).append(current)
+        elements: list[Element] = []
+        for members in groups.values():
+            group = Group(tuple(members))
+            elements.append(Sequence("tuple", (ANYTHING, group)) if named else group)
+        return Sequence("list", tuple(elements))
+
+    def _children(self, module: Layer | Instance, *, named: bool) -> Value:
+        if isinstance(module, Layer) and not is_container(module) and not lookup(module.name):
+            return Sequence("list", (Repeat((module,)),))  # stands for its unseen children
+        found: list[Element] = []
+        if is_container(module) and not named:
+            return Sequence("list", items_of(module))
+        for name, child in children(module):
+            found.append(Sequence("tuple", (Known(name), child)) if named else child)
+        return Sequence("list", tuple(found))
+
+    def _add_module(self, module: Layer | Instance, arguments: Arguments) -> None:
+        name = hard(arguments.get(0, "name") or ANYTHING)
+        child = arguments.get(1, "module") or ANYTHING
+        if is_container(module) and not (
+            isinstance(module, Layer) and module.name == "torch.nn.ModuleDict"
+        ):
+            self.store.write(module, ITEMS, (*items_of(module), child))
+        elif isinstance(name, Known) and isinstance(name.value, str):
+            self.store.write(module, name.value, child)
+
+    def _apply(self, module: Value, function: Value | None, frame: Frame) -> Value:
+        if function is not None:
+            groups = self._groups(module, named=False)
+            for group in flat(self.elements(groups) or ()):
+                self.call(function, Arguments([group]), frame)
+        return module
+
+    def _submodule(self, module: Layer | Instance, path: Value | None) -> Value:
+        if not (isinstance(path, Known) and isinstance(path.value, str)):
+            return ANYTHING
+        return next((m for name, m in descendants(module) if name == path.value), ANYTHING)
+
+    def _entries_of(self, module: Layer | Instance, name: str) -> Value:
+        mapping = Mapping()
+        mapping.fields.update({k: v for k, v in module.fields.items() if isinstance(k, str)})
+        return self.mapping_method(mapping, name, Arguments())
+
+    def group_method(self, group: Group, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """A method called on each module of a loop over `model.modules()`."""
+        match name:
+            case "eval":
+                self.set_mode_of(group.members, Mode.EVAL, arguments.place, "eval()", frame)
+            case "train":
+                mode, how = self.mode_argument(arguments.get(0, "mode"))
+                self.set_mode_of(group.members, mode, arguments.place, how, frame)
+            case "parameters":
+                return Parameters(group.members)
+        return ANYTHING
+
+    # --- construction ------------------------------------------------------------------------
+
+    def initialize_external(self, instance: Instance, arguments: Arguments) -> None:
+        """`super().__init__(...)` that reaches torch: what the instance then is."""
+        base = external_base(instance.cls)
+        if base is None:
+            return
+        if base in CONTAINERS:
+            self._fill_container(instance, base, arguments)
+        elif lookup(base) is not None:
+            instance.fields[LAYER] = TorchLayer(base, self.layer_parameters(base, arguments))
+            self.layer_created(instance)
+
+    def build_layer(self, name: str, arguments: Arguments) -> Layer:
+        """Build a torch layer or container."""
+        if name in CONTAINERS:
+            container = Layer(name, {}, arguments.place)
+            self._fill_container(container, name, arguments)
+            return container
+        layer = Layer(name, self.layer_parameters(name, arguments), arguments.place)
+        self.layer_created(layer)
+        return layer
+
+    def _fill_container(self, container: Layer | Instance, name: str, arguments: Arguments) -> None:
+        items: tuple[Element, ...] = tuple(arguments.positional)
+        single = arguments.positional[0] if len(arguments.positional) == 1 else None
+        if name == "torch.nn.ModuleDict":
+            container.fields[ITEMS] = ()
+            if isinstance(single, Mapping):
+                container.fields.update(single.fields)
+            return
+        if name == "torch.nn.ModuleList" and single is not None:
+            found = self.elements(single)
+            items = (Repeat((ANYTHING,)),) if found is None else found
+        elif isinstance(single, Mapping):
+            items = tuple(v for v in single.fields.values() if not isinstance(v, bool))  # type: ignore[misc]
+        if arguments.unknown and single is not None and single is ANYTHING:
+            items = (Repeat((ANYTHING,)),)
+        container.fields[ITEMS] = items
+
+    def super_method(self, value: Super, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """`super().name(...)` that no project class answers: torch's own method."""
+        receiver = value.receiver
+        if not isinstance(receiver, Instance):
+            return ANYTHING
+        if name == "__init__":
+            self.initialize_external(receiver, arguments)
+            return NONE
+        if name in ("__setattr__", "__setitem__") and len(arguments.positional) == 2:
+            key = hard(arguments.positional[0])
+            if isinstance(key, Known):
+                self.store.write(receiver, key.value, arguments.positional[1])
+            return NONE
+        if is_module(receiver) or name in ("train", "eval"):
+            return self.module_method(receiver, name, arguments, frame)
+        return ANYTHING
+
+
+__all__ = [
+    "Callable", "ClassObject", "Method", "ModuleMethods", "one_of", "torch_layer",
+]  # fmt: skip

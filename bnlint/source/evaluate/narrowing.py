@@ -1,0 +1,82 @@
+"""Narrowing: what a test that turned out true or false says of a variable or attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bnlint.source import ir
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.folding import compare, truth_of
+from bnlint.source.values import (
+    Alternatives,
+    Frame,
+    Instance,
+    Known,
+    Layer,
+    Value,
+    alternatives,
+    hard,
+    one_of,
+)
+
+
+def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> None:
+    """Drop the alternatives of the tested variable that contradict the outcome of the test."""
+    match test:
+        case ir.Unary("Not", operand):
+            narrow(machine, operand, not truth, frame)
+        case ir.Boolean(operator, left, right) if (operator == "And") is truth:
+            narrow(machine, left, truth, frame)
+            narrow(machine, right, truth, frame)
+        case ir.Compare(left, ((operator, right),)):
+            comparator = machine.evaluate(right, frame)
+            if isinstance(hard(comparator), Known):
+                _keep(
+                    machine, left, lambda v: compare(operator, v, comparator) is not (not truth), frame
+                )  # fmt: skip
+        case ir.Name() | ir.Attribute():
+            _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
+        case ir.Call(ir.Name("isinstance"), (ir.Argument(subject, None, ""), _)):
+            _keep_class(machine, test, subject, truth, frame)
+
+
+def _keep_class(
+    machine: Core, test: ir.Call, subject: ir.Expression, truth: bool, frame: Frame
+) -> None:
+    if not isinstance(subject, ir.Name | ir.Attribute):
+        return
+    function = machine.evaluate(test.function, frame)
+    classes = machine.evaluate(test.arguments[1].value, frame)
+
+    def agrees(value: Value) -> bool:
+        result = machine.call_external("builtins.isinstance", _arguments(value, classes), frame)
+        return truth_of(result) is not (not truth)
+
+    if function is not None:
+        _keep(machine, subject, agrees, frame)
+
+
+def _arguments(value: Value, classes: Value):  # type: ignore[no-untyped-def]
+    from bnlint.source.values import Arguments
+
+    return Arguments([value, classes])
+
+
+def _keep(
+    machine: Core, subject: ir.Expression, agrees: Callable[[Value], bool], frame: Frame
+) -> None:
+    """Keep the alternatives that agree, where the subject is a variable or an attribute."""
+    if not isinstance(subject, ir.Name | ir.Attribute):
+        return
+    value = machine.evaluate(subject, frame)
+    if not isinstance(value, Alternatives):
+        return
+    kept = [single for single in alternatives(value) if agrees(single)]
+    if not kept or len(kept) == len(value.values):
+        return
+    if isinstance(subject, ir.Attribute):
+        owner = machine.evaluate(subject.value, frame)
+        if isinstance(owner, Instance | Layer):
+            machine.store.write(owner, subject.attr, one_of(kept))
+        return
+    machine.assign(subject, one_of(kept), frame)

@@ -1,0 +1,366 @@
+"""Statements other than loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bnlint.source import ir
+from bnlint.source.evaluate.core import Core, Gradient
+from bnlint.source.evaluate.narrowing import narrow
+from bnlint.source.values import (
+    ABSENT,
+    ANYTHING,
+    ITEMS,
+    OPEN,
+    ClassObject,
+    External,
+    Frame,
+    FunctionObject,
+    HeapObject,
+    Instance,
+    Known,
+    Layer,
+    Mapping,
+    ModuleReference,
+    ModuleScope,
+    Namespace,
+    Sequence,
+    Tensor,
+    Value,
+    alternatives,
+    hard,
+    is_exact,
+    items_of,
+    one_of,
+)
+from bnlint.trace import ExitKind
+
+
+class Statements(Core):
+    """Execution of statements, dispatched on their kind."""
+
+    def execute(self, body: ir.Body, frame: Frame) -> bool:
+        """Run statements in order; False when control never reaches the end."""
+        return all(self._statement(statement, frame) for statement in body)
+
+    def _statement(self, statement: ir.Statement, frame: Frame) -> bool:
+        self.spend()
+        match statement:
+            case ir.Evaluate(value):
+                return self._evaluate_statement(value, frame)
+            case ir.Assign(targets, value):
+                result = self.evaluate(value, frame)
+                for target in targets:
+                    self.assign(target, result, frame)
+            case ir.AugmentedAssign():
+                self._augmented(statement, frame)
+            case ir.If():
+                return self._if(statement, frame)
+            case ir.For() | ir.While():
+                return self.loop(statement, frame)
+            case ir.With():
+                return self._with(statement, frame)
+            case ir.Try():
+                return self._try(statement, frame)
+            case ir.Match():
+                return self._match(statement, frame)
+            case ir.Return(value):
+                return self._return(value, frame)
+            case ir.Break():
+                return self._break()
+            case ir.Continue():
+                return self._continue()
+            case ir.Raise(value):
+                return self.leave(ExitKind.RAISE)
+            case ir.Function():
+                self._bind(statement.name, self._function(statement, frame), frame)
+            case ir.Class():
+                self._bind(statement.name, self._class(statement, frame), frame)
+            case ir.Import() | ir.ImportFrom():
+                self.import_names(statement, frame)
+            case ir.Global(names, nonlocal_):
+                (frame.nonlocals if nonlocal_ else frame.globals).update(names)
+            case ir.Assert(test):
+                self.evaluate(test, frame)
+                narrow(self, test, True, frame)
+            case ir.Declare() | ir.Delete():
+                pass
+        return True
+
+    def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
+        """An expression statement has been evaluated and its value is dropped."""
+
+    def _evaluate_statement(self, expression: ir.Expression, frame: Frame) -> bool:
+        value = self.evaluate(expression, frame)
+        self.statement_value(value, expression, frame)
+        if value == External("never returns"):
+            return self.leave(ExitKind.RAISE)
+        return True
+
+    def _augmented(self, statement: ir.AugmentedAssign, frame: Frame) -> None:
+        current = self.evaluate(statement.target, frame)
+        value = self.evaluate(statement.value, frame)
+        if statement.operator == "Add" and isinstance(current, Sequence | Layer):
+            added = self.elements(value)
+            if isinstance(added, tuple):
+                self.store.write(current, ITEMS, items_of(current) + added)
+                return
+        result = self._binary(statement, current, value, frame)
+        self.assign(statement.target, result, frame)
+
+    def _binary(
+        self, statement: ir.AugmentedAssign, left: Value, right: Value, frame: Frame
+    ) -> Value:
+        return self.binary(statement.operator, left, right, frame, statement.span)
+
+    def _if(self, statement: ir.If, frame: Frame) -> bool:
+        test = self.evaluate(statement.test, frame)
+        decided = self.truth(test)
+        if decided is not None:
+            narrow(self, statement.test, decided, frame)
+            return self.execute(statement.body if decided else statement.orelse, frame)
+
+        def run(body: ir.Body, truth: bool) -> bool:
+            narrow(self, statement.test, truth, frame)
+            return self.execute(body, frame)
+
+        return self.branch(
+            [lambda: run(statement.body, True), lambda: run(statement.orelse, False)]
+        )
+
+    def _match(self, statement: ir.Match, frame: Frame) -> bool:
+        subject = hard(self.evaluate(statement.subject, frame))
+        runs: list[Callable[[], bool]] = []
+        for case in statement.cases:
+            accepts = self._accepts(case, subject, frame)
+            if accepts is False:
+                continue
+            runs.append(lambda body=case.body: self.execute(body, frame))  # type: ignore[misc]
+            if accepts:
+                break
+        else:
+            runs.append(lambda: True)
+        return runs[0]() if len(runs) == 1 else self.branch(runs)
+
+    def _accepts(self, case: ir.Case, subject: Value, frame: Frame) -> bool | None:
+        if case.values is None or case.guarded:
+            return None
+        if not case.values:
+            for name in case.names:
+                self._bind(name, subject, frame)
+            return True
+        accepted = [hard(self.evaluate(value, frame)) for value in case.values]
+        if not isinstance(subject, Known):
+            return None
+        if subject in accepted:
+            return True
+        return False if all(isinstance(value, Known) for value in accepted) else None
+
+    def _with(self, statement: ir.With, frame: Frame) -> bool:
+        entered = 0
+        for context, target in statement.items:
+            value = self.evaluate(context, frame)
+            gradient = gradient_of(value)
+            if gradient is not None:
+                self.gradients.append(gradient)
+                entered += 1
+            if target is not None:
+                result = value if isinstance(value, Tensor | Instance) else ANYTHING
+                self.assign(target, result, frame)
+        try:
+            return self.execute(statement.body, frame)
+        finally:
+            del self.gradients[len(self.gradients) - entered :]
+
+    def _try(self, statement: ir.Try, frame: Frame) -> bool:
+        def plain() -> bool:
+            return self.execute(statement.body, frame) and self.execute(statement.orelse, frame)
+
+        only_imports = all(isinstance(s, ir.Import | ir.ImportFrom) for s in statement.body)
+        if not statement.handlers or only_imports:
+            falls = plain()
+        else:
+            falls = self.branch(
+                [plain, *(self._handler(handler, frame) for handler in statement.handlers)]
+            )
+        return self.execute(statement.final, frame) and falls
+
+    def _handler(self, handler: ir.Handler, frame: Frame) -> Callable[[], bool]:
+        def run() -> bool:
+            if handler.name is not None:
+                self._bind(handler.name, ANYTHING, frame)
+            return self.execute(handler.body, frame)
+
+        return run
+
+    def _return(self, value: ir.Expression | None, frame: Frame) -> bool:
+        result = Known(None) if value is None else self.evaluate(value, frame)
+        if self.invocations:
+            invocation = self.invocations[-1]
+            invocation.returns.append(result)
+            invocation.exits.append(self.store.capture(invocation.depth))
+        return self.leave(ExitKind.RETURN)
+
+    def _break(self) -> bool:
+        if self.loops:
+            self.loops[-1].breaks.append(self.store.capture(self.loops[-1].depth))
+        return self.leave(ExitKind.BREAK)
+
+    def _continue(self) -> bool:
+        if self.loops:
+            self.loops[-1].continues.append(self.store.capture(self.loops[-1].round_depth))
+        return self.leave(ExitKind.CONTINUE)
+
+    def _function(self, definition: ir.Function, frame: Frame) -> Value:
+        defaults = tuple(
+            None if p.default is None else self.evaluate(p.default, frame)
+            for p in definition.parameters
+        )
+        decorators = tuple(self.evaluate(decorator, frame) for decorator in definition.decorators)
+        owner = frame.owner if frame.receiver is CLASS_BODY else None
+        names = {value.name for value in decorators if isinstance(value, External)}
+        function = FunctionObject(
+            definition,
+            frame.outer if owner is not None and frame.outer is not None else frame,
+            defaults,
+            owner,
+            is_static="builtins.staticmethod" in names,
+            is_property=bool(names & PROPERTY_DECORATORS),
+            decorators=decorators,
+        )
+        self.defined(function, frame)
+        return function
+
+    def defined(self, function: FunctionObject | ClassObject, frame: Frame) -> None:
+        """A function or class has been defined."""
+
+    def _class(self, definition: ir.Class, frame: Frame) -> Value:
+        bases = tuple(
+            self.evaluate(base.value, frame) for base in definition.bases if base.keyword is None
+        )
+        cls = ClassObject(definition, frame, bases, f"{frame.module.name}.{definition.name}")
+        body = Frame(frame.module, frame, cls, CLASS_BODY)
+        self.execute(definition.body, body)
+        for name, value in body.fields.items():
+            self.store.write(cls, name, value)
+        self.defined(cls, frame)
+        return cls
+
+    # --- assignment --------------------------------------------------------------------------
+
+    def assign(self, target: ir.Expression, value: Value, frame: Frame) -> None:
+        """Bind a target (name, attribute, element, tuple of targets) to a value."""
+        match target:
+            case ir.Name(name):
+                self._bind(name, value, frame)
+            case ir.Attribute(owner, attr):
+                self.set_attribute(self.evaluate(owner, frame), attr, value, frame, target.span)
+            case ir.Subscript(owner, index):
+                self.set_item(self.evaluate(owner, frame), self.evaluate(index, frame), value)
+            case ir.Display(_, targets):
+                self._unpack(targets, value, frame)
+            case ir.Starred(inner):
+                self.assign(inner, value, frame)
+
+    def set_attribute(
+        self, owner: Value, name: str, value: Value, frame: Frame, span: ir.Span
+    ) -> None:
+        """`owner.name = value`."""
+        objects = alternatives(owner)
+        for obj in objects:
+            if isinstance(obj, ModuleReference):
+                obj = obj.scope
+            if isinstance(obj, Instance | Layer | ClassObject | Namespace | ModuleScope):
+                if len(objects) > 1:
+                    value = one_of((value, _field(obj, name, value)))
+                self.store.write(obj, name, value)
+
+    def set_item(self, owner: Value, index: Value, value: Value) -> None:
+        """`owner[index] = value`."""
+        key = hard(index)
+        if isinstance(owner, Mapping):
+            if isinstance(key, Known):
+                self.store.write(owner, key.value, value)
+            else:
+                self.store.write(owner, OPEN, True)
+        elif isinstance(owner, Sequence | Layer) and ITEMS in owner.fields:
+            items = items_of(owner)
+            match key:
+                case Known(int() as i) if is_exact(items) and -len(items) <= i < len(items):
+                    position = i % len(items)
+                    updated = (*items[:position], value, *items[position + 1 :])
+                    self.store.write(owner, ITEMS, updated)
+
+    def _bind(self, name: str, value: Value, frame: Frame) -> None:
+        scope: Frame = frame
+        if name in frame.globals:
+            scope = frame.module
+        elif name in frame.nonlocals:
+            outer = frame.outer
+            while outer is not None:
+                if name in outer.fields:
+                    scope = outer
+                    break
+                outer = outer.outer
+        self.store.write(scope, name, value)
+
+    def _unpack(self, targets: tuple[ir.Expression, ...], value: Value, frame: Frame) -> None:
+        if isinstance(value, Tensor):
+            values: list[Value] = [value] * len(targets)
+        else:
+            values = self._parts(targets, value)
+        for target, part in zip(targets, values):
+            self.assign(target, part, frame)
+
+    def _parts(self, targets: tuple[ir.Expression, ...], value: Value) -> list[Value]:
+        options = []
+        for single in alternatives(value):
+            elements = self.elements(single)
+            if not isinstance(elements, tuple) or not is_exact(elements):
+                loose = self.loose_parts(single)
+                options.append([loose] * len(targets))
+            elif len(elements) == len(targets):
+                options.append(list(elements))
+            else:
+                options.append(self._starred_parts(targets, elements))
+        return [one_of(option[i] for option in options) for i in range(len(targets))]
+
+    def loose_parts(self, value: Value) -> Value:
+        """What each part of a value that is unpacked may be."""
+        return ANYTHING
+
+    def _starred_parts(
+        self, targets: tuple[ir.Expression, ...], elements: tuple[Value, ...]
+    ) -> list[Value]:
+        star = next((i for i, t in enumerate(targets) if isinstance(t, ir.Starred)), None)
+        if star is None or len(elements) < len(targets) - 1:
+            return [ANYTHING] * len(targets)
+        after = len(targets) - star - 1
+        middle = elements[star : len(elements) - after]
+        tail = elements[len(elements) - after :] if after else ()
+        return [*elements[:star], Sequence("list", middle), *tail]
+
+
+CLASS_BODY = External("class body")
+"""Marks the frame of a class body, whose names are not visible in methods."""
+
+PROPERTY_DECORATORS = frozenset(
+    {"builtins.property", "functools.cached_property", "torch.jit.unused_property"}
+)
+
+
+def gradient_of(value: Value) -> Gradient | None:
+    """The gradient mode that a context manager sets; None when it sets none."""
+    if not isinstance(value, Namespace) or value.kind != "gradient":
+        return None
+    enabled = value.fields.get("enabled")
+    place = value.fields.get("place")
+    return Gradient(
+        enabled.value if isinstance(enabled, Known) else None,  # type: ignore[arg-type]
+        place,  # type: ignore[arg-type]
+    )
+
+
+def _field(obj: HeapObject, name: str, default: Value) -> Value:
+    found = obj.fields.get(name, ABSENT)
+    return default if found is ABSENT else found  # type: ignore[return-value]

@@ -1,0 +1,294 @@
+"""Calls of torch and of other packages outside the project."""
+
+from __future__ import annotations
+
+import re
+
+from bnlint.graph import UNKNOWN, Parameter
+from bnlint.source.evaluate.builtins import Builtins
+from bnlint.source.evaluate.cloning import clone
+from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.folding import soft
+from bnlint.source.evaluate.known_models import known_model
+from bnlint.source.evaluate.module_classes import WRAPPERS, reachable_modules
+from bnlint.source.evaluate.module_methods import ModuleMethods
+from bnlint.source.values import (
+    ANYTHING,
+    NONE,
+    Arguments,
+    External,
+    Frame,
+    Group,
+    Instance,
+    Known,
+    Layer,
+    Loader,
+    Mapping,
+    Namespace,
+    Parameters,
+    Sequence,
+    Soft,
+    Tensor,
+    Value,
+    alternatives,
+    hard,
+    is_exact,
+    items_of,
+)
+from bnlint.torchnames import CONTAINERS, TABLE, canonical, lookup
+from bnlint.trace import Mode
+
+GRADIENT_CONTEXTS = {
+    "torch.no_grad": False,
+    "torch.inference_mode": False,
+    "torch.autograd.no_grad": False,
+    "torch.autograd.inference_mode": False,
+    "torch.autograd.grad_mode.no_grad": False,
+    "torch.enable_grad": True,
+    "torch.autograd.enable_grad": True,
+}
+SET_GRADIENT = frozenset({"torch.set_grad_enabled", "torch.autograd.set_grad_enabled"})
+MADE_UP = frozenset(
+    f"torch.{name}"
+    for name in (
+        "randn rand zeros ones empty full randint arange linspace randn_like rand_like zeros_like "
+        "ones_like FloatTensor"
+    ).split()
+)
+EXPORTS = frozenset(
+    {"torch.jit.trace", "torch.jit.trace_module", "torch.export.export", "torch.onnx.export",
+     "torch.onnx.dynamo_export", "torch.quantization.fuse_modules", "torch.fx.symbolic_trace"}
+)  # fmt: skip
+SAME_MODULE = frozenset(
+    {"torch.compile", "torch.jit.script", "torch.jit.optimize_for_inference",
+     "torch.nn.SyncBatchNorm.convert_sync_batchnorm", "apex.parallel.convert_syncbn_model",
+     "torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm",
+     "torch.nn.utils.parametrizations.weight_norm",
+     "torch.nn.utils.parametrizations.spectral_norm"}
+)  # fmt: skip
+NEUTRAL_PACKAGES = frozenset(
+    (
+        "builtins torch math os sys json time logging numpy copy functools itertools collections "
+        "typing warnings random re pathlib pickle inspect operator"
+    ).split()
+)
+"""Packages whose functions leave the mode of a module alone."""
+_LAYER_NAME = re.compile(r"^torch\.nn\.[A-Z]\w*$")
+
+
+class TorchCalls(ModuleMethods, Builtins, Core):
+    """Calls by qualified name."""
+
+    domain: Domain
+
+    def call_external(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """Call something outside the project by its qualified name."""
+        name = canonical(name)
+        answered = self.call_builtin(name, arguments, frame)
+        if answered is not None:
+            return answered
+        if name in CONTAINERS or (_LAYER_NAME.match(name) and name not in WRAPPERS):
+            return NONE if name == "torch.nn.Parameter" else self.build_layer(name, arguments)
+        if name.startswith("torch.nn.Module."):
+            return self._unbound_method(name.rpartition(".")[2], arguments, frame)
+        special = self._special(name, arguments, frame)
+        if special is not None:
+            return special
+        if name in TABLE or name.startswith("operator."):
+            return self.operate(name, arguments, frame)
+        return self._unknown_external(name, arguments, frame)
+
+    def _special(self, name: str, arguments: Arguments, frame: Frame) -> Value | None:
+        first = arguments.positional[0] if arguments.positional else None
+        if name in GRADIENT_CONTEXTS or name in SET_GRADIENT:
+            return self._gradient(name, arguments)
+        if name in MADE_UP:
+            return Tensor(synthetic=True, batch=_first_dimension(arguments))
+        if name in WRAPPERS:
+            return self._wrap(name, arguments.get(0, "module") or ANYTHING, arguments)
+        if name in SAME_MODULE or name.endswith(".convert_sync_batchnorm"):
+            return arguments.get(0, "module") or first or ANYTHING
+        if name == "copy.deepcopy":
+            return self._deepcopy(first or ANYTHING, arguments)
+        if name == "torch.utils.data.DataLoader":
+            return self._loader(arguments)
+        if name.startswith("torch.optim.") and name.rpartition(".")[2][:1].isupper():
+            return self._optimizer(name, arguments)
+        if name in EXPORTS and (first or arguments.keywords):
+            self.export_module(arguments.get(0, "model") or ANYTHING, name, arguments)
+            return ANYTHING
+        if name.startswith("torchvision.models."):
+            return known_model(self, name, arguments)
+        if name in ("torch.device", "torch.manual_seed", "torch.save"):
+            return ANYTHING
+        return None
+
+    def _unbound_method(self, method: str, arguments: Arguments, frame: Frame) -> Value:
+        """`nn.Module.__init__(self)` and the like."""
+        if not arguments.positional:
+            return ANYTHING
+        receiver, *rest = arguments.positional
+        bound = Arguments(list(rest), arguments.keywords, arguments.unknown, arguments.place)
+        if method == "__init__" and isinstance(receiver, Instance):
+            self.initialize_external(receiver, bound)
+            return NONE
+        if isinstance(receiver, Instance | Layer):
+            return self.module_method(receiver, method, bound, frame)
+        return ANYTHING
+
+    def _gradient(self, name: str, arguments: Arguments) -> Value:
+        enabled: bool | None = GRADIENT_CONTEXTS.get(name)
+        if name in SET_GRADIENT:
+            enabled = self.truth(arguments.get(0, "mode") or ANYTHING)
+        context = Namespace("gradient")
+        context.fields["enabled"] = Known(enabled)
+        context.fields["place"] = arguments.place
+        context.fields["immediate"] = name in SET_GRADIENT
+        return context
+
+    def _wrap(self, name: str, module: Value, arguments: Arguments) -> Value:
+        if module is ANYTHING:
+            return ANYTHING
+        wrapper = Layer(name, {}, arguments.place)
+        wrapper.fields["module"] = module
+        return wrapper
+
+    def _deepcopy(self, value: Value, arguments: Arguments) -> Value:
+        modules = list(reachable_modules(value))
+        if not modules:
+            return value
+        copied = clone(value)
+        for module in reachable_modules(copied):
+            self.emit_mode((module,), Mode.UNKNOWN, arguments.place, "deepcopy")
+        return copied
+
+    def _loader(self, arguments: Arguments) -> Value:
+        batch = arguments.get(1, "batch_size")
+        sampler = arguments.keywords.get("batch_sampler")
+        place = arguments.place
+        assert place is not None
+        if sampler is not None and sampler != NONE:
+            return Loader(None, place)
+        size = hard(Known(1) if batch is None and not arguments.unknown else batch or ANYTHING)
+        number = size.value if isinstance(size, Known) and type(size.value) is int else None
+        return Loader(number, place)
+
+    def _optimizer(self, name: str, arguments: Arguments) -> Value:
+        first = arguments.get(0, "params") or ANYTHING
+        if ".lr_scheduler." in name:
+            return Namespace("scheduler")
+        owners: list[Value] = []
+        _collect_owners(self, first, owners, 4)
+        return Parameters(tuple(owners), is_optimizer=True)
+
+    def _unknown_external(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        package = name.partition(".")[0]
+        if package not in NEUTRAL_PACKAGES:
+            self.forget_modes(arguments)
+        return self.call_opaque(name, arguments, frame)
+
+    def forget_modes(self, arguments: Arguments) -> None:
+        """A call that cannot be seen may have set the mode of every module it was given."""
+        modules = tuple(m for value in arguments.all() for m in reachable_modules(value))
+        if modules:
+            self.emit_mode(modules, Mode.UNKNOWN, arguments.place, "a call that cannot be seen")
+
+    def not_followed(self, arguments: Arguments) -> None:
+        """A call is not followed: what it does to its arguments is unknown."""
+        self.forget_modes(arguments)
+
+    def layer_parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
+        """The constructor parameters of a torch layer, folded where possible."""
+        entry = lookup(name)
+        positional = [parameter_of(value) for value in arguments.positional]
+        keywords = {key: parameter_of(value) for key, value in arguments.keywords.items()}
+        if entry is None or not is_exact(arguments.positional):
+            return keywords
+        bound = entry.bind(tuple(positional), keywords)
+        if arguments.unknown:
+            given = {n for (n, _), _ in zip(entry.parameters, positional)} | set(keywords)
+            return {n: v if n in given else UNKNOWN for n, v in bound.items()}
+        return bound
+
+    # --- argparse ----------------------------------------------------------------------------
+
+    def namespace_method(
+        self, value: Namespace, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A method of an argument parser or its result."""
+        if value.kind == "parser":
+            match name:
+                case "add_argument":
+                    self._add_option(value, arguments)
+                    return ANYTHING
+                case "add_argument_group" | "add_mutually_exclusive_group":
+                    return value
+                case "parse_args":
+                    return self._options(value)
+                case "parse_known_args":
+                    return Sequence("tuple", (self._options(value), ANYTHING))
+                case "set_defaults":
+                    for key, default in arguments.keywords.items():
+                        self.store.write(value, key, soft(default))
+        return ANYTHING
+
+    def _add_option(self, parser: Namespace, arguments: Arguments) -> None:
+        names = [hard(v) for v in arguments.positional]
+        texts = [n.value for n in names if isinstance(n, Known) and isinstance(n.value, str)]
+        long = next((t for t in texts if t.startswith("--")), texts[-1] if texts else "")
+        destination = hard(
+            arguments.keywords.get("dest", Known(long.lstrip("-").replace("-", "_")))
+        )
+        default = arguments.keywords.get("default")
+        action = hard(arguments.keywords.get("action", NONE))
+        if default is None:
+            flags = {"store_true": False, "store_false": True}
+            stored = flags.get(str(action.value)) if isinstance(action, Known) else None
+            default = Known(stored)
+        if isinstance(destination, Known) and isinstance(destination.value, str):
+            open_value = ANYTHING if default == NONE else soft(default)
+            self.store.write(parser, destination.value, open_value)
+
+    def _options(self, parser: Namespace) -> Value:
+        options = Namespace("options")
+        options.fields.update(parser.fields)
+        return options
+
+
+def parameter_of(value: object) -> Parameter:
+    """The value of a constructor parameter as a rule sees it."""
+    if isinstance(value, Soft):
+        return parameter_of(value.value)
+    if isinstance(value, Known) and isinstance(value.value, int | float | str | bool | None):
+        return value.value
+    if isinstance(value, Sequence):
+        return tuple(parameter_of(item) for item in items_of(value))
+    return UNKNOWN
+
+
+def _first_dimension(arguments: Arguments) -> int | None:
+    first = hard(arguments.positional[0]) if arguments.positional else ANYTHING
+    if isinstance(first, Sequence) and items_of(first):
+        first = items_of(first)[0]  # type: ignore[assignment]
+    if isinstance(first, Known) and type(first.value) is int:
+        return first.value
+    return None
+
+
+def _collect_owners(machine: Core, value: object, owners: list[Value], depth: int) -> None:
+    """The modules whose parameters a value holds."""
+    for single in alternatives(value):  # type: ignore[arg-type]
+        if isinstance(single, Parameters):
+            owners += single.owners
+        elif isinstance(single, Mapping) and depth:
+            for entry in single.fields.values():
+                _collect_owners(machine, entry, owners, depth - 1)
+        elif isinstance(single, Sequence) and depth:
+            for element in items_of(single):
+                _collect_owners(machine, element, owners, depth - 1)
+        elif isinstance(single, Instance | Layer | Group):
+            owners.append(single)
+
+
+__all__ = ["External", "TorchCalls", "parameter_of", "tensors_in"]

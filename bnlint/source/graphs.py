@@ -1,0 +1,335 @@
+"""Drawing layer graphs: forward() is run on abstract tensors, every layer call becomes a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from bnlint.finding import Place
+from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node, Parameter, Scope
+from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.evaluate.module_classes import (
+    TorchLayer,
+    descendants,
+    is_bare_container,
+    is_container,
+    is_module,
+    title_of,
+    torch_layer,
+)
+from bnlint.source.evaluate.torch_calls import parameter_of
+from bnlint.source.facts import FileFacts
+from bnlint.source.values import (
+    ANYTHING,
+    NONE,
+    Arguments,
+    Choice,
+    Element,
+    Frame,
+    FunctionObject,
+    Instance,
+    Known,
+    Layer,
+    ModuleScope,
+    Repeat,
+    Sequence,
+    Tensor,
+    Value,
+    alternatives,
+    items_of,
+    one_of,
+)
+from bnlint.torchnames import lookup
+
+ELEMENTWISE_OPERATORS = frozenset(
+    {"torch.add", "torch.sub", "torch.mul", "torch.div", "torch.matmul"}
+)
+
+
+@dataclass(slots=True)
+class GraphDomain(Domain):
+    """Makes a node of every layer call and operation.
+
+    The sources of a tensor are the nodes of which one has produced it.
+    """
+
+    root: Value
+    nodes: list[Node] = field(default_factory=list)
+    scope: list[Scope] = field(default_factory=list)
+    paths: dict[int, str] = field(default_factory=dict)
+    calls: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.paths = {id(module): path for path, module in descendants(self.root)}
+
+    def add(
+        self,
+        kind: Kind,
+        name: str,
+        inputs: Iterable[frozenset[int]] = (),
+        place: Place | None = None,
+        parameters: dict[str, Parameter] | None = None,
+        **more: object,
+    ) -> Tensor:
+        """Add a node; the tensor that it produces."""
+        node = Node(
+            id=len(self.nodes),
+            kind=kind,
+            name=name,
+            params=parameters or {},
+            place=place,
+            scope=tuple(self.scope),
+            inputs=tuple(inputs),
+            **more,  # type: ignore[arg-type]
+        )
+        self.nodes.append(node)
+        return Tensor(frozenset({node.id}))
+
+    # --- modules -----------------------------------------------------------------------------
+
+    def call_module(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """`module(arguments)`: run its forward, or add a node for a torch layer."""
+        if isinstance(module, Instance):
+            forward = machine.find(module.cls, "forward")
+            if isinstance(forward, FunctionObject):
+                with self._inside(module):
+                    return machine.call_function(replace(forward, receiver=module), arguments)
+        return self.call_torch(machine, module, arguments, frame)
+
+    def call_torch(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """The forward of torch's own class: a container runs its elements, a layer is a node."""
+        if is_container(module):
+            return self._through_container(machine, module, arguments, frame)
+        layer = torch_layer(module)
+        if layer is not None:
+            return self._layer(machine, module, layer, arguments, frame)
+        return self._unknown(title_of(module), arguments)
+
+    @contextmanager
+    def _inside(self, module: Value) -> Iterator[None]:
+        assert isinstance(module, Instance | Layer)
+        path = self.paths.get(id(module), "")
+        qualified = module.cls.qualified if isinstance(module, Instance) else module.name
+        self.scope.append(Scope(path, qualified, is_bare_container(module)))
+        try:
+            yield
+        finally:
+            self.scope.pop()
+
+    def _through_container(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A Sequential: its elements one after the other."""
+        name = module.name if isinstance(module, Layer) else ""
+        if name in ("torch.nn.ModuleList", "torch.nn.ModuleDict") or not arguments.positional:
+            return self._unknown(title_of(module), arguments)
+        assert isinstance(module, Layer | Instance)
+        with self._inside(module):
+            return self._run(machine, items_of(module), arguments.positional[0], arguments, frame)
+
+    def _run(
+        self,
+        machine: Interpreter,
+        elements: tuple[Element, ...],
+        value: Value,
+        arguments: Arguments,
+        frame: Frame,
+    ) -> Value:
+        for element in elements:
+            if isinstance(element, Choice):
+                value = one_of(
+                    self._run(machine, run, value, arguments, frame) for run in element.runs
+                )
+            elif isinstance(element, Repeat):
+                once = self._run(machine, element.run, value, arguments, frame)
+                again = self._run(machine, element.run, once, arguments, frame)
+                value = one_of((once, again))
+            else:
+                given = Arguments([value], place=arguments.place)
+                value = self._call_each(machine, element, given, frame)
+        return value
+
+    def _call_each(
+        self, machine: Interpreter, element: Value, given: Arguments, frame: Frame
+    ) -> Value:
+        results: list[Value] = []
+        for single in alternatives(element):
+            if single == NONE:
+                continue
+            results.append(
+                self.call_module(machine, single, given, frame)
+                if is_module(single)
+                else self._unknown("", given)
+            )
+        return one_of(results)
+
+    def _layer(
+        self,
+        machine: Interpreter,
+        module: Value,
+        layer: TorchLayer,
+        arguments: Arguments,
+        frame: Frame,
+    ) -> Value:
+        entry = lookup(layer.name)
+        kind = entry.kind if entry is not None else Kind.UNKNOWN
+        wrapped = module.fields.get("module") if isinstance(module, Layer) else None
+        if entry is None and isinstance(wrapped, Layer | Instance):
+            return self.call_module(machine, wrapped, arguments, frame)
+        assert isinstance(module, Layer | Instance)
+        count = self.calls.get(id(module), 0)
+        self.calls[id(module)] = count + 1
+        tensor = self.add(
+            kind,
+            layer.name,
+            self._operands(arguments.positional[:1] or [*arguments.keywords.values()][:1]),
+            module.place,
+            dict(layer.parameters),
+            call_place=arguments.place,
+            path=self.paths.get(id(module), ""),
+            call_index=count,
+        )
+        if kind is Kind.RECURRENT or kind is Kind.ATTENTION:
+            return Sequence("tuple", (tensor, tensor))
+        return tensor
+
+    # --- operations --------------------------------------------------------------------------
+
+    def operation(
+        self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A torch function or tensor method, or an operator."""
+        entry = lookup(name)
+        kind = entry.kind if entry is not None else Kind.UNKNOWN
+        if name == "operator.getitem":
+            kind = Kind.SLICE
+        given = arguments.all()
+        tensors = list(tensors_in(given))
+        if not tensors and not name.startswith("torch.nn.functional."):
+            return ANYTHING
+        match kind:
+            case Kind.CONCAT | Kind.ADD | Kind.MUL:
+                operands = [t.sources for t in tensors if t.sources]
+            case Kind.UNKNOWN:
+                operands = [t.sources for t in tensors if t.sources]
+            case _:
+                operands = self._operands(given[:1])
+        parameters = self._parameters(name, arguments)
+        tensor = self.add(kind, name, operands, arguments.place, parameters)
+        if kind is Kind.SPLIT:
+            return self._split(tensor, arguments)
+        return tensor
+
+    def _split(self, tensor: Tensor, arguments: Arguments) -> Value:
+        return Sequence("tuple", (Repeat((tensor,)),))
+
+    def _parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
+        entry = lookup(name)
+        if entry is None or not entry.parameters:
+            return {}
+        positional = tuple(parameter_of(value) for value in arguments.positional)
+        keywords = {key: parameter_of(value) for key, value in arguments.keywords.items()}
+        return entry.bind(positional, keywords)
+
+    def _operands(self, values: Iterable[Value]) -> list[frozenset[int]]:
+        """One operand for each value; what is no tensor is an UNKNOWN producer."""
+        operands = []
+        for value in values:
+            sources: frozenset[int] = frozenset()
+            for single in alternatives(value):
+                tensors = list(tensors_in([single]))
+                if tensors:
+                    sources |= frozenset().union(*(t.sources for t in tensors))
+                elif single != NONE:
+                    sources |= self.add(Kind.UNKNOWN, "").sources
+            operands.append(sources or self.add(Kind.UNKNOWN, "").sources)
+        return operands
+
+    def _unknown(self, name: str, arguments: Arguments) -> Tensor:
+        operands = [t.sources for t in tensors_in(arguments.all()) if t.sources]
+        return self.add(Kind.UNKNOWN, name, operands, arguments.place)
+
+    def unknown_call(
+        self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A call that cannot be seen; with tensors given it makes an unknown tensor."""
+        if not any(t.sources for t in tensors_in(arguments.all())):
+            return ANYTHING
+        return self._unknown(name, arguments)
+
+
+def draw_graph(machine: Interpreter, module: Value, title: str, budget: int) -> LayerGraph | None:
+    """The layer graph of one module object; None when it has no forward that can be run.
+
+    Raises OutOfBudget when the module is too large to follow.
+    """
+    domain = GraphDomain(module)
+    nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
+    with machine.drawing(domain, budget):
+        if isinstance(module, Instance):
+            forward = machine.find(module.cls, "forward")
+            if isinstance(forward, FunctionObject):
+                arguments = _inputs(domain, forward)
+                frame = forward.frame
+                domain.call_module(machine, module, arguments, frame)
+            elif is_container(module):
+                given = Arguments([domain.add(Kind.INPUT, "input")])
+                domain.call_module(machine, module, given, module.cls.frame)
+            else:
+                return None
+        elif is_container(module):
+            given = Arguments([domain.add(Kind.INPUT, "input")])
+            domain.call_module(machine, module, given, nowhere)
+        else:
+            return None
+    return LayerGraph(title, tuple(_with_positions(domain.nodes)))
+
+
+def _inputs(domain: GraphDomain, forward: FunctionObject) -> Arguments:
+    """An INPUT node for each parameter of forward; optional ones keep their default."""
+    arguments = Arguments()
+    for parameter, default in list(zip(forward.definition.parameters, forward.defaults))[1:]:
+        if parameter.star:
+            continue
+        if default is None:
+            arguments.keywords[parameter.name] = domain.add(Kind.INPUT, parameter.name)
+        elif isinstance(default, Known) and default != NONE:
+            arguments.keywords[parameter.name] = ANYTHING
+        else:
+            optional = domain.add(Kind.INPUT, parameter.name)
+            arguments.keywords[parameter.name] = one_of((NONE, optional))
+    return arguments
+
+
+def _with_positions(nodes: list[Node]) -> Iterator[Node]:
+    """Values per channel and sample, where the producer decides them: one behind a Linear layer or
+    a pooling to 1x1."""
+    graph = LayerGraph("", tuple(nodes))
+    for node in nodes:
+        if node.kind is Kind.BATCHNORM and node.inputs:
+            producers = graph.producers(node)
+            if producers and all(_is_single(graph, producer) for producer in producers):
+                yield replace(node, positions=1)
+                continue
+        yield node
+
+
+def _is_single(graph: LayerGraph, node: Node) -> bool:
+    """Whether a node's output has one value per channel and sample."""
+    match node.kind:
+        case Kind.LINEAR:
+            producers = graph.producers(node)
+            return all(p.kind is not Kind.UNKNOWN for p in producers)
+        case Kind.POOL:
+            size = node.params.get("output_size", UNKNOWN)
+            return size == 1 or size == (1, 1) or size == (1, 1, 1)
+        case Kind.ACTIVATION | Kind.DROPOUT | Kind.CONV:
+            producers = graph.producers(node)
+            return bool(producers) and all(_is_single(graph, p) for p in producers)
+    return False

@@ -1,0 +1,97 @@
+"""Rules over pictures: a rule that crashes costs what it was looking at, not the run."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bnlint.finding import Finding, Place
+from bnlint.graph import LayerGraph
+from bnlint.rules import find_rule
+from bnlint.rules.base import Pictures, Rule
+from bnlint.trace import ModeTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A rule (or a stage of the run) that raised an exception; place: what it was looking at."""
+
+    what: str
+    place: Place | None
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rules said, and which of them crashed."""
+
+    findings: tuple[Finding, ...]
+    crashes: tuple[Crash, ...]
+
+
+def judge(rules: Sequence[Rule], pictures: Pictures) -> Judgement:
+    """Run every rule over the pictures; each crash is also a finding (BNL903)."""
+    findings: list[Finding] = []
+    crashes: list[Crash] = []
+    for rule in rules:
+        try:
+            findings += _run(rule, pictures)
+        except Exception as error:  # found again picture by picture
+            whole = crash_of(f"rule {rule.code}", None, error)
+            findings += _run_apart(rule, pictures, whole, crashes)
+    findings += [own_finding("BNL903", _crash_message(c), c.place) for c in crashes]
+    return Judgement(tuple(findings), tuple(crashes))
+
+
+def own_finding(code: str, message: str, place: Place | None) -> Finding:
+    """A finding that the engine itself makes, under the rule with this code."""
+    rule = find_rule(code)
+    if rule is None:
+        raise LookupError(f"no rule {code}")
+    return rule.finding(message, place)
+
+
+def crash_of(what: str, place: Place | None, error: Exception) -> Crash:
+    """The record of an exception that is being handled."""
+    return Crash(what, place, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _crash_message(crash: Crash) -> str:
+    return f"{crash.what} crashed: {crash.error} (a mistake in bnlint; --verbose shows where)"
+
+
+def _run(rule: Rule, pictures: Pictures) -> list[Finding]:
+    return list(rule.check(pictures)) if rule.check is not None else []
+
+
+def _run_apart(rule: Rule, pictures: Pictures, whole: Crash, crashes: list[Crash]) -> list[Finding]:
+    """One picture at a time, so that only those that make the rule crash are lost."""
+    found: dict[tuple[str, Place | None], Finding] = {}
+    before = len(crashes)
+    for single, place in _apart(pictures):
+        try:
+            for finding in _run(rule, single):
+                found.setdefault((finding.code, finding.place), finding)
+        except Exception as error:
+            crashes.append(crash_of(f"rule {rule.code}", place, error))
+    if len(crashes) == before:  # only the pictures together make it crash
+        place = next((place for _, place in _apart(pictures) if place is not None), None)
+        crashes.append(Crash(f"rule {rule.code}", place, whole.error, whole.trace))
+    return list(found.values())
+
+
+def _apart(pictures: Pictures) -> Iterator[tuple[Pictures, Place | None]]:
+    for graph in pictures.graphs:
+        yield Pictures(graphs=[graph], measured=pictures.measured), _place_of_graph(graph)
+    for trace in pictures.traces:
+        yield Pictures(traces=[trace], measured=pictures.measured), _place_of_trace(trace)
+
+
+def _place_of_graph(graph: LayerGraph) -> Place | None:
+    return next((node.place for node in graph.nodes if node.place is not None), None)
+
+
+def _place_of_trace(trace: ModeTrace) -> Place | None:
+    return next((event.place for event in trace.events() if event.place is not None), None)

@@ -1,0 +1,107 @@
+"""Linking: which file an import means, and the scope of each module of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+
+from bnlint.source.facts import FileFacts
+from bnlint.source.values import ModuleScope
+
+
+class Project:
+    """The files of one project, linked by imports.
+
+    facts: the files that were extracted, by absolute path with forward slashes. load: extracts a
+    further file of the project when an import asks for it; None when there is no such file, or
+    when it may not be opened.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        facts: Mapping[str, FileFacts],
+        load: Callable[[str], FileFacts | None] = lambda path: None,
+    ) -> None:
+        self.root = PurePosixPath(root.as_posix())
+        self._facts: dict[str, FileFacts | None] = dict(facts)
+        self._load = load
+        self._scopes: dict[str, ModuleScope] = {}
+        self.given = tuple(sorted(facts))
+
+    def facts(self, path: str) -> FileFacts | None:
+        """The facts of a file; None when the project has no such file."""
+        if path not in self._facts:
+            self._facts[path] = self._load(path)
+        return self._facts[path]
+
+    def scope(self, path: str) -> ModuleScope | None:
+        """The scope of the module in this file, shared by all who import it."""
+        if path not in self._scopes:
+            facts = self.facts(path)
+            if facts is None:
+                return None
+            self._scopes[path] = ModuleScope(self.module_name(path), facts)
+        return self._scopes[path]
+
+    def module_name(self, path: str) -> str:
+        """A readable dotted name of the module: its path below the root."""
+        try:
+            relative = PurePosixPath(path).relative_to(self.root)
+        except ValueError:
+            relative = PurePosixPath(PurePosixPath(path).name)
+        parts = relative.with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+    def resolve(self, module: str, level: int, importer: str) -> ModuleScope | None:
+        """The module that `from <level dots><module> import ...` in `importer` means.
+
+        None when it lies outside the project. Absolute names are looked up in the importer's own
+        folder, its ancestors up to the root, and `src`: nearest first, as a script sees them.
+        """
+        folder = PurePosixPath(importer).parent
+        parts = module.split(".") if module else []
+        if level:
+            for _ in range(level - 1):
+                folder = folder.parent
+            return self._in_folder(folder, parts)
+        for start in self._search_path(folder):
+            found = self._in_folder(start, parts)
+            if found is not None:
+                return found
+        return None
+
+    def submodule(self, package: ModuleScope, name: str) -> ModuleScope | None:
+        """The module `name` inside a package; None when there is none."""
+        path = PurePosixPath(package.facts.path)
+        return self._in_folder(path.parent, [name]) if path.name == "__init__.py" else None
+
+    def _search_path(self, folder: PurePosixPath) -> list[PurePosixPath]:
+        found = [folder]
+        while folder != self.root and self.root in folder.parents:
+            folder = folder.parent
+            found.append(folder)
+        return [*found, self.root / "src"]
+
+    def _in_folder(self, folder: PurePosixPath, parts: list[str]) -> ModuleScope | None:
+        base = folder.joinpath(*parts)
+        if self.root not in (base, *base.parents):
+            return None
+        candidates = [base / "__init__.py"]
+        if parts:
+            candidates.insert(0, base.with_name(base.name + ".py"))
+        for candidate in candidates:
+            scope = self.scope(str(candidate))
+            if scope is not None:
+                return scope
+        return self._namespace_package(base) if parts else None
+
+    def _namespace_package(self, folder: PurePosixPath) -> ModuleScope | None:
+        """A folder without `__init__.py` that holds modules of the project."""
+        prefix = f"{folder}/"
+        if not any(path.startswith(prefix) for path in self.given):
+            return None
+        path = f"{folder}/__init__.py"
+        scope = ModuleScope(self.module_name(path), FileFacts(path, (), (0,)))
+        self._scopes[path] = scope
+        return scope

@@ -1,0 +1,97 @@
+"""One file from bytes to facts: size, decoding, notebook cells, guard, extraction."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+
+from bnlint.source.facts import FileFacts
+from bnlint.source.guard import LIMITS, check_text
+from bnlint.source.notebook import Notebook, read_notebook
+from bnlint.source.suppress import FileSuppressions, find_suppressions
+from bnlint.source.text import RefusedError, decode
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a file has no facts. trace: the traceback when the extraction itself failed, else ""."""
+
+    message: str
+    line: int = 1
+    column: int = 1
+    cell: int | None = None
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file.
+
+    facts with suppressions, or a problem that is a finding (BNL901), or unreadable: what the
+    operating system said.
+    """
+
+    path: str
+    facts: FileFacts | None = None
+    suppressions: FileSuppressions | None = None
+    problem: Problem | None = None
+    unreadable: str = ""
+
+
+def read_file(path: str) -> Outcome:
+    """The facts of a file. Raises nothing that a file can cause."""
+    try:
+        size = os.stat(path).st_size
+        if size > LIMITS.of(path):
+            limit = f"{size:,} bytes, the limit is {LIMITS.of(path):,}"
+            return Outcome(path, problem=Problem(f"is too large: {limit}"))
+        with open(path, "rb") as file:
+            data = file.read(LIMITS.of(path) + 1)
+    except OSError as error:
+        return Outcome(path, unreadable=error.strerror or str(error))
+    try:
+        return read_text(path, decode(data))
+    except RefusedError as error:
+        return Outcome(path, problem=Problem(error.message, error.line, error.column))
+
+
+def read_text(path: str, document: str) -> Outcome:
+    """The same for text at hand; a path that ends in .ipynb makes it a notebook."""
+    try:
+        is_notebook = path.endswith(".ipynb")
+        notebook = read_notebook(document) if is_notebook else Notebook(document, ())
+    except RefusedError as error:
+        return Outcome(path, problem=Problem(error.message, error.line, error.column))
+    try:
+        check_text(notebook.text)
+    except RefusedError as error:
+        return Outcome(path, problem=_located(error.message, error.line, error.column, notebook))
+    return _extract(path, notebook)
+
+
+def _extract(path: str, notebook: Notebook) -> Outcome:
+    from libcst import ParserSyntaxError
+
+    from bnlint.source.extract import extract
+
+    try:
+        facts = extract(path, notebook.text, notebook.cells)
+    except ParserSyntaxError as error:
+        message = f"is not valid Python: {error.message}"
+        problem = _located(message, error.editor_line, error.editor_column, notebook)
+        return Outcome(path, problem=problem)
+    except Exception as error:  # a mistake in the extraction costs one file, not the run
+        message = f"gave up: {type(error).__name__}: {error}"
+        return Outcome(path, problem=Problem(message, trace=traceback.format_exc()))
+    comments = find_suppressions(notebook.text)
+    found = FileSuppressions(comments, notebook.cells, facts.logical_lines) if comments else None
+    return Outcome(path, facts, found)
+
+
+def _located(message: str, line: int, column: int, notebook: Notebook) -> Problem:
+    """A problem at a line of the joined text, as a place in its cell."""
+    start = next((c for c in reversed(notebook.cells) if c.line <= line), None)
+    if start is None:
+        return Problem(message, max(line, 1), max(column, 1))
+    return Problem(message, line - start.line + 1, max(column, 1), start.cell)

@@ -1,0 +1,82 @@
+"""The store: writes to heap objects that can be taken back, for branches and loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from bnlint.source.values import ABSENT, HeapObject, join_fields
+
+Key: TypeAlias = tuple[HeapObject, object]
+Changes: TypeAlias = dict[Key, object]
+
+
+class Store:
+    """All writes go through here, so that the two sides of a branch start from the same state."""
+
+    def __init__(self) -> None:
+        self._logs: list[Changes] = []
+
+    @property
+    def depth(self) -> int:
+        """The number of open logs."""
+        return len(self._logs)
+
+    def write(self, obj: HeapObject, key: object, value: object) -> None:
+        """Set a field."""
+        if self._logs:
+            self._logs[-1].setdefault((obj, key), obj.fields.get(key, ABSENT))
+        _put(obj, key, value)
+
+    def begin(self) -> None:
+        """Open a log: what is written from now on can be taken back."""
+        self._logs.append({})
+
+    def commit(self) -> None:
+        """Close the last log and keep its writes."""
+        log = self._logs.pop()
+        if self._logs:
+            outer = self._logs[-1]
+            for key, before in log.items():
+                outer.setdefault(key, before)
+
+    def rollback(self) -> Changes:
+        """Close the last log, undo its writes, and return them."""
+        log = self._logs.pop()
+        changes: Changes = {key: key[0].fields.get(key[1], ABSENT) for key in log}
+        for (obj, key), before in log.items():
+            _put(obj, key, before)
+        return changes
+
+    def capture(self, depth: int) -> Changes:
+        """The current values of all fields written in the logs opened at `depth` and later."""
+        return {key: key[0].fields.get(key[1], ABSENT) for log in self._logs[depth:] for key in log}
+
+    def merge(self, outcomes: list[Changes]) -> None:
+        """Write the join of alternative outcomes; each starts from the current state."""
+        if not outcomes:
+            return
+        keys = dict.fromkeys(key for changes in outcomes for key in changes)
+        for obj, name in keys:
+            before = obj.fields.get(name, ABSENT)
+            joined = outcomes[0].get((obj, name), before)
+            for changes in outcomes[1:]:
+                joined = join_fields(joined, changes.get((obj, name), before))
+            self.write(obj, name, joined)
+
+    @contextmanager
+    def permanent(self) -> Iterator[None]:
+        """Writes inside are never taken back: a module that is imported stays imported."""
+        logs, self._logs = self._logs, []
+        try:
+            yield
+        finally:
+            self._logs = logs
+
+
+def _put(obj: HeapObject, key: object, value: object) -> None:
+    if value is ABSENT:
+        obj.fields.pop(key, None)
+    else:
+        obj.fields[key] = value

@@ -1,0 +1,294 @@
+"""Drawing mode traces: a program is run on abstract values, and what it does to modes is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bnlint.finding import Place
+from bnlint.graph import Kind
+from bnlint.source import ir
+from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.functions import ir_name
+from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.evaluate.module_classes import (
+    descendants,
+    is_module,
+    is_module_class,
+    kind_of,
+    title_of,
+    torch_layer,
+)
+from bnlint.source.values import (
+    ANYTHING,
+    Arguments,
+    ClassObject,
+    Frame,
+    Instance,
+    Known,
+    Layer,
+    Namespace,
+    Parameters,
+    Tensor,
+    Value,
+    alternatives,
+    merge_tensors,
+)
+from bnlint.trace import (
+    Backward,
+    Built,
+    Export,
+    Forward,
+    LoadState,
+    Mode,
+    Model,
+    ModeNotCalled,
+    SensitiveLayer,
+    SetMode,
+    Step,
+    Usage,
+    Use,
+)
+
+PREDICTIONS = frozenset({"argmax", "max", "topk", "argsort"})
+
+
+@dataclass(slots=True)
+class TraceDomain(Domain):
+    """Notes events; a forward is one event and is not followed inside.
+
+    The sources of a tensor are the forward outputs that it depends on.
+    """
+
+    layers: dict[int, SensitiveLayer] = field(default_factory=dict)
+    models: dict[int, Model] = field(default_factory=dict)
+    _ids: dict[int, int] = field(default_factory=dict)
+    _alive: list[object] = field(default_factory=list)
+    _new: list[list[int]] = field(default_factory=list)
+    _outputs: dict[object, int] = field(default_factory=dict)
+
+    # --- identities --------------------------------------------------------------------------
+
+    def _id(self, obj: object) -> int:
+        """A number for an object, the same each time; the object is kept alive."""
+        key = id(obj)
+        if key not in self._ids:
+            self._ids[key] = len(self._ids)
+            self._alive.append(obj)
+        return self._ids[key]
+
+    def sensitive(self, module: Value) -> frozenset[int]:
+        """The ids of the mode-sensitive layers that a module is or holds."""
+        found = set()
+        for path, layer in descendants(module):
+            kind = kind_of(layer)
+            if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and _is_active(layer)):
+                found.add(self._note_layer(layer, path, kind))
+        return frozenset(found)
+
+    def _note_layer(self, layer: Value, path: str, kind: Kind) -> int:
+        number = self._id(layer)
+        known = self.layers.get(number)
+        if known is None or (path and not known.path):
+            described = torch_layer(layer)
+            name = described.name if described is not None else ""
+            place = layer.place if isinstance(layer, Layer | Instance) else None
+            self.layers[number] = SensitiveLayer(number, kind, name, path, place)
+        return number
+
+    def model(self, module: Layer | Instance) -> int:
+        """The id of a model object."""
+        number = self._id(module)
+        layers = self.sensitive(module)
+        self.models[number] = Model(number, title_of(module), module.place, layers)
+        return number
+
+    # --- building ----------------------------------------------------------------------------
+
+    def created(self, machine: Interpreter, module: Layer | Instance) -> None:
+        """A torch layer has been built: in training mode, with the module that holds it."""
+        kind = kind_of(module)
+        if kind is not Kind.BATCHNORM and not (kind is Kind.DROPOUT and _is_active(module)):
+            return
+        number = self._note_layer(module, "", kind)
+        if self._new:
+            self._new[-1].append(number)
+        else:
+            machine.events.append(Built(number, frozenset({number}), Mode.TRAIN, module.place))
+
+    @contextmanager
+    def constructing(
+        self, machine: Interpreter, cls: ClassObject, arguments: Arguments
+    ) -> Iterator[None]:
+        """New layers are in training mode before the constructor goes on to change that."""
+        if not is_module_class(cls):
+            yield
+            return
+        self._new.append([])
+        try:
+            with machine.recording() as events:
+                yield
+        finally:
+            new = self._new.pop()
+            if self._new:
+                self._new[-1] += new
+            elif new:
+                layers = frozenset(new)
+                machine.events.append(Built(min(new), layers, Mode.TRAIN, arguments.place))
+        machine.events += events
+
+    # --- modes -------------------------------------------------------------------------------
+
+    def set_mode(
+        self,
+        machine: Interpreter,
+        modules: Sequence[Value],
+        mode: Mode,
+        place: Place | None,
+        how: str,
+        may: bool = False,
+    ) -> None:
+        """These modules, and all below them, are set to a mode."""
+        layers = frozenset[int]().union(*(self.sensitive(module) for module in modules))
+        if layers:
+            machine.events.append(SetMode(layers, mode, place, how, may))
+
+    def set_training_flag(
+        self, machine: Interpreter, module: Value, mode: Mode, place: Place
+    ) -> None:
+        """`module.training = flag`: the one module only."""
+        kind = kind_of(module)
+        if kind is Kind.BATCHNORM or kind is Kind.DROPOUT:
+            layer = self._note_layer(module, "", kind)
+            machine.events.append(SetMode(frozenset({layer}), mode, place, "training = ..."))
+
+    # --- data --------------------------------------------------------------------------------
+
+    def call_module(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A forward: noted when the module holds anything that depends on the mode."""
+        given = arguments.all()
+        inputs = list(tensors_in(given))
+        made = merge_tensors(inputs)
+        assert isinstance(module, Layer | Instance)
+        if not self.sensitive(module):
+            return Tensor(made.sources, batch=made.batch, loader=made.loader)
+        known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
+        synthetic = made.synthetic and len(known) == len(given)
+        gradient = machine.gradients[-1]
+        output = self._output(machine, arguments.place)
+        machine.events.append(
+            Forward(
+                model=self.model(module),
+                layers=self.sensitive(module),
+                place=arguments.place,
+                grad=gradient.enabled,
+                output=output,
+                batch=made.batch,
+                loader=made.loader,
+                synthetic=synthetic,
+                context_place=gradient.place,
+            )
+        )
+        return Tensor(made.sources | {output}, batch=made.batch, loader=made.loader)
+
+    def call_torch(
+        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """`module.forward(x)` of a torch layer."""
+        return self.call_module(machine, module, arguments, frame)
+
+    def _output(self, machine: Interpreter, place: Place | None) -> int:
+        """One number for each call of each chain, the same in every round of a loop."""
+        chain = tuple(id(run.definition) for run in machine.invocations)
+        return self._outputs.setdefault((chain, place), len(self._outputs))
+
+    def operation(
+        self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """An operation: its result depends on all that goes in."""
+        return self._follow(machine, name, arguments)
+
+    def unknown_call(
+        self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
+    ) -> Value:
+        """A call that cannot be seen."""
+        return self._follow(machine, name, arguments)
+
+    def _follow(self, machine: Interpreter, name: str, arguments: Arguments) -> Value:
+        tensors = list(tensors_in(arguments.all()))
+        if not tensors:
+            return ANYTHING
+        merged = merge_tensors(tensors)
+        last = name.rpartition(".")[2]
+        if merged.sources and (last in PREDICTIONS or last in SAVERS):
+            usage = Usage.PREDICTION if last in PREDICTIONS else Usage.SAVED
+            machine.events.append(Use(merged.sources, usage, arguments.place))
+        return merged
+
+    def backward(
+        self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
+    ) -> None:
+        """Gradients flow back from these tensors."""
+        outputs = merge_tensors(tensors).sources
+        if outputs:
+            machine.events.append(Backward(outputs, place))
+
+    def step(self, machine: Interpreter, optimizer: Parameters | None, place: Place | None) -> None:
+        """An optimizer step."""
+        owners = optimizer.owners if optimizer is not None else ()
+        models = frozenset(
+            self.model(single)
+            for owner in owners
+            for single in alternatives(owner)
+            if isinstance(single, Layer | Instance) and is_module(single)
+        )
+        machine.events.append(Step(models, place))
+
+    def load_state(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """Weights are loaded into a module."""
+        if isinstance(module, Layer | Instance):
+            machine.events.append(LoadState(self.model(module), place))
+
+    def export(self, machine: Interpreter, module: Value, how: str, place: Place | None) -> None:
+        """A module is exported."""
+        for single in alternatives(module):
+            if isinstance(single, Layer | Instance) and is_module(single):
+                layers = self.sensitive(single)
+                machine.events.append(Export(self.model(single), layers, how, place))
+
+    def statement(self, machine: Interpreter, value: Value) -> None:
+        """The value of an expression statement is dropped: so is the output of a forward."""
+        if not isinstance(value, Tensor) or not machine.events:
+            return
+        last = machine.events[-1]
+        if isinstance(last, Forward) and last.output in value.sources:
+            machine.events[-1] = _discarded(last)
+
+    def mode_not_called(
+        self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place
+    ) -> None:
+        """`model.eval` as a statement, on anything that may be a module."""
+        if isinstance(receiver, Namespace | Known):
+            return
+        if isinstance(receiver, Instance) and not is_module_class(receiver.cls):
+            return
+        name = ir_name(expression.value)
+        machine.events.append(ModeNotCalled(expression.attr, name, place))
+
+
+SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
+
+
+def _discarded(forward: Forward) -> Forward:
+    from dataclasses import replace
+
+    return replace(forward, discarded=True)
+
+
+def _is_active(layer: Value) -> bool:
+    """Whether a dropout ever drops: p is 0 only when the text says so."""
+    described = torch_layer(layer)
+    return described is None or described.parameters.get("p") != 0

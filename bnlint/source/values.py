@@ -1,0 +1,471 @@
+"""Abstract values: what an expression may be, as far as the text says.
+
+Immutable values are compared by content, heap objects by identity. ANYTHING is "cannot be seen";
+Alternatives are values of which exactly one is real in any one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from bnlint.finding import Place
+from bnlint.graph import Parameter
+from bnlint.source import ir
+
+if TYPE_CHECKING:
+    from bnlint.source.facts import FileFacts
+
+
+class AnythingType(Enum):
+    """The type of ANYTHING."""
+
+    ANYTHING = "anything"
+
+
+ANYTHING: Final = AnythingType.ANYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A Python constant."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Known)
+            and type(other.value) is type(self.value)
+            and other.value == self.value
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+
+NONE: Final = Known(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Soft:
+    """The default of a command-line option: the usual value, which the user may change."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """An object outside the project, by its qualified name ("torch.nn.ReLU")."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleReference:
+    """An imported module of the project."""
+
+    scope: ModuleScope
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Data that flows through layers.
+
+    sources: in a layer graph the nodes (ids) of which one has made it; in a trace the forward
+    outputs that it depends on. synthetic: made of noise or zeros only. batch: its first dimension.
+    """
+
+    sources: frozenset[int] = frozenset()
+    synthetic: bool = False
+    batch: int | None = None
+    loader: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of a layer, a tensor, a list ... looked up and not yet called."""
+
+    receiver: Value
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Super:
+    """`super()` in a method of `owner`."""
+
+    receiver: Value
+    owner: ClassObject
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """Several values, of which exactly one is real in any one run."""
+
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules of one class, handled together: an element of a loop over `model.modules()`."""
+
+    members: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of some modules: `model.parameters()`, and an optimizer over them."""
+
+    owners: tuple[Value, ...]
+    is_optimizer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A data loader: its batch size, and the call that decides it."""
+
+    batch: int | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An element of a list that stands for one of several runs of elements."""
+
+    runs: tuple[tuple[Element, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An element of a list that stands for a run repeated an unknown number of times."""
+
+    run: tuple[Element, ...]
+
+
+class HeapObject:
+    """A mutable object; its fields are written through the Store only."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self) -> None:
+        self.fields: dict[object, object] = {}
+
+
+class Frame(HeapObject):
+    """The local variables of one call, a class body or a comprehension."""
+
+    __slots__ = ("globals", "module", "nonlocals", "outer", "owner", "receiver")
+
+    def __init__(
+        self,
+        module: ModuleScope,
+        outer: Frame | None = None,
+        owner: ClassObject | None = None,
+        receiver: Value | None = None,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.outer = outer
+        self.owner = owner
+        self.receiver = receiver
+        self.globals: set[str] = set()
+        self.nonlocals: set[str] = set()
+
+
+class ModuleScope(Frame):
+    """The global variables of one file."""
+
+    __slots__ = ("executed", "facts", "name")
+
+    def __init__(self, name: str, facts: FileFacts) -> None:
+        super().__init__(self)
+        self.name = name
+        self.facts = facts
+        self.executed = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionObject:
+    """A function or lambda of the project, with the frame that it was defined in."""
+
+    definition: ir.Function | ir.Lambda
+    frame: Frame
+    defaults: tuple[Value | None, ...]
+    owner: ClassObject | None = None
+    receiver: Value | None = None
+    is_static: bool = False
+    is_property: bool = False
+    decorators: tuple[Value, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name, for evidence."""
+        return self.definition.name if isinstance(self.definition, ir.Function) else "<lambda>"
+
+
+class ClassObject(HeapObject):
+    """A class of the project; fields are its own attributes."""
+
+    __slots__ = ("bases", "definition", "frame", "qualified")
+
+    def __init__(
+        self, definition: ir.Class, frame: Frame, bases: tuple[Value, ...], qualified: str
+    ) -> None:
+        super().__init__()
+        self.definition = definition
+        self.frame = frame
+        self.bases = bases
+        self.qualified = qualified
+
+    @property
+    def name(self) -> str:
+        """The name, for messages."""
+        return self.definition.name
+
+    def linearization(self) -> Iterator[Value]:
+        """The class and its bases in method resolution order: project classes and others.
+
+        Depth first, each once, which equals Python's order but for diamonds.
+        """
+        seen: set[int] = set()
+        pending: list[Value] = [self]
+        while pending:
+            current = pending.pop()
+            if id(current) in seen:
+                continue
+            seen.add(id(current))
+            yield current
+            if isinstance(current, ClassObject):
+                pending += reversed(current.bases)
+
+
+class Instance(HeapObject):
+    """An object of a project class; fields are its attributes."""
+
+    __slots__ = ("cls", "place")
+
+    def __init__(self, cls: ClassObject, place: Place | None) -> None:
+        super().__init__()
+        self.cls = cls
+        self.place = place
+
+
+class Layer(HeapObject):
+    """An nn.Module whose class lies outside the project: a torch layer or container.
+
+    In a container the field ITEMS holds the elements (see `elements`).
+    """
+
+    __slots__ = ("name", "parameters", "place")
+
+    def __init__(self, name: str, parameters: dict[str, Parameter], place: Place | None) -> None:
+        super().__init__()
+        self.name = name
+        self.parameters = parameters
+        self.place = place
+
+
+class Sequence(HeapObject):
+    """A list, tuple or set; the field ITEMS holds the elements."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str, items: tuple[Element, ...] = ()) -> None:
+        super().__init__()
+        self.kind = kind
+        self.fields[ITEMS] = items
+
+
+class Mapping(HeapObject):
+    """A dictionary; fields are its entries by constant key, OPEN says that there may be more."""
+
+    __slots__ = ()
+
+
+class Namespace(HeapObject):
+    """An object known by its attributes only: argparse results, parsers."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+
+class Marker(Enum):
+    """Field keys that no program can name."""
+
+    ITEMS = "items"
+    OPEN = "open"
+    LAYER = "layer"
+
+
+ITEMS: Final = Marker.ITEMS
+OPEN: Final = Marker.OPEN
+LAYER: Final = Marker.LAYER
+"""Instance field: the torch layer that the project class subclasses, with its parameters."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """`functools.partial(function, ...)`."""
+
+    function: Value
+    arguments: tuple[Value, ...]
+    keywords: tuple[tuple[str, Value], ...]
+
+
+Value: TypeAlias = (
+    AnythingType
+    | Known
+    | Soft
+    | External
+    | ModuleReference
+    | Tensor
+    | Method
+    | Super
+    | Alternatives
+    | Group
+    | Parameters
+    | Loader
+    | Partial
+    | FunctionObject
+    | HeapObject
+)
+Element: TypeAlias = Value | Choice | Repeat
+
+MAXIMAL_ALTERNATIVES: Final = 12
+
+
+def alternatives(value: Value) -> tuple[Value, ...]:
+    """The values of which one is real; one for everything but Alternatives."""
+    return value.values if isinstance(value, Alternatives) else (value,)
+
+
+def one_of(values: Iterable[Value]) -> Value:
+    """The value that is one of several; ANYTHING when they are none or too many."""
+    found: list[Value] = []
+    tensors: list[Tensor] = []
+    for value in values:
+        for single in alternatives(value):
+            if isinstance(single, Tensor):
+                tensors.append(single)
+            elif single not in found:
+                found.append(single)
+    if tensors:
+        found.append(merge_tensors(tensors))
+    if len(found) == 1:
+        return found[0]
+    if not found or len(found) > MAXIMAL_ALTERNATIVES:
+        return ANYTHING
+    return Alternatives(tuple(found))
+
+
+def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
+    """The tensor that depends on, or is one of, several."""
+    parts = tuple(tensors)
+    sources: frozenset[int] = frozenset().union(*(part.sources for part in parts))
+    batches = {part.batch for part in parts}
+    loaders = {part.loader for part in parts}
+    return Tensor(
+        sources,
+        all(part.synthetic for part in parts) and bool(parts),
+        batches.pop() if len(batches) == 1 else None,
+        loaders.pop() if len(loaders) == 1 else None,
+    )
+
+
+def hard(value: Value) -> Value:
+    """The value itself, or the default that a Soft value carries."""
+    return value.value if isinstance(value, Soft) else value
+
+
+def items_of(obj: HeapObject) -> tuple[Element, ...]:
+    """The elements of a sequence or container."""
+    items = obj.fields.get(ITEMS, ())
+    assert isinstance(items, tuple)
+    return items
+
+
+def flat(elements: Iterable[Element]) -> Iterator[Value]:
+    """Every value in a run of elements, whatever its choice or repetition."""
+    for element in elements:
+        if isinstance(element, Choice):
+            for run in element.runs:
+                yield from flat(run)
+        elif isinstance(element, Repeat):
+            yield from flat(element.run)
+        else:
+            yield element
+
+
+def is_exact(elements: Iterable[Element]) -> bool:
+    """Whether the number and order of elements is known."""
+    return not any(isinstance(element, Choice | Repeat) for element in elements)
+
+
+def join_fields(first: object, second: object) -> object:
+    """What a field may hold when control comes from two sides."""
+    if first is second or first == second:
+        return first
+    if first is ABSENT:
+        return second
+    if second is ABSENT:
+        return first
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return join_elements(first, second)
+    if isinstance(first, bool) and isinstance(second, bool):
+        return first or second  # the OPEN flag
+    return one_of((first, second))  # type: ignore[arg-type]  # fields hold values
+
+
+def join_elements(first: tuple[Element, ...], second: tuple[Element, ...]) -> tuple[Element, ...]:
+    """Common beginning, then a choice of the rests."""
+    shared = 0
+    for a, b in zip(first, second):
+        if a is not b and a != b:
+            break
+        shared += 1
+    rests = (first[shared:], second[shared:])
+    if not any(rests):
+        return first
+    return (*first[:shared], Choice(rests))
+
+
+class AbsentType(Enum):
+    """The type of ABSENT."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = AbsentType.ABSENT
+"""What a field holds that was never written."""
+
+Mapper: TypeAlias = Callable[[Value], Value]
+
+
+@dataclass(slots=True)
+class Arguments:
+    """The evaluated arguments of one call.
+
+    positional: in order; keywords: by name; unknown: whether `*x` or `**x` of unknown content is
+    among them. place: of the whole call.
+    """
+
+    positional: list[Value] = field(default_factory=list)
+    keywords: dict[str, Value] = field(default_factory=dict)
+    unknown: bool = False
+    place: Place | None = None
+
+    def get(self, index: int, name: str) -> Value | None:
+        """The argument given by position or by name; None when it is not given."""
+        if name in self.keywords:
+            return self.keywords[name]
+        if 0 <= index < len(self.positional):
+            return self.positional[index]
+        return None
+
+    def all(self) -> list[Value]:
+        """All argument values."""
+        return [*self.positional, *self.keywords.values()]
