@@ -72,7 +72,7 @@ def _shift(measured: Measurement) -> str:
     if not isinstance(ratio, float):
         return ""
     expected = f", {predicted:.2f} predicted" if isinstance(predicted, float) else ""
-    return f" (variance at evaluation over training {ratio:.2f}{expected})"
+    return f" (training has {ratio:.2f} times the variance of evaluation{expected})"
 
 
 RULE = Rule(
@@ -86,16 +86,16 @@ of `F.dropout` whose rate is known to be above zero. Reshapes and permutations b
 not matter. A rate that is not known, a rate of 0, `training=False` and alpha dropout are not
 reported.
 
-The live check measures the shift: the variance of the BatchNorm's input in evaluation over that
-in training, beside the value that the closed form below predicts.""",
+The live check measures the shift: the variance of the BatchNorm's input with dropout on over
+that with dropout off, beside the value that the closed form below predicts.""",
     why="""\
 Dropout scales what it keeps by 1 / q (q = 1 - p, the share kept), so the mean stays and the
 variance does not: an input with mean c and variance v leaves with (c^2 + v) / q - c^2. BatchNorm
-collects that inflated variance in `running_var` and divides by it in evaluation, where dropout
-is off. The ratio is v / ((c^2 + v) / q - c^2): at p = 0.5 the evaluation variance is 0.50 of the
-training variance for a standard normal input and 0.41 after a ReLU. Measured on a real BatchNorm
-the formula was right to 0.002 in 12 of 12 cases. Li et al. call this the variance shift and
-trace accuracy losses of DenseNet, ResNet, ResNeXt and Wide ResNet to it.""",
+collects that inflated variance in `running_var` and divides by it in evaluation, where dropout is
+off. The ratio is ((c^2 + v) / q - c^2) / v: at p = 0.5 training has 2.0 times the variance of
+evaluation for a standard normal input, and 2.5 times after a ReLU. Measured on a real BatchNorm
+the formula was right to 0.002 in 12 of 12 cases. Li et al. call this the variance shift and trace
+accuracy losses of DenseNet, ResNet, ResNeXt and Wide ResNet to it.""",
     fine_when="""\
 - The rate is really 0 wherever the model is used and the layer is only there as an option; a rate
   that bnlint can fold to 0 is not reported.

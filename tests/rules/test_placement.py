@@ -291,11 +291,11 @@ def test_a_binding_that_drops_is_enough_and_named() -> None:
 
 
 def test_the_variance_shift_is_shown() -> None:
-    numbers = {"variance_ratio": 0.5012, "variance_ratio_predicted": 0.5}
+    numbers = {"variance_ratio": 2.0112, "variance_ratio_predicted": 2.0}
     measured = Measured(layers={3: numbers})
     (finding,) = findings(bnl202.RULE, Drawing().chain(LINEAR, DROP, NORM), measured=measured)
-    assert "0.50, 0.50 predicted" in finding.message
-    assert finding.measurement["variance_ratio"] == 0.5012
+    assert "2.01 times the variance of evaluation, 2.00 predicted" in finding.message
+    assert finding.measurement["variance_ratio"] == 2.0112
 
 
 @pytest.mark.parametrize(

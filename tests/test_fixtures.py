@@ -1,0 +1,146 @@
+"""The fixtures: whole small scripts, linted together and, where they offer it, run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bnlint
+from bnlint.finding import Finding, Role, Severity
+from bnlint.rules import all_rules
+from bnlint.settings import Settings
+from bnlint.source.engine import LintResult
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+EXPECTED = re.compile(r"# expect: (BNL\d{3}(?:, BNL\d{3})*)")
+
+Mark = tuple[str, int | None, int, str]
+"""File below fixtures/, cell, line, code."""
+
+
+def _marks(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in EXPECTED.finditer(line):
+            for code in match[1].split(", "):
+                yield number, code
+
+
+def _expected(path: Path) -> Iterator[Mark]:
+    name = path.relative_to(FIXTURES).as_posix()
+    if path.suffix != ".ipynb":
+        for line, code in _marks(path.read_text(encoding="utf-8")):
+            yield name, None, line, code
+        return
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for index, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            for line, code in _marks("".join(cell["source"])):
+                yield name, index, line, code
+
+
+def _scripts(pattern: str) -> list[Path]:
+    return sorted(p for p in FIXTURES.glob(pattern) if p.suffix in (".py", ".ipynb"))
+
+
+def _mark(finding: Finding) -> Mark:
+    assert finding.place is not None
+    path = Path(finding.place.path).resolve().relative_to(FIXTURES).as_posix()
+    return path, finding.place.cell, finding.place.line, finding.code
+
+
+@pytest.fixture(scope="module")
+def linted() -> LintResult:
+    return bnlint.lint_paths([FIXTURES], settings=Settings())
+
+
+def test_the_fixtures_give_exactly_the_expected_findings(linted: LintResult) -> None:
+    found = {_mark(finding) for finding in linted.findings}
+    expected = {mark for path in _scripts("*/*") for mark in _expected(path)}
+    assert sorted(found - expected, key=str) == []
+    assert sorted(expected - found, key=str) == []
+    assert len(linted.findings) == len(found)
+
+
+def test_every_rule_has_fixtures_that_are_wrong_and_right() -> None:
+    folders = {path.name[:6].upper(): path for path in FIXTURES.iterdir() if path.is_dir()}
+    for rule in all_rules():
+        if rule.code == "BNL903":  # nothing is known that makes a rule crash
+            continue
+        folder = folders[rule.code]
+        assert folder.name == f"{rule.code.lower()}-{rule.name}"
+        bad, good = list(folder.glob("bad*")), list(folder.glob("good*"))
+        assert bad
+        assert good
+        for path in bad:
+            assert rule.code in {code for _, _, _, code in _expected(path)}, path
+        for path in good:
+            assert not list(_expected(path)), path
+
+
+def test_what_a_finding_says_is_complete(linted: LintResult) -> None:
+    for finding in linted.findings:
+        if finding.code == "BNL901":
+            continue
+        assert finding.message[-1] not in ".!"
+        assert finding.place is not None
+        for step in finding.evidence:
+            assert step.message
+            assert step.place != finding.place or step.role is not Role.INSTANCE
+
+
+RUNNABLE = [p for p in _scripts("*/*.py") if "\ndef build(" in p.read_text(encoding="utf-8")]
+
+
+def _load(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The fixture as a module of its own, its folder first on the path as for a script."""
+    monkeypatch.syspath_prepend(str(path.parent))
+    for sibling in path.parent.glob("*.py"):
+        monkeypatch.delitem(sys.modules, sibling.stem, raising=False)
+    spec = importlib.util.spec_from_file_location(f"fixture_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Where a class came from is looked up by its module's name.
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda p: f"{p.parent.name[:6]}-{p.stem}")
+def test_both_halves_say_the_same(
+    path: Path, linted: LintResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    code = path.parent.name[:6].upper()
+    module = _load(path, monkeypatch)
+    model, inputs = module.build()
+    report = bnlint.check(model, inputs, phase=getattr(module, "PHASE", None))
+    name = path.relative_to(FIXTURES).as_posix()
+    live_rules = {rule.code for rule in all_rules() if rule.live}
+    from_source = {f.code for f in linted.findings if _mark(f)[0] == name} & live_rules
+    from_run = {finding.code for finding in report.findings}
+    assert from_run == from_source, report.findings
+    assert (code in from_run) is path.stem.startswith("bad")
+
+
+def test_every_live_rule_is_run_on_wrong_and_right_fixtures() -> None:
+    for rule in all_rules():
+        if rule.live:
+            stems = {p.stem[:3] for p in RUNNABLE if p.parent.name.startswith(rule.code.lower())}
+            assert stems == {"bad", "goo"}, rule.code
+
+
+def test_the_severities_of_small_batches(linted: LintResult) -> None:
+    severities = {
+        Path(_mark(finding)[0]).stem: finding.severity
+        for finding in linted.findings
+        if finding.code == "BNL301"
+    }
+    assert severities == {"bad_segmentation": Severity.ERROR, "bad_tabular": Severity.NOTE}
