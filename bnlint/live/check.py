@@ -14,6 +14,7 @@ from bnlint.live.events import live_trace
 from bnlint.live.inputs import candidates, device_of, normalise
 from bnlint.live.measure import Measuring, measure
 from bnlint.live.modules import Names, unwrap
+from bnlint.live.observe import first_line
 from bnlint.live.passes import Session
 from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
@@ -64,7 +65,7 @@ def check(
     if not isinstance(model, nn.Module):
         raise CheckError(f"a {type(model).__name__} is no torch.nn.Module")
     root = unwrap(model)
-    target = torch.device(device) if device is not None else None
+    target = _device(device)
     with ExitStack() as restoring:
         preserve = restoring.enter_context(Preserve(root))
         if target is not None and target != device_of(root):
@@ -73,6 +74,15 @@ def check(
         session = Session(root, preserve, Names(root), seed)
         measuring = _measure(session, inputs, target, recalibrate)
     return _report(measuring, root, phase, settings)
+
+
+def _device(device: str | torch.device | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise CheckError(f"device {str(device)!r} cannot be used: {first_line(error)}") from error
 
 
 def _measure(
@@ -111,7 +121,7 @@ def _report(
                 synthetic=inputs.synthetic,
             ),
         ),
-        measured=Measured(measuring.layers, measuring.output, inputs.synthetic),
+        measured=_evidence(measuring),
     )
     return Report(
         title=measuring.graph.title,
@@ -123,6 +133,17 @@ def _report(
         synthetic=inputs.synthetic,
         registered=measuring.registered,
     )
+
+
+def _evidence(measuring: Measuring) -> Measured:
+    """What the rules may use: of made-up input only sizes, since the rest says nothing."""
+    if not measuring.inputs.synthetic:
+        return Measured(measuring.layers, measuring.output)
+    layers = {
+        node: {name: numbers[name] for name in ("batch", "values_per_channel")}
+        for node, numbers in measuring.layers.items()
+    }
+    return Measured(layers, {"batch": measuring.inputs.batch}, synthetic=True)
 
 
 def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding]:

@@ -37,7 +37,7 @@ class Operation:
 
 
 class Drawing:
-    """The growing layer graph of one forward: the stack tells it of layers, the mode of functions."""
+    """The growing layer graph: hears of layers from the stack, of functions from the mode."""
 
     def __init__(self, names: Names, title: str) -> None:
         self.names = names

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_forward_hook,
@@ -20,6 +21,12 @@ from torch.nn.modules.module import (
 from bnlint.graph import Scope
 from bnlint.live.modules import Names, is_layer, is_wrapper
 from bnlint.live.tensors import tensors_in
+
+
+def _unobserved() -> AbstractContextManager[None]:
+    """Hooks run inside the function mode; what they ask of a tensor is none of its business."""
+    guard: AbstractContextManager[None] = torch._C.DisableTorchFunction()
+    return guard
 
 
 class Watcher(Protocol):
@@ -113,7 +120,8 @@ class Stack:
         running = Running(module, path, call_index, self._stands_alone(module))
         self._running.append(running)
         if running.layer and outer is None and self._watcher is not None:
-            self._watcher.layer_begins(running, list(tensors_in(args)))
+            with _unobserved():
+                self._watcher.layer_begins(running, list(tensors_in(args)))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -124,7 +132,8 @@ class Stack:
             self._running.pop()
         running = self._running[-1]
         if running is self.layer and self._watcher is not None:
-            self._watcher.layer_ends(running, list(tensors_in(output)))
+            with _unobserved():
+                self._watcher.layer_ends(running, list(tensors_in(output)))
         self._running.pop()
 
     def _stands_alone(self, module: nn.Module) -> bool:

@@ -1,0 +1,136 @@
+"""`bnlint check`: the live check from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bnlint.live.report import Report
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class CannotCheck(click.ClickException):
+    """The check could not be done: one line, exit code 2."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "inputs",
+    "--input",
+    multiple=True,
+    metavar="SHAPE",
+    help="Random input of this shape, e.g. 8,3,32,32 or int64:8,128; repeat for more arguments. "
+    "The report is then synthetic.",
+)
+@click.option(
+    "--input-file",
+    multiple=True,
+    type=_FILE,
+    help="Real input: a .pt file (tensor, tuple or dict) or a .npy file; repeat for more.",
+)
+@click.option("--weights", type=_FILE, help="State dict to load first (tensors only).")
+@click.option(
+    "--phase",
+    type=click.Choice(["inference", "training"]),
+    help="What the forward is for: judges the mode. Without it the mode is only measured.",
+)
+@click.option("--device", help="Where to run, e.g. cuda; default: where the model is.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every pass.")
+@click.option("--recalibrate", is_flag=True, help="Re-estimate the statistics and measure again.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["full", "json", "html"]),
+    default="full",
+    show_default=True,
+    help="How to print the report.",
+)
+@click.option("--output-file", type=_FILE, help="Write the report there, not to the terminal.")
+@click.option(
+    "--fail-level",
+    type=click.Choice(["note", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="Exit with 1 from this severity on.",
+)
+def check(
+    target: str,
+    inputs: tuple[str, ...],
+    input_file: tuple[Path, ...],
+    weights: Path | None,
+    output_format: str,
+    output_file: Path | None,
+    fail_level: str,
+    **options: Any,
+) -> None:
+    """Run a model and measure what its BatchNorm layers do.
+
+    TARGET is file.py:name or package.module:name: a module, or a callable that returns a module
+    or (module, inputs). Exit code: 0 clean, 1 findings, 2 the check could not be done.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise CannotCheck('torch is not installed: pip install "bnlint[torch]"')
+    if inputs and input_file:
+        raise CannotCheck("give --input or --input-file, not both")
+    # what the target prints must not end up inside the report
+    with contextlib.redirect_stdout(sys.stderr):
+        report = _checked(target, inputs, input_file, weights, options)
+    _write(report, output_format, output_file)
+    if not report.ok(fail_level):
+        raise SystemExit(1)
+
+
+def _checked(
+    target: str,
+    shapes: tuple[str, ...],
+    files: tuple[Path, ...],
+    weights: Path | None,
+    options: dict[str, Any],
+) -> Report:
+    from bnlint.live.check import check as run
+    from bnlint.live.errors import CheckError
+    from bnlint.live.target import load_input, load_target, load_weights, random_inputs
+
+    try:
+        model, given = load_target(target)
+        if weights is not None:
+            load_weights(model, weights)
+        if shapes:
+            given = random_inputs(model, shapes)
+        if files:
+            loaded = [load_input(file) for file in files]
+            given = loaded[0] if len(loaded) == 1 else tuple(loaded)
+        return run(model, given, **options)
+    except CheckError as error:
+        raise CannotCheck(str(error)) from error
+    except Exception as error:  # the model is foreign code and may raise anything
+        lines = str(error).strip().splitlines() or [""]
+        raise CannotCheck(f"{target} raised {type(error).__name__}: {lines[0]}") from error
+
+
+def _write(report: Report, output_format: str, output_file: Path | None) -> None:
+    match output_format:
+        case "json":
+            text = report.to_json()
+        case "html":
+            from bnlint.live.html import page
+
+            text = page(report)
+        case _:
+            text = str(report)
+    if output_file is None:
+        click.echo(text)
+        return
+    try:
+        output_file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CannotCheck(f"cannot write {output_file}: {error.strerror}") from error
