@@ -1,0 +1,219 @@
+"""[tool.bnlint] and command-line options as one frozen Settings."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from bnlint.finding import Severity
+from bnlint.rules.base import Rule
+
+DEFAULT_EXCLUDE: Final = (
+    ".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints",
+    ".mypy_cache", ".nox", ".pants.d", ".pyenv", ".pytest_cache", ".pytype", ".ruff_cache",
+    ".svn", ".tox", ".venv", ".vscode", "__pycache__", "__pypackages__", "_build", "buck-out",
+    "dist", "node_modules", "site-packages", "venv",
+)  # fmt: skip
+"""Names of folders that are never entered unless they are given by name: Ruff's list."""
+
+ALWAYS_ON: Final = frozenset({"BNL901", "BNL903"})
+"""Findings about the run itself: on whatever is selected, off only when ignored."""
+
+OUTPUT_FORMATS: Final = ("full", "concise", "json")
+_T = TypeVar("_T")
+_FAMILY: Final = re.compile(r"BNL\d*", re.IGNORECASE)
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a run may be told.
+
+    select, extend_select, ignore, extend_ignore: rule selectors: a code (BNL101), the beginning of
+        codes (BNL1), a rule's name, or ALL. The most specific one decides; ignoring wins a tie.
+    exclude, extend_exclude: patterns as in .gitignore, relative to `base`.
+    force_exclude: whether patterns also hold for files given by name.
+    root: the project's root; None finds it.
+    jobs: processes; 0 chooses, 1 stays in this process.
+    prefilter: whether files that cannot matter are left unread.
+    """
+
+    select: tuple[str, ...] | None = None
+    extend_select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    extend_ignore: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = DEFAULT_EXCLUDE
+    extend_exclude: tuple[str, ...] = ()
+    force_exclude: bool = False
+    root: Path | None = None
+    base: Path | None = None
+    jobs: int = 0
+    prefilter: bool = True
+    fail_level: Severity = Severity.WARNING
+    output_format: str = "full"
+
+    def selects(self, rule: Rule) -> bool:
+        """Whether findings of this rule are wanted."""
+        chosen = self.extend_select if self.select is None else (*self.select, *self.extend_select)
+        wanted = max((_specificity(s, rule) for s in chosen), default=0)
+        unwanted = max(
+            (_specificity(s, rule) for s in (*self.ignore, *self.extend_ignore)), default=0
+        )
+        if unwanted and unwanted >= wanted:
+            return False
+        if wanted or rule.code in ALWAYS_ON:
+            return True
+        return self.select is None and rule.default
+
+    def override(
+        self,
+        *,
+        select: tuple[str, ...] | None = None,
+        extend_select: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        extend_ignore: tuple[str, ...] = (),
+    ) -> Settings:
+        """These settings with a command line's selectors on top.
+
+        As in Ruff, `select` there forgets the file's selectors altogether, and what is selected
+        there is no longer ignored by the file.
+        """
+        if select is not None:
+            return replace(
+                self,
+                select=select,
+                extend_select=extend_select,
+                ignore=ignore,
+                extend_ignore=extend_ignore,
+            )
+        return replace(
+            self,
+            extend_select=(*self.extend_select, *extend_select),
+            ignore=_without(self.ignore, extend_select),
+            extend_ignore=(*_without(self.extend_ignore, extend_select), *ignore, *extend_ignore),
+        )
+
+
+def _specificity(selector: str, rule: Rule) -> int:
+    """How precisely a selector names a rule; 0 when it does not."""
+    wanted = selector.upper()
+    if wanted == "ALL":
+        return 1
+    if wanted in (rule.code, rule.name.upper()):
+        return 100
+    is_family = _FAMILY.fullmatch(wanted) is not None
+    return 1 + len(wanted) if is_family and rule.code.startswith(wanted) else 0
+
+
+def _without(ignored: tuple[str, ...], chosen: tuple[str, ...]) -> tuple[str, ...]:
+    covers = tuple("" if c.upper() == "ALL" else c.upper() for c in chosen)
+    return tuple(i for i in ignored if not (covers and i.upper().startswith(covers)))
+
+
+def check_selectors(selectors: Iterable[str], where: str) -> tuple[str, ...]:
+    """The selectors as given; raises SettingsError for one that names no rule."""
+    from bnlint.rules import all_rules
+
+    kept = tuple(selectors)
+    for selector in kept:
+        if selector.upper() == "ALL":
+            continue
+        if not any(_specificity(selector, rule) for rule in all_rules()):
+            raise SettingsError(
+                f"{where}: unknown rule {selector!r}: use a code such as BNL101, the beginning of "
+                "codes such as BNL1, a rule's name, or ALL (`bnlint rule --all` lists the rules)"
+            )
+    return kept
+
+
+def load_settings(start: Path, config: Path | None = None, *, isolated: bool = False) -> Settings:
+    """The settings for a run over files at or below `start`.
+
+    Reads `config` when given, else the nearest pyproject.toml with a [tool.bnlint] table; built-in
+    settings when there is none or `isolated` is set. Raises SettingsError.
+    """
+    if isolated:
+        return Settings()
+    if config is not None:
+        table = _read_table(config)
+        return parse_settings(table or {}, config)
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file() and (table := _read_table(file)) is not None:
+            return parse_settings(table, file)
+    return Settings()
+
+
+def _read_table(file: Path) -> Mapping[str, Any] | None:
+    try:
+        with file.open("rb") as stream:
+            document = tomllib.load(stream)
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: is not valid TOML: {error}") from None
+    if file.name != "pyproject.toml" and "tool" not in document:
+        return document
+    tool = document.get("tool", {})
+    table = tool.get("bnlint") if isinstance(tool, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise SettingsError(f"{file}: tool.bnlint must be a table")
+    return table
+
+
+def parse_settings(table: Mapping[str, Any], file: Path) -> Settings:
+    """Settings from a [tool.bnlint] table; raises SettingsError naming the file and the key."""
+    known = {field.name.replace("_", "-") for field in fields(Settings)} - {"base"}
+    values: dict[str, Any] = {"base": file.parent.absolute()}
+    for key, value in table.items():
+        where = f"{file}: tool.bnlint.{key}"
+        if key not in known:
+            raise SettingsError(f"{where}: unknown key: known are {', '.join(sorted(known))}")
+        values[key.replace("-", "_")] = _convert(key, value, where, file.parent)
+    return Settings(**values)
+
+
+def _convert(key: str, value: object, where: str, folder: Path) -> object:
+    match key:
+        case "select" | "extend-select" | "ignore" | "extend-ignore":
+            return check_selectors(_strings(value, where), where)
+        case "exclude" | "extend-exclude":
+            return _strings(value, where)
+        case "force-exclude" | "prefilter":
+            return _expect(bool, value, where, "true or false")
+        case "root":
+            return (folder / _expect(str, value, where, "a string")).absolute()
+        case "jobs":
+            jobs = _expect(int, value, where, "a whole number, 0 or more")
+            if jobs < 0 or isinstance(value, bool):
+                raise SettingsError(f"{where}: must be a whole number, 0 or more")
+            return jobs
+        case "output-format":
+            return _one_of(value, OUTPUT_FORMATS, where)
+        case _:
+            return Severity.parse(_one_of(value, tuple(s.label for s in Severity), where))
+
+
+def _expect(kind: type[_T], value: object, where: str, words: str) -> _T:
+    if not isinstance(value, kind):
+        raise SettingsError(f"{where}: must be {words}, not {value!r}")
+    return value
+
+
+def _strings(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SettingsError(f"{where}: must be a list of strings, not {value!r}")
+    return tuple(value)
+
+
+def _one_of(value: object, allowed: tuple[str, ...], where: str) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise SettingsError(f"{where}: must be one of {', '.join(allowed)}, not {value!r}")
+    return value
