@@ -67,7 +67,7 @@ def _receiver(title: str) -> str:
 
 def _consequence(layer: SensitiveLayer, count: int) -> str:
     name = f"{layer.name.rpartition('.')[2]} '{layer.path}'" if layer.path else layer.name
-    more = f" and {count - 1} more layers" if count > 2 else " and 1 more layer" * (count == 2)
+    more = f" (as {count - 1} more)" if count > 1 else ""
     if layer.kind is Kind.DROPOUT:
         return f"{name}{more} drops values at random"
     return (

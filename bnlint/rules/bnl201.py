@@ -72,7 +72,7 @@ def _finding(block: list[_Accused], pictures: Pictures) -> Finding:
 def _moments(measured: Measurement) -> str:
     zeros, skew = measured.get("zeros_share"), measured.get("skew")
     parts = []
-    if isinstance(zeros, float):
+    if isinstance(zeros, float) and zeros >= 0.01:
         parts.append(f"{zeros:.0%} of its input is exactly zero")
     if isinstance(skew, float):
         parts.append(f"skew {skew:.1f}")

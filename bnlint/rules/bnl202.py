@@ -41,7 +41,7 @@ def _finding(block: list[tuple[LayerGraph, Node]], pictures: Pictures) -> Findin
     rate = dropout.params.get("p")
     shown = f"(p={rate:g})" if is_number(rate) else ""
     more = f" ({len(others)} more in the same class)" if others else ""
-    binding = f" with {graph.binding}" if graph.binding else ""
+    binding = f" ({graph.binding})" if graph.binding else ""
     measured = pictures.measured.layers.get(norm.id, {})
     evidence = [
         *evidence_at(dropout.place, f"{layer_name(dropout)}{shown} drops its input", Role.CAUSE),

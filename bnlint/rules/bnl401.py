@@ -42,7 +42,7 @@ def is_keras_momentum(norm: Node) -> bool:
 def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
     graph, norm = same_layer[0]
     momentum = norm.params["momentum"]
-    binding = f" (with {graph.binding})" if graph.binding else ""
+    binding = f" ({graph.binding})" if graph.binding else ""
     weight = f"{momentum:.10g}" if is_number(momentum) else str(momentum)
     meant = _complement(momentum) if is_number(momentum) else None
     advice = f"write momentum={meant}" if meant else "use PyTorch's default 0.1"

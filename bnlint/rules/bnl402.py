@@ -46,7 +46,7 @@ def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
     graph, norm = same_layer[0]
     eps = norm.params["eps"]
     shown = f"{eps:g}" if is_number(eps) else repr(eps)
-    binding = f" (with {graph.binding})" if graph.binding else ""
+    binding = f" ({graph.binding})" if graph.binding else ""
     fix = _fix(norm)
     advice = fix.message if fix is not None else "leave eps at its default, 1e-5"
     return RULE.finding(

@@ -108,7 +108,7 @@ def test_one_finding_for_each_constructor(rule: Rule) -> None:
         drawing.add(Kind.BATCHNORM, first, line=line, path=path, momentum=0.9, eps=0.8)
     first_finding, second = findings(rule, drawing.graph())
     assert "1 more from this place" in first_finding.message
-    assert "with width=64" in first_finding.message
+    assert "(width=64)" in first_finding.message
     assert second.place == at(4)
 
 

@@ -287,7 +287,7 @@ def test_a_binding_that_drops_is_enough_and_named() -> None:
         drawing.add(NORM, drop)
         graphs.append(drawing.graph())
     (finding,) = findings(bnl202.RULE, *graphs)
-    assert "with drop=0.4" in finding.message
+    assert "(drop=0.4)" in finding.message
 
 
 def test_the_variance_shift_is_shown() -> None:
