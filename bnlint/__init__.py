@@ -1,1 +1,36 @@
-"""bnlint finds BatchNorm mistakes in PyTorch code: in the source, and on a live model."""
+"""bnlint finds BatchNorm mistakes in PyTorch code: in the source, and on a live model.
+
+Importing it imports neither torch nor libcst: the public names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnlint.live.check import check
+    from bnlint.settings import Settings
+    from bnlint.source.engine import LintResult, lint_paths, lint_source
+
+__version__ = "0.1.0"
+
+__all__ = ["LintResult", "Settings", "__version__", "check", "lint_paths", "lint_source"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, from the module that defines it."""
+    match name:
+        case "lint_paths" | "lint_source" | "LintResult":
+            module = "bnlint.source.engine"
+        case "check":
+            module = "bnlint.live.check"
+        case "Settings":
+            module = "bnlint.settings"
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
@@ -19,6 +19,9 @@ from bnlint.source.pool import read_files
 from bnlint.source.prefilter import relevant
 from bnlint.source.reader import Outcome, read_file, read_text
 from bnlint.source.suppress import FileSuppressions, apply_suppressions
+
+if TYPE_CHECKING:
+    from bnlint.source.project import Project
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -90,6 +93,13 @@ def lint_stdin(text: str, path: str, *, settings: Settings) -> LintResult:
     return _lint(_Task(given, [file], settings, None, None, {full: text}))
 
 
+def open_project(paths: Iterable[AnyPath], settings: Settings) -> Project:
+    """The linked project around these paths, to look into; raises as `lint_paths` does."""
+    wanted = [Path(path) for path in paths]
+    given = discover(wanted, settings, Path.cwd())
+    return _open(_Task(given, wanted, settings, None, None)).project()
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
     """What to lint. given: the files whose findings are wanted; paths: what was asked for."""
@@ -110,14 +120,25 @@ class _Links:
     admit: Callable[[str], str | None]
     outcomes: dict[str, Outcome]
 
-    def load(self, path: str) -> Outcome | None:
+    def load(self, path: str) -> FileFacts | None:
         """A file that an import asks for; None when it may not be opened."""
         admitted = self.admit(path)
         if admitted is None:
             return None
         if admitted not in self.outcomes:
             self.outcomes[admitted] = read_file(admitted)
-        return self.outcomes[admitted]
+        return self.outcomes[admitted].facts
+
+    @property
+    def facts(self) -> dict[str, FileFacts]:
+        """The facts of the files that have any, by path."""
+        return {p: o.facts for p, o in self.outcomes.items() if o.facts is not None}
+
+    def project(self) -> Project:
+        """The files linked by their imports."""
+        from bnlint.source.project import Project
+
+        return Project(self.root, self.facts, self.load)
 
     @property
     def suppressions(self) -> dict[str, FileSuppressions]:
@@ -127,20 +148,20 @@ class _Links:
 
 
 def _lint(task: _Task) -> LintResult:
-    root = _root(task)
-    project = _project_files(task, root)
-    everything = sorted({*task.given.files, *(project or ())})
-    named = task.given.named
-    chosen = relevant(everything, named) if task.settings.prefilter else set(everything)
-    outcomes = _read(sorted(chosen), task)
-    links = _Links(root, admission(project, root), outcomes)
+    links = _open(task)
     result = _judge(links, frozenset(task.given.files), task.settings, task.texts)
     walls = tuple(LintError(path, message) for path, message in task.given.unreadable)
     return replace(result, errors=(*walls, *result.errors))
 
 
-def _root(task: _Task) -> Path:
-    return Path(posix(task.settings.root or find_root(task.paths)))
+def _open(task: _Task) -> _Links:
+    """Read every file of the project that can matter."""
+    root = Path(posix(task.settings.root or find_root(task.paths)))
+    project = _project_files(task, root)
+    everything = sorted({*task.given.files, *(project or ())})
+    named = task.given.named
+    chosen = relevant(everything, named) if task.settings.prefilter else set(everything)
+    return _Links(root, admission(project, root), _read(sorted(chosen), task))
 
 
 def _project_files(task: _Task, root: Path) -> Sequence[str] | None:
@@ -195,18 +216,13 @@ def _apply_rules(links: _Links, settings: Settings) -> tuple[list[Finding], tupl
     """The findings of all selected rules in the whole project."""
     from bnlint.rules import all_rules
 
-    facts = {o.facts.path: o.facts for o in links.outcomes.values() if o.facts is not None}
+    facts = links.facts
     if not facts:
         return [], ()
     from bnlint.source.draw import draw
-    from bnlint.source.project import Project
-
-    def load(path: str) -> FileFacts | None:
-        outcome = links.load(path)
-        return outcome.facts if outcome is not None else None
 
     try:
-        pictures = draw(Project(links.root, facts, load))
+        pictures = draw(links.project())
     except Exception as error:  # the last resort: the drawing isolates what it can
         crash = crash_of("drawing", Place(min(facts), 1), error)
         message = f"drawing the project crashed: {crash.error}"

@@ -1,0 +1,190 @@
+"""`bnlint lint`: the source half from the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bnlint.cli import CommandError
+from bnlint.cli.options import (
+    FORMATS,
+    LEVELS,
+    pattern_option,
+    read_stdin,
+    selector_option,
+    settings_from,
+)
+from bnlint.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from bnlint.source.engine import LintResult
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=_PATH)
+@selector_option("--select", "Only these rules: BNL101, BNL1, a rule's name, or ALL.")
+@selector_option("--extend-select", "These rules as well, such as opt-in ones.")
+@selector_option("--ignore", "Not these rules.")
+@selector_option("--extend-ignore", "Not these rules either.")
+@pattern_option("--exclude", "Leave these files and folders out, in place of the usual ones.")
+@pattern_option("--extend-exclude", "Leave these files and folders out, too.")
+@click.option("--force-exclude", is_flag=True, help="Exclude also files that are given by name.")
+@click.option("--root", type=_PATH, help="Root of the project, for imports.")
+@click.option("--output-format", type=FORMATS, help="How to print the findings. [default: full]")
+@click.option("--output-file", type=_PATH, help="Write the findings there.")
+@click.option("--fail-level", type=click.Choice(LEVELS), help="Exit with 1 from this severity on.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found.")
+@click.option("--statistics", is_flag=True, help="Print counts for each rule, not the findings.")
+@click.option("--show-settings", is_flag=True, help="Print the settings and exit.")
+@click.option("--show-graph", metavar="CLASS", help="Print the layer graph of a class and exit.")
+@click.option("--config", type=_PATH, help="Read this file, not the nearest pyproject.toml.")
+@click.option("--isolated", is_flag=True, help="Read no configuration file.")
+@click.option("--no-prefilter", is_flag=True, help="Parse files that cannot matter as well.")
+@click.option("--jobs", "-j", type=click.IntRange(0), help="Processes; 0 is one for each core.")
+@click.option("--stdin-filename", type=_PATH, help="Where the text of `-` belongs.")
+@click.option("--no-cache", is_flag=True, hidden=True)
+@click.option("--verbose", "-v", is_flag=True, help="Show the tracebacks of crashes.")
+def lint(
+    paths: tuple[Path, ...],
+    output_file: Path | None,
+    exit_zero: bool,
+    statistics: bool,
+    show_settings: bool,
+    show_graph: str | None,
+    stdin_filename: Path | None,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Lint Python files and notebooks (`-` is standard input); without PATHS the current folder.
+
+    The whole project is linked, also when only a few of its files are given. Exit code: 0 nothing
+    at or above the fail level, 1 findings, 2 the run could not be done.
+    """
+    from bnlint.source.discover import MissingPathError
+
+    wanted = paths or (Path("."),)
+    try:
+        settings = _settings(wanted, stdin_filename, options)
+        if show_settings:
+            click.echo(_described(settings), nl=False)
+            return
+        if show_graph is not None:
+            click.echo(_graph(wanted, settings, show_graph))
+            return
+        result = _run(wanted, settings, stdin_filename)
+    except (SettingsError, MissingPathError) as error:
+        raise CommandError(str(error)) from None
+    _print(result, settings, output_file, statistics)
+    _report_failures(result, verbose)
+    if result.errors:
+        raise SystemExit(2)
+    if result.reaches(settings.fail_level) and not exit_zero:
+        raise SystemExit(1)
+
+
+def _settings(
+    paths: tuple[Path, ...], stdin_filename: Path | None, options: dict[str, Any]
+) -> Settings:
+    from bnlint.source.discover import find_root
+
+    root: Path | None = options["root"]
+    if root is not None and not root.is_dir():
+        raise CommandError(f"--root {root}: no such folder: name the folder that holds the project")
+    del options["no_cache"]  # accepted for scripts: nothing is cached
+    start = [stdin_filename or Path.cwd()] if paths == (Path("-"),) else list(paths)
+    return settings_from(find_root(start), options)
+
+
+def _run(paths: tuple[Path, ...], settings: Settings, stdin_filename: Path | None) -> LintResult:
+    from bnlint.source.engine import lint_paths, lint_source, lint_stdin
+    from bnlint.source.pool import available_cores
+
+    if Path("-") not in paths:
+        from bnlint.cli.progress import progress_bar
+
+        jobs = settings.jobs or available_cores()
+        with progress_bar() as progress:
+            return lint_paths(paths, settings=with_jobs(settings, jobs), progress=progress)
+    if len(paths) > 1:
+        raise CommandError("`-` is standard input alone: give no other path beside it")
+    text = read_stdin()
+    if stdin_filename is None:
+        return lint_source(text, "<stdin>", settings=settings)
+    return lint_stdin(text, str(stdin_filename), settings=settings)
+
+
+def with_jobs(settings: Settings, jobs: int) -> Settings:
+    """The settings with a number of processes."""
+    from dataclasses import replace
+
+    return replace(settings, jobs=jobs)
+
+
+def _graph(paths: tuple[Path, ...], settings: Settings, name: str) -> str:
+    from bnlint.source.engine import open_project
+
+    project = open_project(paths, settings)
+    from bnlint.source.draw import show_graph
+
+    return show_graph(project, name)
+
+
+def _described(settings: Settings) -> str:
+    values = (
+        (field.name.replace("_", "-"), getattr(settings, field.name)) for field in fields(settings)
+    )
+    return "".join(f"{name} = {value!r}\n" for name, value in values)
+
+
+def _print(
+    result: LintResult, settings: Settings, output_file: Path | None, statistics: bool
+) -> None:
+    from bnlint.output import renderer
+    from bnlint.output.base import Printout
+    from bnlint.output.statistics import render as render_statistics
+    from bnlint.source.excerpt import source_lines
+
+    colour = output_file is None and shows_colour()
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    lines = source_lines(result.texts)
+    printout = Printout(result.findings, len(result.files), lines, width, colour)
+    if statistics:
+        text = render_statistics(printout, as_json=settings.output_format == "json")
+    else:
+        text = renderer(settings.output_format)(printout)
+    if output_file is None:
+        click.echo(text, nl=False, color=colour)
+        return
+    try:
+        output_file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"--output-file {output_file}: {error.strerror or error}") from None
+
+
+def shows_colour() -> bool:
+    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _report_failures(result: LintResult, verbose: bool) -> None:
+    from bnlint.paths import shown_path
+
+    if not result.files:
+        click.echo("bnlint: warning: no Python files or notebooks in the given paths", err=True)
+    for error in result.errors:
+        message = f"{shown_path(error.path)}: cannot be read: {error.message}"
+        click.echo(f"Error: {message} (make it readable, or leave it out with --exclude)", err=True)
+    for crash in result.crashes if verbose else ():
+        click.echo(f"{crash.what} crashed:\n{crash.trace}", err=True)

@@ -1,0 +1,96 @@
+"""Values of command-line options, and what becomes of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnlint.cli import CommandError
+from bnlint.finding import Severity
+from bnlint.settings import OUTPUT_FORMATS, Settings, check_selectors, load_settings
+
+LEVELS = tuple(level.label for level in Severity)
+
+
+def comma_list(ctx: click.Context, option: click.Parameter, value: Any) -> tuple[str, ...] | None:
+    """Values of a repeatable option that also takes several at once, separated by commas."""
+    if not value:
+        return None
+    return tuple(item.strip() for text in value for item in text.split(",") if item.strip())
+
+
+def selector_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that takes rules: codes, the beginning of codes, names or ALL."""
+    return click.option(name, multiple=True, metavar="RULES", callback=comma_list, help=text)
+
+
+def pattern_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that takes patterns as in .gitignore."""
+    return click.option(name, multiple=True, metavar="PATTERNS", callback=comma_list, help=text)
+
+
+def settings_from(start: Path, options: dict[str, Any]) -> Settings:
+    """The file's settings with the command line's on top; raises SettingsError."""
+    found = load_settings(start, options["config"], isolated=options["isolated"])
+    selectors = {
+        key: check_selectors(options[key] or (), f"--{key.replace('_', '-')}")
+        for key in ("extend_select", "ignore", "extend_ignore")
+    }
+    select = options["select"]
+    if select is not None:
+        select = check_selectors(select, "--select")
+    settings = found.override(select=select, **selectors)
+    return replace(settings, **_simple(options, settings))
+
+
+def _simple(options: dict[str, Any], found: Settings) -> dict[str, Any]:
+    """The options that simply replace or extend a setting, where they were given."""
+    values: dict[str, Any] = {}
+    if options["exclude"] is not None:
+        values["exclude"] = _from_here(options["exclude"], found)
+    if options["extend_exclude"] is not None:
+        extra = _from_here(options["extend_exclude"], found)
+        values["extend_exclude"] = (*found.extend_exclude, *extra)
+    if options["force_exclude"]:
+        values["force_exclude"] = True
+    if options["no_prefilter"]:
+        values["prefilter"] = False
+    if options["fail_level"] is not None:
+        values["fail_level"] = Severity.parse(options["fail_level"])
+    for key in ("root", "jobs", "output_format"):
+        if options[key] is not None:
+            values[key] = options[key]
+    return values
+
+
+def _from_here(patterns: tuple[str, ...], found: Settings) -> tuple[str, ...]:
+    """Patterns of the command line are relative to the working directory, like its paths."""
+    here = Path.cwd()
+    if found.base is None or found.base == here or not here.is_relative_to(found.base):
+        return patterns
+    prefix = here.relative_to(found.base).as_posix()
+    is_anchored = (pattern.rstrip("/").count("/") > 0 for pattern in patterns)
+    return tuple(
+        f"/{prefix}/{p.removeprefix('./').lstrip('/')}"
+        if anchored and not Path(p).is_absolute()
+        else p
+        for p, anchored in zip(patterns, is_anchored)
+    )
+
+
+def read_stdin() -> str:
+    """Standard input as Python source; raises CommandError when it is not text."""
+    from bnlint.source.text import RefusedError, decode
+
+    try:
+        return decode(sys.stdin.buffer.read())
+    except RefusedError as error:
+        raise CommandError(f"standard input {error.message}") from None
+
+
+FORMATS = click.Choice(OUTPUT_FORMATS)

@@ -1,0 +1,86 @@
+"""`bnlint rule`: the pages of the rules in the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from bnlint.cli import CommandError
+from bnlint.rules import all_rules, find_rule
+from bnlint.rules.base import Example, Rule
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[CODE or NAME]...")
+@click.option("--all", "everything", is_flag=True, help="The pages of all rules.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["full", "json"]),
+    default="full",
+    show_default=True,
+    help="The page, or its parts as JSON.",
+)
+def rule(names: tuple[str, ...], everything: bool, output_format: str) -> None:
+    """Explain rules: what they find, why, examples, when it is fine. Without names: a list."""
+    rules = list(all_rules()) if everything or not names else [_find(name) for name in names]
+    if output_format == "json":
+        click.echo(json.dumps([_to_dict(rule) for rule in rules], indent=2))
+    elif not names and not everything:
+        click.echo("".join(_row(rule) for rule in rules), nl=False)
+    else:
+        _print_pages(rules)
+
+
+def _find(name: str) -> Rule:
+    found = find_rule(name)
+    if found is None:
+        raise CommandError(f"unknown rule {name!r}: `bnlint rule` lists the rules")
+    return found
+
+
+def _row(rule: Rule) -> str:
+    opt_in = "" if rule.default else " (opt-in)"
+    return f"{rule.code}  {rule.name:<24} {rule.severity.label:<8} {rule.summary}{opt_in}\n"
+
+
+def _print_pages(rules: list[Rule]) -> None:
+    """Markdown, rendered on a terminal and as it is elsewhere."""
+    from bnlint.cli.lint import shows_colour
+    from bnlint.output.page import rule_page
+
+    pages = [rule_page(rule) for rule in rules]
+    if not shows_colour():
+        click.echo("\n".join(pages), nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    for page in pages:
+        console.print(Markdown(page))
+
+
+def _to_dict(rule: Rule) -> dict[str, Any]:
+    return {
+        "code": rule.code,
+        "name": rule.name,
+        "severity": rule.severity.label,
+        "default": rule.default,
+        "source": rule.source,
+        "live": rule.live,
+        "needs_data": rule.needs_data,
+        "summary": rule.summary,
+        "what": rule.what,
+        "why": rule.why,
+        "fine_when": rule.fine_when,
+        "fix_safety": rule.fix_safety,
+        "wrong": [_example(example) for example in rule.wrong],
+        "right": [_example(example) for example in rule.right],
+        "references": list(rule.references),
+    }
+
+
+def _example(example: Example) -> dict[str, str]:
+    return {"title": example.title, "code": example.code}

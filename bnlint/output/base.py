@@ -1,0 +1,95 @@
+"""What every renderer gets and gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bnlint.finding import Finding, Place, Role, Severity
+from bnlint.paths import shown_path
+
+SourceLines: TypeAlias = Callable[[Place], Sequence[str]]
+"""The lines of the file (of the cell, in a notebook) that a place is in; empty when unknown."""
+
+Span: TypeAlias = tuple[str, str]
+"""A piece of a line and its style, in rich's words ("" for none)."""
+
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold blue"}
+
+
+@dataclass(frozen=True, slots=True)
+class Printout:
+    """What to render, and where it will stand.
+
+    findings: sorted. files: how many were linted. width: columns of the terminal. colour: whether
+    the reader is a terminal that shows colours.
+    """
+
+    findings: Sequence[Finding]
+    files: int
+    lines: SourceLines
+    width: int = 80
+    colour: bool = False
+
+    @property
+    def visible(self) -> list[Finding]:
+        """The findings that no comment suppresses."""
+        return [finding for finding in self.findings if not finding.suppressed]
+
+
+def where(place: Place | None) -> str:
+    """`path:line:column`, with the cell of a notebook; `<unknown>` for no place."""
+    if place is None:
+        return "<unknown>"
+    cell = "" if place.cell is None else f"cell {place.cell}:"
+    return f"{shown_path(place.path)}:{cell}{place.line}:{place.column}"
+
+
+def header(finding: Finding) -> list[Span]:
+    """`path:line:column: CODE [severity] message`."""
+    return [
+        (where(finding.place), "bold"),
+        (": ", ""),
+        (finding.code, STYLES[finding.severity]),
+        (f" [{finding.severity.label}] {finding.message}", ""),
+    ]
+
+
+def instances(finding: Finding) -> int:
+    """How many places a finding accuses."""
+    return 1 + sum(evidence.role is Role.INSTANCE for evidence in finding.evidence)
+
+
+def summary(printout: Printout) -> str:
+    """The last line of an output for people."""
+    visible = printout.visible
+    hidden = len(printout.findings) - len(visible)
+    suppressed = f" ({hidden} suppressed)" if hidden else ""
+    files = _count(printout.files, "file")
+    if not visible:
+        return f"All checks passed: {files}{suppressed}."
+    counts = Counter(finding.severity for finding in visible)
+    parts = [_count(counts[level], level.label) for level in sorted(counts, reverse=True)]
+    return f"Found {', '.join(parts)} in {files}{suppressed}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def paint(lines: Sequence[Sequence[Span]], colour: bool) -> str:
+    """The lines as text, with terminal colours when wanted."""
+    if not colour:
+        return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.text import Text
+
+    target = StringIO()
+    console = Console(file=target, force_terminal=True, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*line), soft_wrap=True)
+    return target.getvalue()

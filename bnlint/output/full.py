@@ -1,0 +1,120 @@
+"""The default output: each finding with its source, a caret, and its evidence step by step."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bnlint.finding import Evidence, Finding, Place, Role
+from bnlint.output.base import STYLES, Printout, Span, header, paint, summary, where
+
+CONTEXT: Final = 2
+"""Source lines shown before and after the accused one."""
+
+_LABELS: Final = {Role.INSTANCE: "also", Role.CAUSE: "because", Role.CONTEXT: "note"}
+_FRAME: Final = "blue"
+
+
+def render(printout: Printout) -> str:
+    """All visible findings, each followed by an empty line, and a summary."""
+    lines: list[Sequence[Span]] = []
+    for finding in printout.visible:
+        lines += [*_block(finding, printout), []]
+    lines.append([(summary(printout), "")])
+    return paint(lines, printout.colour)
+
+
+def _block(finding: Finding, printout: Printout) -> Iterator[Sequence[Span]]:
+    yield from _wrapped(header(finding), printout.width)
+    gutter = 3
+    if finding.place is not None:
+        excerpt = list(_excerpt(finding, finding.place, printout))
+        gutter = len(excerpt[0][0][0]) - 2 if excerpt else gutter
+        yield from excerpt
+    for evidence in finding.evidence:
+        yield from _evidence(evidence, gutter, printout.width)
+    if finding.fix is not None:
+        kind = "fix" if finding.fix.safe else "fix (unsafe)"
+        yield from _note(f"{kind}: ", finding.fix.message, gutter, printout.width)
+
+
+def _wrapped(spans: Sequence[Span], width: int) -> Iterator[Sequence[Span]]:
+    """A header on as many lines as it needs; the message is its last span."""
+    *head, (message, style) = spans
+    taken = sum(len(text) for text, _ in head)
+    lines = textwrap.wrap(
+        "x" * taken + message, width, subsequent_indent="    ", break_long_words=False
+    ) or [""]
+    yield [*head, (lines[0][taken:], style)]
+    for line in lines[1:]:
+        yield [(line, style)]
+
+
+def _evidence(evidence: Evidence, gutter: int, width: int) -> Iterator[Sequence[Span]]:
+    label = f"{_LABELS[evidence.role]}: "
+    yield from _note(label, f"{where(evidence.place)}: {evidence.message}", gutter, width)
+
+
+def _note(label: str, text: str, gutter: int, width: int) -> Iterator[Sequence[Span]]:
+    """`  = label: text`, the continuation indented below the text."""
+    mark = " " * gutter + "= "
+    room = max(width - len(mark) - len(label), 20)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    yield [(mark, _FRAME), (label, "bold"), (lines[0], "")]
+    for line in lines[1:]:
+        yield [(" " * (len(mark) + len(label)) + line, "")]
+
+
+def _excerpt(finding: Finding, place: Place, printout: Printout) -> Iterator[Sequence[Span]]:
+    lines = printout.lines(place)
+    if not 1 <= place.line <= len(lines):
+        return
+    first, last = max(1, place.line - CONTEXT), min(len(lines), place.line + CONTEXT)
+    while first < place.line and not lines[first - 1].strip():
+        first += 1
+    while last > place.line and not lines[last - 1].strip():
+        last -= 1
+    digits = len(str(last))
+    room = max(printout.width - digits - 3, 20)
+    window = _window(lines[place.line - 1], place, room)
+    bar = " " * (digits + 1) + "|"
+    yield [(bar, _FRAME)]
+    for number in range(first, last + 1):
+        shown = _clip(lines[number - 1].expandtabs(4), *window)
+        yield [(f"{number:>{digits}} | ", _FRAME), (shown, "")]
+        if number == place.line:
+            blank, carets = _carets(lines[number - 1], place, *window)
+            yield [(f"{bar} {blank}", _FRAME), (carets, STYLES[finding.severity])]
+    yield [(bar, _FRAME)]
+
+
+def _window(line: str, place: Place, room: int) -> tuple[int, int]:
+    """Start and width of the part of a long line to show, so that the caret is in it."""
+    column = len(line[: place.column - 1].expandtabs(4))
+    start = max(0, column - room // 3) if column + 10 > room else 0
+    return start, room
+
+
+def _clip(text: str, start: int, room: int) -> str:
+    shown = text[start : start + room]
+    if start and shown:
+        shown = "…" + shown[1:]
+    return shown[:-1] + "…" if start + room < len(text) else shown
+
+
+def _carets(line: str, place: Place, start: int, room: int) -> tuple[str, str]:
+    """Blanks up to the accused text, and carets under it, cut at the edge of the window."""
+    before = line[: place.column - 1].expandtabs(4)[start:]
+    ends_here = place.end_line in (0, place.line) and place.end_column > place.column
+    end = place.end_column - 1 if ends_here else len(line)
+    accused = line[place.column - 1 : end if place.end_line else place.column].rstrip()
+    width = max(1, min(_width(accused), room - _width(before)))
+    return " " * _width(before), "^" * width
+
+
+def _width(text: str) -> int:
+    """Columns of the text on a terminal: wide characters take two, combining ones none."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
