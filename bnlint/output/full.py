@@ -107,9 +107,8 @@ def _clip(text: str, start: int, room: int) -> str:
 def _carets(line: str, place: Place, start: int, room: int) -> tuple[str, str]:
     """Blanks up to the accused text, and carets under it, cut at the edge of the window."""
     before = line[: place.column - 1].expandtabs(4)[start:]
-    ends_here = place.end_line in (0, place.line) and place.end_column > place.column
-    end = place.end_column - 1 if ends_here else len(line)
-    accused = line[place.column - 1 : end if place.end_line else place.column].rstrip()
+    end = place.end_column - 1 if place.end_line <= place.line else len(line)
+    accused = line[place.column - 1 : end].rstrip()
     width = max(1, min(_width(accused), room - _width(before)))
     return " " * _width(before), "^" * width
 

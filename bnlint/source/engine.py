@@ -159,8 +159,9 @@ def _open(task: _Task) -> _Links:
     root = Path(posix(task.settings.root or find_root(task.paths)))
     project = _project_files(task, root)
     everything = sorted({*task.given.files, *(project or ())})
-    named = task.given.named
-    chosen = relevant(everything, named) if task.settings.prefilter else set(everything)
+    chosen = set(everything)
+    if task.settings.prefilter:
+        chosen = relevant(everything, task.given.files, task.given.named)
     return _Links(root, admission(project, root), _read(sorted(chosen), task))
 
 

@@ -45,11 +45,11 @@ _ATOMS: Final = re.compile(
 )
 
 
-def check_text(text: str, limits: Limits = LIMITS) -> None:
-    """Raise RefusedError for text that must not reach libcst.
+def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
+    """Raise RefusedError for text that must not reach libcst; what `ast` objects to otherwise.
 
     Text that is not valid Python to `ast` passes when it is small and flat enough: newer syntax
-    is libcst's to judge.
+    is libcst's to judge, but the words and the place of ast's objection are the better ones.
     """
     _check_lines(text, limits)
     try:
@@ -60,12 +60,13 @@ def check_text(text: str, limits: Limits = LIMITS) -> None:
         if _NESTED.search(error.msg or ""):
             raise RefusedError("is nested too deeply", error.lineno or 1) from None
         _check_tokens(text, limits)
-        return
+        return error
     except (RecursionError, MemoryError):
         raise RefusedError("is nested too deeply") from None
     except ValueError as error:
         raise RefusedError(f"cannot be parsed: {error}") from None
     _check_tree(tree, limits)
+    return None
 
 
 def _check_lines(text: str, limits: Limits) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bnlint.source.guard import LIMITS
@@ -28,49 +29,80 @@ BROAD_UP_TO: Final = 400
 """Projects with at most this many broadly matching files are read as a whole."""
 
 _SCRIPT: Final = re.compile(rb"^(?:if __name__|for |with |[\w.]+\()", re.MULTILINE)
-_IMPORTED: Final = re.compile(rb"^[ \t]*(?:from|import)[ \t]+([\w.]+)", re.MULTILINE)
+_IMPORT: Final = re.compile(
+    rb"(?:^|\")[ \t]*"
+    rb"(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))",
+    re.MULTILINE,
+)
+_WORD: Final = re.compile(rb"\w+")
 
 
-def read_start(path: str) -> bytes:
-    """The first bytes of a file, up to the size that could be parsed at all."""
-    with open(path, "rb") as file:
-        return file.read(LIMITS.of(path))
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What the bytes of one file say. imported: all names in its import statements."""
+
+    broad: bool
+    narrow: bool
+    script: bool
+    imported: frozenset[str]
 
 
-def relevant(paths: Sequence[str], named: Iterable[str]) -> set[str]:
-    """Those of the paths that must be read; the named ones are always among them.
+def digest(data: bytes) -> Digest:
+    """The digest of a file's (first) bytes."""
+    broad = BROAD.search(data) is not None
+    words = {w for match in _IMPORT.finditer(data) for w in _WORD.findall(b" ".join(_said(match)))}
+    return Digest(
+        broad,
+        broad and NARROW.search(data) is not None,
+        _SCRIPT.search(data) is not None,
+        frozenset(word.decode("utf-8", "replace") for word in words),
+    )
 
-    A script that imports a relevant file is relevant: it may be where the chain of calls begins.
+
+def _said(match: re.Match[bytes]) -> list[bytes]:
+    return [group for group in match.groups() if group is not None]
+
+
+def relevant(paths: Sequence[str], given: Iterable[str], named: Iterable[str]) -> set[str]:
+    """Those of a project's files that must be read when findings are wanted in the given ones.
+
+    Always the ones given by name; else what matches, and scripts that import something that does:
+    there a chain of calls may begin. A file that was not given matters only when it imports a
+    given one, over however many files: otherwise nothing in a given file can be part of its story.
     """
     always = frozenset(named)
-    starts = {path: _digest(path) for path in paths if path not in always}
-    broad = {path for path, digest in starts.items() if digest.broad}
-    if len(broad) > BROAD_UP_TO:
-        broad = {path for path in broad if starts[path].narrow}
-    chosen = broad | always
+    digests = {path: _digest_of(path) for path in paths}
+    chosen = {path for path, digest in digests.items() if digest.broad}
+    if len(chosen) > BROAD_UP_TO:
+        chosen = {path for path in chosen if digests[path].narrow}
+    chosen |= always
     stems = {_stem(path) for path in chosen}
-    return chosen | {path for path, digest in starts.items() if digest.imported & stems}
+    chosen |= {path for path, d in digests.items() if d.script and d.imported & stems}
+    return chosen & _importers(digests, given)
 
 
-class _Digest:
-    """What the bytes of one file say. imported: names a script imports, empty for other files."""
+def _importers(digests: Mapping[str, Digest], given: Iterable[str]) -> set[str]:
+    """The given files and all that import them, directly or not (told by names alone)."""
+    readers: dict[str, list[str]] = {}
+    for path, digest in digests.items():
+        for name in digest.imported:
+            readers.setdefault(name, []).append(path)
+    found = set(given)
+    pending = list(found)
+    while pending:
+        for reader in readers.get(_stem(pending.pop()), ()):
+            if reader not in found:
+                found.add(reader)
+                pending.append(reader)
+    return found
 
-    __slots__ = ("broad", "imported", "narrow")
 
-    def __init__(self, data: bytes) -> None:
-        self.broad = BROAD.search(data) is not None
-        self.narrow = self.broad and NARROW.search(data) is not None
-        self.imported: frozenset[str] = frozenset()
-        if _SCRIPT.search(data):
-            names = (name.decode() for name in _IMPORTED.findall(data))
-            self.imported = frozenset(part for name in names for part in name.split("."))
-
-
-def _digest(path: str) -> _Digest:
+def _digest_of(path: str) -> Digest:
     try:
-        return _Digest(read_start(path))
-    except OSError:  # reading it again reports it
-        return _Digest(b"torch batchnorm")
+        with open(path, "rb") as file:
+            return digest(file.read(LIMITS.of(path)))
+    except OSError:  # chosen, so that reading it reports the error
+        return Digest(broad=True, narrow=True, script=False, imported=frozenset())
 
 
 def _stem(path: str) -> str:

@@ -64,13 +64,13 @@ def read_text(path: str, document: str) -> Outcome:
     except RefusedError as error:
         return Outcome(path, problem=Problem(error.message, error.line, error.column))
     try:
-        check_text(notebook.text)
+        objection = check_text(notebook.text)
     except RefusedError as error:
         return Outcome(path, problem=_located(error.message, error.line, error.column, notebook))
-    return _extract(path, notebook)
+    return _extract(path, notebook, objection)
 
 
-def _extract(path: str, notebook: Notebook) -> Outcome:
+def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Outcome:
     from libcst import ParserSyntaxError
 
     from bnlint.source.extract import extract
@@ -78,8 +78,10 @@ def _extract(path: str, notebook: Notebook) -> Outcome:
     try:
         facts = extract(path, notebook.text, notebook.cells)
     except ParserSyntaxError as error:
-        message = f"is not valid Python: {error.message}"
-        problem = _located(message, error.editor_line, error.editor_column, notebook)
+        message, line, column = error.message, error.editor_line, error.editor_column
+        if objection is not None:
+            message, line, column = objection.msg, objection.lineno or 1, objection.offset or 1
+        problem = _located(f"is not valid Python: {message}", line, column, notebook)
         return Outcome(path, problem=problem)
     except Exception as error:  # a mistake in the extraction costs one file, not the run
         message = f"gave up: {type(error).__name__}: {error}"
