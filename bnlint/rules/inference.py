@@ -20,6 +20,7 @@ from bnlint.trace import (
     ModeTrace,
     Observation,
     Purpose,
+    SetMode,
     Step,
     Use,
 )
@@ -73,10 +74,34 @@ def layers_in_training_mode(trace: ModeTrace, seen: Observation) -> tuple[int, .
     """
     norms = sensitive_layers(seen, trace, Kind.BATCHNORM)
     dropouts = sensitive_layers(seen, trace, Kind.DROPOUT)
-    training = [layer for layer in norms + dropouts if seen.must(layer, Mode.TRAIN)]
+    training = [
+        layer
+        for layer in norms + dropouts
+        if seen.must(layer, Mode.TRAIN) and not is_switched_back_on(trace, seen, layer)
+    ]
     if any(layer in norms for layer in training):
         return tuple(training)
     return tuple(training) if not norms and training == dropouts else ()
+
+
+def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool:
+    """Whether a layer is in training mode because somebody set it right after evaluation mode.
+
+    `model.eval()` and then `.train()` on some layers, with no forward between, is meant: Monte
+    Carlo dropout, adaptation of BatchNorm to the test data.
+    """
+    setters = {fact.place for fact in seen.state.get(layer, ()) if fact.place is not None}
+    before: Mode | None = None
+    for event in trace.events():
+        if not isinstance(event, SetMode | Forward) or layer not in event.layers:
+            continue
+        if isinstance(event, Forward):
+            before = None
+            continue
+        if event.mode is Mode.TRAIN and before is Mode.EVAL and event.place in setters:
+            return True
+        before = event.mode
+    return False
 
 
 def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Ground | None:

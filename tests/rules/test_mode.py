@@ -45,7 +45,8 @@ TRAINING = (forward(output=1, line=28, grad=True), BACKWARD, STEP)
     [
         ((built(), forward(**NO_GRAD)), True),
         ((built(), EVAL, forward(**NO_GRAD)), False),
-        ((built(), EVAL, TRAIN, forward(**NO_GRAD)), True),
+        ((built(), EVAL, TRAIN, forward(**NO_GRAD)), False),
+        ((built(), EVAL, forward(**NO_GRAD), TRAIN, forward(**NO_GRAD)), True),
         ((built(), Branch(((EVAL,), ())), forward(**NO_GRAD)), False),
         ((built(), set_mode(Mode.EVAL, may=True), forward(**NO_GRAD)), False),
         ((built(), set_mode(Mode.UNKNOWN), forward(**NO_GRAD)), False),
@@ -125,8 +126,34 @@ def test_unit_tests_are_left_alone() -> None:
             (built(NORM, DROP), set_mode(Mode.EVAL, DROP), forward(NORM, DROP, **NO_GRAD)),
             True,
         ),
+        (
+            (
+                built(DROP),
+                set_mode(Mode.EVAL, DROP, line=26),
+                set_mode(Mode.TRAIN, DROP, line=27),
+                forward(DROP, **NO_GRAD),
+            ),
+            False,
+        ),
+        (
+            (
+                built(DROP),
+                set_mode(Mode.EVAL, DROP, line=26),
+                forward(DROP, grad=False, line=40),
+                set_mode(Mode.TRAIN, DROP, line=27),
+                forward(DROP, **NO_GRAD),
+            ),
+            True,
+        ),
     ],
-    ids=["dropout only", "both", "Monte Carlo dropout", "BatchNorm only"],
+    ids=[
+        "dropout only",
+        "both",
+        "Monte Carlo dropout",
+        "BatchNorm only",
+        "Monte Carlo dropout without BatchNorm",
+        "training after a validation",
+    ],
 )
 def test_dropout(body: tuple[object, ...], wrong: bool) -> None:
     assert bool(judged(bnl101.RULE, trace(*body))) is wrong
