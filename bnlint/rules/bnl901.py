@@ -27,7 +27,7 @@ lines need half a minute and 2 GB. Such files are generated as a rule, and hold 
         "LibCST documentation <https://libcst.readthedocs.io/>",
     ),
     wrong=(
-        Example("def forward(self, x:\n    return self.bn(x)  # expect: BNL901\n", "Not closed"),
+        Example("def forward(self, x:  # expect: BNL901\n    return self.bn(x)\n", "Not closed"),
         Example('print "epoch", epoch  # expect: BNL901\n', "Python 2"),
     ),
     right=(
