@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bnlint.live.errors import CheckError
 from bnlint.live.randomness import RandomState
 from bnlint.live.snapshot import Snapshot, restore_tensor
+from bnlint.live.tensors import storage_key
 
 
 class Preserve:
@@ -130,11 +131,3 @@ def _refuse_unready(modules: list[nn.Module]) -> None:
             )
         if any(tensor.is_meta for tensor in tensors):
             raise CheckError(f"{name} is on the meta device: load its weights first, then check")
-
-
-def storage_key(tensor: Tensor) -> int | None:
-    """The identity of a tensor's memory; None where it has none of its own (vmap, sparse)."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (RuntimeError, NotImplementedError):
-        return None

@@ -69,6 +69,21 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor inside the wrappers of vmap and the other function transforms."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
+def storage_key(tensor: Tensor) -> int | None:
+    """The identity of a tensor's memory; None where it has none of its own (sparse)."""
+    try:
+        return int(unwrapped(tensor).untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
 def batch_size(value: object) -> int | None:
     """The length of the first dimension of the first tensor that has one."""
     return next((len(tensor) for tensor in tensors_in(value) if tensor.dim() > 0), None)

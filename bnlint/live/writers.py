@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from bnlint.live.preserve import storage_key
+from bnlint.live.tensors import storage_key, unwrapped
 
 CONSTANT = -1
 """The producer of parameters, buffers and all that is computed from nothing else."""
@@ -97,7 +97,7 @@ class Writers:
         memory = self._memory(tensor)
         key = storage_key(tensor)
         if memory is None and key is not None:
-            reference = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+            reference = StorageWeakRef(unwrapped(tensor).untyped_storage())  # type: ignore[no-untyped-call]
             memory = _Memory(reference, [(node, None)])
             self._memories[key] = memory
         self._label(tensor, node, memory)
@@ -127,6 +127,6 @@ class Writers:
 
 def _region(tensor: Tensor) -> Region | None:
     try:
-        return Region.of(tensor)
+        return Region.of(unwrapped(tensor))
     except (RuntimeError, NotImplementedError):
         return None

@@ -10,10 +10,10 @@ from unittest import mock
 import pytest
 import torch
 import torch.nn.functional as F
+from live_states import fingerprint
 from torch import Tensor, nn
 
 from bnlint.live.check import check
-from live_states import fingerprint
 
 NETWORKS = [
     ("resnet", "resnet18", 64),
