@@ -39,7 +39,7 @@ from bnlint.source.values import (
 )
 from bnlint.trace import ModeTrace
 
-ENTRY_BUDGET = 400_000
+ENTRY_BUDGET = 150_000
 """Steps for one entry point: some seconds."""
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""

@@ -99,13 +99,14 @@ def _check_tree(tree: ast.AST, limits: Limits) -> None:
 
 
 def _check_tokens(text: str, limits: Limits) -> None:
-    """The same for text without a tree: brackets, and operators in a logical line, bound depth."""
+    """The same for text without a tree: brackets, and operators between commas, bound depth."""
     depth = operators = clauses = 0
     line = 1
     for match in _ATOMS.finditer(text):
         match match.lastgroup:
             case "open":
                 depth += 1
+                operators += 1
             case "close":
                 depth = max(0, depth - 1)
             case "newline":
@@ -117,8 +118,8 @@ def _check_tokens(text: str, limits: Limits) -> None:
                 clauses = _count_clauses(match[0], clauses)
                 operators += match[0] in ("not", "lambda", "and", "or", "if", "await")
             case "operator":
-                operators += match[0] not in ",:"
-        if max(depth, clauses) > limits.depth or operators > 10 * limits.depth:
+                operators = 0 if match[0] == "," else operators + 1
+        if max(depth, clauses) > limits.depth or operators > 5 * limits.depth:
             raise RefusedError(f"is nested too deeply: the limit is {limits.depth} levels", line)
 
 

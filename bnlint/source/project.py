@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bnlint.source.facts import FileFacts
+from bnlint.source.relevance import Relevance
 from bnlint.source.values import ModuleScope
 
 
@@ -28,6 +30,11 @@ class Project:
         self._load = load
         self._scopes: dict[str, ModuleScope] = {}
         self.given = tuple(sorted(facts))
+
+    @cached_property
+    def relevance(self) -> Relevance:
+        """Which of the project's functions can matter."""
+        return Relevance(facts for path in self.given if (facts := self.facts(path)) is not None)
 
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file; None when the project has no such file."""

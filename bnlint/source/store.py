@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from bnlint.source.values import ABSENT, HeapObject, join_fields
+from bnlint.source.values import ABSENT, HeapObject, Instance, Layer, join_fields
 
 Key: TypeAlias = tuple[HeapObject, object]
 Changes: TypeAlias = dict[Key, object]
@@ -17,6 +17,8 @@ class Store:
 
     def __init__(self) -> None:
         self._logs: list[Changes] = []
+        self.module_writes = 0
+        """Counts writes to module objects: what was derived from their structure is stale then."""
 
     @property
     def depth(self) -> int:
@@ -27,7 +29,7 @@ class Store:
         """Set a field."""
         if self._logs:
             self._logs[-1].setdefault((obj, key), obj.fields.get(key, ABSENT))
-        _put(obj, key, value)
+        self._put(obj, key, value)
 
     def begin(self) -> None:
         """Open a log: what is written from now on can be taken back."""
@@ -46,7 +48,7 @@ class Store:
         log = self._logs.pop()
         changes: Changes = {key: key[0].fields.get(key[1], ABSENT) for key in log}
         for (obj, key), before in log.items():
-            _put(obj, key, before)
+            self._put(obj, key, before)
         return changes
 
     def capture(self, depth: int) -> Changes:
@@ -74,9 +76,10 @@ class Store:
         finally:
             self._logs = logs
 
-
-def _put(obj: HeapObject, key: object, value: object) -> None:
-    if value is ABSENT:
-        obj.fields.pop(key, None)
-    else:
-        obj.fields[key] = value
+    def _put(self, obj: HeapObject, key: object, value: object) -> None:
+        if isinstance(obj, Instance | Layer):
+            self.module_writes += 1
+        if value is ABSENT:
+            obj.fields.pop(key, None)
+        else:
+            obj.fields[key] = value

@@ -67,6 +67,7 @@ class TraceDomain(Domain):
     _alive: list[object] = field(default_factory=list)
     _new: list[list[int]] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
+    _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
 
     # --- identities --------------------------------------------------------------------------
 
@@ -78,8 +79,18 @@ class TraceDomain(Domain):
             self._alive.append(obj)
         return self._ids[key]
 
-    def sensitive(self, module: Value) -> frozenset[int]:
+    def sensitive(self, machine: Interpreter, module: Value) -> frozenset[int]:
         """The ids of the mode-sensitive layers that a module is or holds."""
+        version = machine.store.module_writes
+        cached = self._sensitive.get(id(module))
+        if cached is not None and cached[0] == version:
+            return cached[1]
+        found = self._find_sensitive(module)
+        self._id(module)
+        self._sensitive[id(module)] = (version, found)
+        return found
+
+    def _find_sensitive(self, module: Value) -> frozenset[int]:
         found = set()
         for path, layer in descendants(module):
             kind = kind_of(layer)
@@ -97,10 +108,10 @@ class TraceDomain(Domain):
             self.layers[number] = SensitiveLayer(number, kind, name, path, place)
         return number
 
-    def model(self, module: Layer | Instance) -> int:
+    def model(self, machine: Interpreter, module: Layer | Instance) -> int:
         """The id of a model object."""
         number = self._id(module)
-        layers = self.sensitive(module)
+        layers = self.sensitive(machine, module)
         self.models[number] = Model(number, title_of(module), module.place, layers)
         return number
 
@@ -150,7 +161,7 @@ class TraceDomain(Domain):
         may: bool = False,
     ) -> None:
         """These modules, and all below them, are set to a mode."""
-        layers = frozenset[int]().union(*(self.sensitive(module) for module in modules))
+        layers = frozenset[int]().union(*(self.sensitive(machine, module) for module in modules))
         if layers:
             machine.events.append(SetMode(layers, mode, place, how, may))
 
@@ -173,7 +184,8 @@ class TraceDomain(Domain):
         inputs = list(tensors_in(given))
         made = merge_tensors(inputs)
         assert isinstance(module, Layer | Instance)
-        if not self.sensitive(module):
+        layers = self.sensitive(machine, module)
+        if not layers:
             return Tensor(made.sources, batch=made.batch, loader=made.loader)
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
         synthetic = made.synthetic and len(known) == len(given)
@@ -181,8 +193,8 @@ class TraceDomain(Domain):
         output = self._output(machine, arguments.place)
         machine.events.append(
             Forward(
-                model=self.model(module),
-                layers=self.sensitive(module),
+                model=self.model(machine, module),
+                layers=layers,
                 place=arguments.place,
                 grad=gradient.enabled,
                 output=output,
@@ -240,7 +252,7 @@ class TraceDomain(Domain):
         """An optimizer step."""
         owners = optimizer.owners if optimizer is not None else ()
         models = frozenset(
-            self.model(single)
+            self.model(machine, single)
             for owner in owners
             for single in alternatives(owner)
             if isinstance(single, Layer | Instance) and is_module(single)
@@ -250,14 +262,14 @@ class TraceDomain(Domain):
     def load_state(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """Weights are loaded into a module."""
         if isinstance(module, Layer | Instance):
-            machine.events.append(LoadState(self.model(module), place))
+            machine.events.append(LoadState(self.model(machine, module), place))
 
     def export(self, machine: Interpreter, module: Value, how: str, place: Place | None) -> None:
         """A module is exported."""
         for single in alternatives(module):
             if isinstance(single, Layer | Instance) and is_module(single):
-                layers = self.sensitive(single)
-                machine.events.append(Export(self.model(single), layers, how, place))
+                layers = self.sensitive(machine, single)
+                machine.events.append(Export(self.model(machine, single), layers, how, place))
 
     def statement(self, machine: Interpreter, value: Value) -> None:
         """The value of an expression statement is dropped: so is the output of a forward."""

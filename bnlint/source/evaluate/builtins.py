@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
+from functools import cached_property
 from itertools import product
 
 from bnlint.source.evaluate.containers import Containers
@@ -57,7 +58,14 @@ class Builtins(Containers, Core):
 
     def call_builtin(self, name: str, arguments: Arguments, frame: Frame) -> Value | None:
         """Call a built-in or standard-library function; None when it is not one of them."""
-        table: MappingType[str, Callable[[Arguments, Frame], Value]] = {
+        if name in NUMBERS:
+            return self._number(name, arguments)
+        handler = self._builtin_table.get(name)
+        return handler(arguments, frame) if handler is not None else None
+
+    @cached_property
+    def _builtin_table(self) -> MappingType[str, Callable[[Arguments, Frame], Value]]:
+        return {
             "builtins.range": self._range,
             "builtins.len": lambda a, f: self.length(self._first(a)),
             "builtins.list": self._to_sequence,
@@ -100,10 +108,6 @@ class Builtins(Containers, Core):
             "typing.cast": lambda a, f: a.get(1, "val") or ANYTHING,
             "argparse.ArgumentParser": lambda a, f: Namespace("parser"),
         }
-        if name in NUMBERS:
-            return self._number(name, arguments)
-        handler = table.get(name)
-        return handler(arguments, frame) if handler is not None else None
 
     def _first(self, arguments: Arguments) -> Value:
         return arguments.positional[0] if arguments.positional else ANYTHING

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from bnlint.source.values import (
     Alternatives,
+    AnythingType,
+    Arguments,
     Choice,
+    ClassObject,
+    External,
+    FunctionObject,
     HeapObject,
     Instance,
+    Known,
     Layer,
     Mapping,
+    Partial,
     Repeat,
     Sequence,
+    Soft,
     Value,
+    items_of,
 )
 
 
@@ -19,6 +28,36 @@ def clone(value: Value) -> Value:
     """A deep copy of modules and the containers that hold them; all else is shared."""
     copied = _clone(value, {})
     return copied  # type: ignore[return-value]  # a copy has the type of its original
+
+
+def template_key(cls: ClassObject, arguments: Arguments) -> object | None:
+    """What decides the structure of a module: its class and its arguments by content.
+
+    None when an argument is an object of its own (another module, say): then each is built anew.
+    """
+    if arguments.unknown:
+        return None
+    try:
+        positional = tuple(_content(value) for value in arguments.positional)
+        keywords = tuple((name, _content(v)) for name, v in sorted(arguments.keywords.items()))
+    except TypeError:
+        return None
+    return (cls, positional, keywords)
+
+
+def _content(value: object) -> object:
+    """A hashable stand-in for a value; raises TypeError for objects with an identity."""
+    match value:
+        case Known() | External() | ClassObject() | FunctionObject() | AnythingType():
+            return value
+        case Soft(inner):
+            return ("soft", _content(inner))
+        case Sequence():
+            return (value.kind, tuple(_content(item) for item in items_of(value)))
+        case Partial(function, positional, keywords):
+            parts = tuple(_content(v) for v in positional)
+            return (_content(function), parts, tuple((k, _content(v)) for k, v in keywords))
+    raise TypeError(type(value).__name__)
 
 
 def _clone(value: object, seen: dict[int, HeapObject]) -> object:

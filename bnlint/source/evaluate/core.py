@@ -66,6 +66,8 @@ class Core(ABC):
 
     def __init__(self, project: Project, budget: int) -> None:
         self.project = project
+        self.relevance = project.relevance
+        self.constructing = 0
         self.store = Store()
         self.budget = budget
         self.events: list[Item] = []

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, Gradient, Invocation
+from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.folding import soft
+from bnlint.source.evaluate.module_classes import reachable_modules
 from bnlint.source.evaluate.statements import gradient_of
 from bnlint.source.values import (
     ABSENT,
@@ -47,6 +49,10 @@ class Functions(Core):
         if active > 1 or len(self.invocations) >= DEEPEST_CALL:
             self.not_followed(arguments)
             return ANYTHING
+        if not self.relevance.matters(definition) and not self._touches_models(
+            function, arguments
+        ):
+            return ANYTHING
         self.called.add((function.frame.module.facts.path, definition.span))
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
@@ -58,6 +64,13 @@ class Functions(Core):
             del self.gradients[len(self.gradients) - entered :]
         self.wrap_call(function, arguments, events)
         return result
+
+    def _touches_models(self, function: FunctionObject, arguments: Arguments) -> bool:
+        """Whether a call is given modules, or data that models have made."""
+        values = [function.receiver, *arguments.all()] if function.receiver else arguments.all()
+        if any(tensor.sources for tensor in tensors_in(values)):
+            return True
+        return any(True for value in values for _ in reachable_modules(value))
 
     def not_followed(self, arguments: Arguments) -> None:
         """A call is not followed: what it does to its arguments is unknown."""

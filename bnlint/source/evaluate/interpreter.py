@@ -9,11 +9,17 @@ from bnlint.finding import Place
 from bnlint.graph import Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
+from bnlint.source.evaluate.cloning import clone, template_key
 from bnlint.source.evaluate.core import Core, Gradient
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.expressions import Expressions
 from bnlint.source.evaluate.loops import Loops
-from bnlint.source.evaluate.module_classes import is_module, is_module_class, torch_layer
+from bnlint.source.evaluate.module_classes import (
+    descendants,
+    is_module,
+    is_module_class,
+    torch_layer,
+)
 from bnlint.source.evaluate.statements import Statements, gradient_of
 from bnlint.source.evaluate.torch_calls import TorchCalls
 from bnlint.source.project import Project
@@ -58,7 +64,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.domain = domain
         self.definitions: list[FunctionObject | ClassObject] = []
         self.import_events: dict[ModuleScope, tuple[object, ...]] = {}
-        self.constructing = 0
+        self.templates: dict[object, Value] = {}
         self.built_modules: list[Layer] = []
         self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
 
@@ -238,9 +244,32 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.constructing += 1
         try:
             with self.domain.constructing(self, cls, arguments):
-                return super().construct(cls, arguments)
+                return self._from_template(cls, arguments)
         finally:
             self.constructing -= 1
+
+    def _from_template(self, cls: ClassObject, arguments: Arguments) -> Value:
+        """Build a module, or copy one that was built from the same class with the same arguments.
+
+        Only a constructor that has done nothing else is replaced by a copy.
+        """
+        key = template_key(cls, arguments) if is_module_class(cls) else None
+        prototype = self.templates.get(key) if key is not None else None
+        if prototype is not None:
+            copied = clone(prototype)
+            assert isinstance(copied, Instance)
+            copied.place = arguments.place
+            for _, module in descendants(copied):
+                if torch_layer(module) is not None and isinstance(module, Layer | Instance):
+                    self.domain.created(self, module)
+            return copied
+        with self.recording() as events:
+            built = super().construct(cls, arguments)
+        self.events += events
+        if key is not None and not events and isinstance(built, Instance):
+            with self.store.permanent():
+                self.templates[key] = clone(built)
+        return built
 
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
         """An expression statement: `model.eval` alone, or a result that is dropped."""

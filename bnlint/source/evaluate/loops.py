@@ -20,7 +20,7 @@ from bnlint.source.values import (
     is_exact,
     one_of,
 )
-from bnlint.trace import Built, Exit, Item, Loop
+from bnlint.trace import Item, Loop
 
 LONGEST_UNROLLING = 64
 
@@ -53,7 +53,7 @@ class Loops(Core):
         )
 
     def _unrolled(self, statement: ir.For, elements: tuple[Value, ...], frame: Frame) -> bool:
-        if _counts(elements) and self._does_something(statement, elements[0], frame):
+        if _counts(elements) and not self.constructing and self.relevance.acts(statement.body):
             values = [ANYTHING] if len(elements) > 1 else list(elements)
             return self._generic(
                 lambda: self.assign(statement.target, one_of(values), frame), statement, frame
@@ -72,15 +72,6 @@ class Loops(Core):
         if falls:
             falls = self.execute(statement.orelse, frame)
         return self._end(run, falls)
-
-    def _does_something(self, statement: ir.For, element: Value, frame: Frame) -> bool:
-        """Whether a round has events: epochs are not unrolled, the making of layers is."""
-        run = self._begin()
-        with self.recording() as events:
-            self.assign(statement.target, element, frame)
-            self._round(statement.body, run, frame)
-        self.store.rollback()
-        return any(not isinstance(event, Exit | Built) for event in events)
 
     def _by_element(self, statement: ir.For, elements: tuple[Element, ...], frame: Frame) -> bool:
         """Elements in order, where some are optional or repeated."""

@@ -1,0 +1,122 @@
+"""Which functions can matter at all: the rest is not followed, which keeps large projects quick.
+
+By names only, so that it errs on the side of following: a function matters when it mentions one
+of the words below, or the name of a function or class of the project that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from bnlint.source import ir
+from bnlint.source.facts import FileFacts
+
+ACTS = frozenset(
+    "eval train training backward step no_grad inference_mode set_grad_enabled load_state_dict "
+    "fit trace export apply exit".split()
+)
+"""Words of code that sets modes, trains, or runs models."""
+BUILDS = frozenset(
+    "nn Module DataLoader models optim torchvision timm hub ArgumentParser add_argument "
+    "parse_args load deepcopy F functional import_module getattr globals __dict__".split()
+)
+"""Words of code that builds models, loaders, optimizers and options."""
+SMALL = 80
+"""Nodes of a function that is always followed: it may compute a constant."""
+
+
+class Profile(NamedTuple):
+    """What a piece of code mentions, its size in nodes, and whether it loops."""
+
+    words: frozenset[str]
+    size: int
+    loops: bool
+
+
+class Relevance:
+    """Relevance of the functions of one project."""
+
+    def __init__(self, files: Iterable[FileFacts]) -> None:
+        self._profiles: dict[int, Profile] = {}
+        self._kept: list[object] = []
+        definitions: list[tuple[str, Profile]] = []
+        for facts in files:
+            for definition in _definitions(facts.body):
+                definitions.append((definition.name, self.profile(definition)))
+        self.acting = _closure(definitions, ACTS)
+        self.building = _closure(definitions, BUILDS)
+
+    def profile(self, code: object) -> Profile:
+        """What a definition or a body mentions."""
+        key = id(code)
+        if key not in self._profiles:
+            self._profiles[key] = _profile(code)
+            self._kept.append(code)
+        return self._profiles[key]
+
+    def matters(self, definition: ir.Function | ir.Lambda) -> bool:
+        """Whether a function must be followed for its own sake, not for its arguments'."""
+        if isinstance(definition, ir.Lambda):
+            return True
+        profile = self.profile(definition)
+        if profile.size <= SMALL and not profile.loops:
+            return True
+        return not profile.words.isdisjoint(self.acting | self.building)
+
+    def acts(self, body: ir.Body) -> bool:
+        """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
+        apart."""
+        return not self.profile(body).words.isdisjoint(self.acting)
+
+
+def _closure(definitions: list[tuple[str, Profile]], seed: frozenset[str]) -> frozenset[str]:
+    """The seed words, and the names of definitions that mention them, directly or not."""
+    mentioned_by: dict[str, set[str]] = {}
+    for name, profile in definitions:
+        for word in profile.words:
+            mentioned_by.setdefault(word, set()).add(name)
+    found = set(seed)
+    pending = list(seed)
+    while pending:
+        for name in mentioned_by.get(pending.pop(), ()):
+            if name not in found and name not in COMMON:
+                found.add(name)
+                pending.append(name)
+    return frozenset(found)
+
+
+COMMON = frozenset({"__init__", "__getitem__", "__len__", "forward", "__repr__", "main", "__call__"})
+"""Method names that say nothing of what they are: they make nobody relevant who mentions them."""
+
+
+def _definitions(body: Iterable[object]) -> Iterator[ir.Function | ir.Class]:
+    pending = list(body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ir.Function | ir.Class):
+            yield node
+            pending += node.body
+        elif isinstance(node, ir.If | ir.Try | ir.With | ir.For | ir.While):
+            pending += [part for field in node if type(field) is tuple for part in field]
+
+
+def _profile(code: object) -> Profile:
+    words: set[str] = set()
+    size = 0
+    loops = False
+    pending: list[object] = [code]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ir.Name):
+            words.add(node.id)
+        elif isinstance(node, ir.Attribute):
+            words.add(node.attr)
+            pending.append(node.value)
+        elif isinstance(node, tuple):
+            loops |= isinstance(node, ir.For | ir.While | ir.Comprehension)
+            pending += node
+        else:
+            continue
+        size += 1
+    return Profile(frozenset(words), size, loops)
