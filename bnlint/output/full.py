@@ -28,10 +28,10 @@ def render(printout: Printout) -> str:
 
 def _block(finding: Finding, printout: Printout) -> Iterator[Sequence[Span]]:
     yield from _wrapped(header(finding), printout.width)
-    gutter = 3
+    gutter = 2
     if finding.place is not None:
         excerpt = list(_excerpt(finding, finding.place, printout))
-        gutter = len(excerpt[0][0][0]) - 2 if excerpt else gutter
+        gutter = len(excerpt[0][0][0]) - 1 if excerpt else gutter
         yield from excerpt
     for evidence in finding.evidence:
         yield from _evidence(evidence, gutter, printout.width)
