@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnlint.cli import CommandError
+
 if TYPE_CHECKING:
     from bnlint.live.report import Report
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-class CannotCheck(click.ClickException):
-    """The check could not be done: one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -78,9 +74,9 @@ def check(
     or (module, inputs). Exit code: 0 clean, 1 findings, 2 the check could not be done.
     """
     if importlib.util.find_spec("torch") is None:
-        raise CannotCheck('torch is not installed: pip install "bnlint[torch]"')
+        raise CommandError('torch is not installed: pip install "bnlint[torch]"')
     if inputs and input_file:
-        raise CannotCheck("give --input or --input-file, not both")
+        raise CommandError("give --input or --input-file, not both")
     # what the target prints must not end up inside the report
     with contextlib.redirect_stdout(sys.stderr):
         report = _checked(target, inputs, input_file, weights, options)
@@ -111,10 +107,10 @@ def _checked(
             given = loaded[0] if len(loaded) == 1 else tuple(loaded)
         return run(model, given, **options)
     except CheckError as error:
-        raise CannotCheck(str(error)) from error
+        raise CommandError(str(error)) from error
     except Exception as error:  # the model is foreign code and may raise anything
         lines = str(error).strip().splitlines() or [""]
-        raise CannotCheck(f"{target} raised {type(error).__name__}: {lines[0]}") from error
+        raise CommandError(f"{target} raised {type(error).__name__}: {lines[0]}") from error
 
 
 def _write(report: Report, output_format: str, output_file: Path | None) -> None:
@@ -133,4 +129,4 @@ def _write(report: Report, output_format: str, output_file: Path | None) -> None
     try:
         output_file.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise CannotCheck(f"cannot write {output_file}: {error.strerror}") from error
+        raise CommandError(f"cannot write {output_file}: {error.strerror}") from error

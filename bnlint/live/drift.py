@@ -108,14 +108,15 @@ def relative_distance(first: list[Tensor], second: list[Tensor]) -> float | None
 
     Only floating tensors of equal shape count; None when there are none or nothing is finite.
     """
-    distance = norm = 0.0
-    for left, right in zip(first, second):
-        if left.shape != right.shape or not right.is_floating_point():
-            continue
-        distance += float((left.double() - right.double()).square().sum())
-        norm += float(right.double().square().sum())
+    pairs = [
+        (left.double(), right.double())
+        for left, right in zip(first, second)
+        if left.shape == right.shape and right.is_floating_point()
+    ]
+    distance = sum(float((left - right).square().sum()) for left, right in pairs)
+    norm = sum(float(right.square().sum()) for _, right in pairs)
     if norm == 0.0:
-        return 0.0 if distance == 0.0 and first else None
+        return 0.0 if pairs and distance == 0.0 else None
     return finite(math.sqrt(distance / norm))
 
 
