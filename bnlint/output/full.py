@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bnlint.finding import Evidence, Finding, Place, Role
+from bnlint.finding import Finding, Place, Role
 from bnlint.output.base import STYLES, Printout, Span, header, paint, summary, where
 
 CONTEXT: Final = 2
@@ -34,7 +34,8 @@ def _block(finding: Finding, printout: Printout) -> Iterator[Sequence[Span]]:
         gutter = len(excerpt[0][0][0]) - 1 if excerpt else gutter
         yield from excerpt
     for evidence in finding.evidence:
-        yield from _evidence(evidence, gutter, printout.width)
+        text = f"{_seen_from(finding.place, evidence.place)}: {evidence.message}"
+        yield from _note(f"{_LABELS[evidence.role]}: ", text, gutter, printout.width)
     if finding.fix is not None:
         kind = "fix" if finding.fix.safe else "fix (unsafe)"
         yield from _note(f"{kind}: ", finding.fix.message, gutter, printout.width)
@@ -52,9 +53,11 @@ def _wrapped(spans: Sequence[Span], width: int) -> Iterator[Sequence[Span]]:
         yield [(line, style)]
 
 
-def _evidence(evidence: Evidence, gutter: int, width: int) -> Iterator[Sequence[Span]]:
-    label = f"{_LABELS[evidence.role]}: "
-    yield from _note(label, f"{where(evidence.place)}: {evidence.message}", gutter, width)
+def _seen_from(own: Place | None, place: Place) -> str:
+    """A place as a reader of the finding needs it: in the same file the line is enough."""
+    if own is not None and (own.path, own.cell) == (place.path, place.cell):
+        return f"line {place.line}"
+    return where(place)
 
 
 def _note(label: str, text: str, gutter: int, width: int) -> Iterator[Sequence[Span]]:

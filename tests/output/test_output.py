@@ -59,8 +59,8 @@ a.py:7:6: BNL101 [error] Net is used for inference while its BatchNorm layers
 7 |     y = net(x)  # 批 normalised
   |         ^^^^^^
   |
-  = because: a.py:4:7: built here; new modules start in training mode
-  = note: a.py:5:6: no_grad() does not set evaluation mode
+  = because: line 4: built here; new modules start in training mode
+  = note: line 5: no_grad() does not set evaluation mode
   = also: b.py:1:1: another one
   = fix (unsafe): call net.eval() first
 
