@@ -20,7 +20,7 @@ from bnlint.live.intercept import (
     override,
     sensitive_call,
 )
-from bnlint.live.operations import QUERIES, may_write
+from bnlint.live.operations import is_query, may_write
 from bnlint.live.stack import Stack
 from bnlint.live.tensors import tensors_in
 
@@ -66,7 +66,7 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         """Run one function; inside it this mode is off."""
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in QUERIES:
+        if is_query(func):
             return func(*args, **kwargs)
         sensitive = sensitive_call(func, args, kwargs)
         tensors = list(tensors_in((args, kwargs)))

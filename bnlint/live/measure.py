@@ -131,7 +131,7 @@ class _Measurement:
         halves = self.inputs.halves()
         if halves is None or not self.first.seen:
             return
-        observer = Drifting()
+        observer = Drifting() if recalibrate else None
         outcomes = [
             self._attempt("flip control", half, BATCH, watching)
             for half, watching in zip(halves, (observer, None))
@@ -141,7 +141,7 @@ class _Measurement:
             return
         if whole is not None and self.batch is not None:
             self.output["flip_control"] = _flips_in_halves(whole, outcomes, halves)
-        if recalibrate:
+        if observer is not None:
             self._recalibrate(halves[1], observer, outcomes[1])
 
     def _recalibrate(self, held_out: Inputs, calibrating: Drifting, on_batch: Outcome) -> None:

@@ -70,6 +70,15 @@ _RECURRENT: Final = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell
 _DECORATION: Final = re.compile(r"(?:_with_indices|_)$")
 
 
+def is_query(function: Callable[..., Any]) -> bool:
+    """Whether the function asks a tensor something and computes nothing that flows on."""
+    name = getattr(function, "__name__", "")
+    if name != "__get__":
+        return name in QUERIES
+    attribute = getattr(getattr(function, "__self__", None), "__name__", "")
+    return attribute != "data" and attribute not in _VIEWS
+
+
 def describe(function: Callable[..., Any]) -> TorchName:
     """The public name of a function that a function mode sees, and its kind.
 

@@ -55,7 +55,7 @@ class Session:
         *,
         another_seed: bool = False,
     ) -> Outcome:
-        """One forward; whatever it changes in the model is undone before the next one."""
+        """One forward, from the state in which the model was handed over."""
         stack = drawing.stack if drawing is not None else Stack(self.names)
         watching: Observer = observer if observer is not None else Silent()
         capture = Capture(plan, stack, watching, self.preserve.before_write, drawing)
@@ -68,14 +68,12 @@ class Session:
         result = self._forward(args, kwargs, capture, stack)
         if drawing is not None:
             drawing.outputs(result)
-        outcome = Outcome(
+        return Outcome(
             [on_cpu(tensor) for tensor in tensors_in(result)],
             RandomState() != before,
             stack.called,
             tuple(stack.elsewhere),
         )
-        self.preserve.rewind()
-        return outcome
 
     def _forward(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], capture: Capture, stack: Stack

@@ -1,19 +1,22 @@
 """A snapshot of nested plain values that can be put back in place, bit by bit.
 
 Containers (lists, dictionaries, sets, deques) are remembered by their elements, tensors and numpy
-arrays by a copy of their data, plain objects by their attributes, everything else by reference.
+arrays by a copy of their data, random generators by their state, plain objects by their
+attributes, everything else by reference.
 Restoring refills the same container and tensor objects, so that whoever else holds them sees the
 old state too.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bnlint.live.tensors import same_bits
@@ -82,8 +85,19 @@ class Snapshot:
                 return None
             case tuple():
                 return list(value)
+            case torch.Generator():
+                state = value.get_state()
+                self._undo.append(lambda: _set_generator(value, state))
+                return []
+            case random.Random():
+                drawn = value.getstate()
+                self._undo.append(lambda: value.setstate(drawn))
+                return []
         if _is_array(value):
             self._remember_array(value)
+            return []
+        if _is_numpy_generator(value):
+            self._remember_numpy_generator(value)
             return []
         if _is_plain_object(value):
             return [vars(value)]
@@ -97,6 +111,15 @@ class Snapshot:
         self._undo.append(lambda: restore_tensor(tensor, alias, copy))
         return []
 
+    def _remember_numpy_generator(self, generator: Any) -> None:
+        bits = generator.bit_generator
+        state = bits.state
+
+        def undo() -> None:
+            bits.state = state
+
+        self._undo.append(undo)
+
     def _remember_array(self, array: Any) -> None:
         copy = array.copy()
 
@@ -104,6 +127,10 @@ class Snapshot:
             array[...] = copy
 
         self._undo.append(undo)
+
+
+def _set_generator(generator: torch.Generator, state: Tensor) -> None:
+    generator.set_state(state)
 
 
 def restore_tensor(tensor: Tensor, alias: Tensor, copy: Tensor) -> None:
@@ -142,6 +169,11 @@ def _refill_set(target: set[Any], members: set[Any]) -> None:
 def _is_array(value: object) -> bool:
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def _is_numpy_generator(value: object) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.random.Generator)
 
 
 def _is_plain_object(value: object) -> bool:

@@ -67,7 +67,7 @@ def seen_line(report: Report) -> str:
         return f"{calls} BatchNorm call(s) measured; the model holds {modules} BatchNorm module(s)"
     if modules or report.uninspected:
         return (
-            f"NOT INSPECTED: no BatchNorm call was seen, although the model holds {modules} "
+            f"NOT INSPECTED: no BatchNorm call could be measured, although the model holds {modules} "
             "BatchNorm module(s); this is no clean result"
         )
     return "NOTHING TO INSPECT: the model has no BatchNorm; this says nothing about other layers"
@@ -123,7 +123,7 @@ def _output(report: Report) -> Iterator[str]:
 def _findings(report: Report) -> Iterator[str]:
     yield ""
     if not report.findings:
-        yield "no findings" if report.layers else "no findings, but see above what was not seen"
+        yield "no findings" if report.layers else "no findings, but nothing was measured either"
         return
     yield f"{len(report.findings)} finding(s)"
     for finding in report.findings:

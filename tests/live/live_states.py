@@ -37,6 +37,12 @@ def _freeze(value: object) -> object:
             return [(key, _freeze(part)) for key, part in value.items()]
         case list() | tuple() | deque():
             return [_freeze(part) for part in value]
+        case torch.Generator():
+            return value.get_state().numpy().tobytes()
+        case random.Random():
+            return value.getstate()
+        case numpy.random.Generator():
+            return str(value.bit_generator.state)
         case set():
             return sorted(map(str, value))
         case None | bool() | int() | float() | str():

@@ -520,6 +520,36 @@ def test_a_forward_on_another_thread_is_reported() -> None:
     assert "NOT INSPECTED" in str(report)
 
 
+def test_batchnorm_inside_vmap_is_reported_where_it_cannot_be_measured() -> None:
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = nn.BatchNorm1d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mean, var = self.bn.running_mean, self.bn.running_var
+            return torch.vmap(lambda rows: F.batch_norm(rows, mean, var))(x)
+
+    report = check(Mapped(), torch.randn(3, 8, 4))
+    assert "cannot be measured" in statuses(report)["bn"]
+    assert "NOT INSPECTED" in str(report)
+
+
+def test_functional_call_is_followed() -> None:
+    class Called(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            state = {k: v * 1.0 for k, v in self.net.named_parameters()}
+            return torch.func.functional_call(self.net, state, (x,))
+
+    report = check(Called(), torch.randn(8, 4))
+    assert [layer.name for layer in report.layers] == ["net.1"]
+    assert {str(kind) for kind in report.layers[0].producers} == {"linear"}
+
+
 def test_uncalled_batchnorm_is_reported() -> None:
     class Unused(Block):
         def body(self, x: Tensor) -> Tensor:

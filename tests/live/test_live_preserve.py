@@ -115,6 +115,21 @@ class Gambler(Base):
         torch.manual_seed(7)
 
 
+class Dealer(Base):
+    """Generators of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.torch_generator = torch.Generator().manual_seed(1)
+        self.python_generator = random.Random(1)
+        self.numpy_generator = numpy.random.default_rng(1)
+
+    def misbehave(self, y: Tensor) -> None:
+        torch.rand(1, generator=self.torch_generator)
+        self.python_generator.random()
+        self.numpy_generator.random()
+
+
 class Hooker(Base):
     def misbehave(self, y: Tensor) -> None:
         self.bn.register_forward_hook(lambda *_: None)
@@ -145,7 +160,18 @@ class Hidden(Base):
         self.unregistered[0](y)
 
 
-MISBEHAVING = [Counter, Average, Switcher, Overwriter, Trainer, Gambler, Hooker, Restless, Hidden]
+MISBEHAVING = [
+    Counter,
+    Average,
+    Switcher,
+    Overwriter,
+    Trainer,
+    Gambler,
+    Dealer,
+    Hooker,
+    Restless,
+    Hidden,
+]
 
 
 @pytest.mark.parametrize("network", MISBEHAVING)
