@@ -147,6 +147,8 @@ a slip.""",
   speaker networks, attentive statistics pooling, ConvMixer, XCiT. bnlint recognises them by their
   structure (dilated Conv1d over time, softmax weights that multiply the features, GELU with
   depthwise convolutions) and is silent there.
+- Each layer's input is normalised, the first one's included: BatchNorm, Linear, activation,
+  BatchNorm, Linear, ... bnlint recognises this, too.
 - You tried both orders and this one is better on your data. Say so in a suppression comment:
   `# bnlint: ignore[BNL201] measured: better here`.
 - A checkpoint depends on the order.""",

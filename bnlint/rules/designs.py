@@ -6,11 +6,11 @@ Anything that may be one of them (an unknown dilation, unknown groups) counts as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bnlint.graph import Kind, LayerGraph, Node
-from bnlint.rules.predicates import CALCULATES
+from bnlint.graph import Kind, LayerGraph, Node, same_block
+from bnlint.rules.predicates import CALCULATES, activated_layers, directly_after
 
 _MATRIX_PRODUCTS: Final = frozenset({"matmul", "bmm", "mm", "einsum"})
 
@@ -22,6 +22,7 @@ def is_published_design(graph: LayerGraph, norm: Node, layers: Sequence[Node]) -
         or is_mixer(graph, norm)
         or scores_attention(graph, norm)
         or pools_by_attention(graph)
+        or normalises_inputs(graph, layers)
     )
 
 
@@ -75,6 +76,34 @@ def pools_by_attention(graph: LayerGraph) -> bool:
         )
         for gate in graph.of_kind(Kind.GATE)
     )
+
+
+def normalises_inputs(graph: LayerGraph, layers: Sequence[Node]) -> bool:
+    """Every layer of the block has a BatchNorm on its input, the first one included.
+
+    Units of BatchNorm, (Dropout,) Linear, activation: GRAND (Feng et al. 2020, arXiv:2005.11079).
+    """
+    pending, seen = list(layers), {layer.id for layer in layers}
+    while pending:
+        for source in _behind_dropout(graph, pending.pop()):
+            if source.kind is not Kind.BATCHNORM or source.id in seen:
+                continue
+            seen.add(source.id)
+            if not any(same_block(source, layer) for layer in layers):
+                continue
+            earlier = activated_layers(graph, source)
+            if not earlier and not directly_after(graph, source, *CALCULATES):
+                return True
+            pending += earlier
+    return False
+
+
+def _behind_dropout(graph: LayerGraph, node: Node) -> Iterator[Node]:
+    for producer in graph.producers(node):
+        if producer.kind is Kind.DROPOUT:
+            yield from graph.producers(producer)
+        else:
+            yield producer
 
 
 def _weighs(graph: LayerGraph, gate: Node) -> bool:

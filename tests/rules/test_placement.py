@@ -191,6 +191,23 @@ def test_a_network_that_pools_by_attention_is_published_so() -> None:
     assert not findings(bnl201.RULE, drawing.graph())
 
 
+@pytest.mark.parametrize(
+    ("order", "wrong"),
+    [
+        ((NORM, LINEAR, ACT, NORM, LINEAR), False),
+        ((NORM, DROP, LINEAR, ACT, NORM, DROP, LINEAR), False),
+        ((NORM, LINEAR, ACT, NORM, LINEAR, ACT, NORM), False),
+        ((LINEAR, NORM, LINEAR, ACT, NORM), True),
+        ((LINEAR, ACT, NORM, LINEAR, ACT, NORM), True),
+        ((NORM, ACT, CONV, ACT, NORM, CONV), True),
+    ],
+)
+def test_norms_on_the_input_of_every_layer_are_a_design(
+    order: tuple[Kind, ...], wrong: bool
+) -> None:
+    assert bool(findings(bnl201.RULE, Drawing().chain(*order))) is wrong
+
+
 def test_neighbours_in_a_sequential_can_be_swapped() -> None:
     drawing = Drawing()
     scope = (BLOCK, SEQUENTIAL)
