@@ -67,8 +67,8 @@ def seen_line(report: Report) -> str:
         return f"{calls} BatchNorm call(s) measured; the model holds {modules} BatchNorm module(s)"
     if modules or report.uninspected:
         return (
-            f"NOT INSPECTED: no BatchNorm call could be measured, although the model holds {modules} "
-            "BatchNorm module(s); this is no clean result"
+            "NOT INSPECTED: no BatchNorm call could be measured, although the model holds "
+            f"{modules} BatchNorm module(s); this is no clean result"
         )
     return "NOTHING TO INSPECT: the model has no BatchNorm; this says nothing about other layers"
 

@@ -1,4 +1,4 @@
-"""One thread: the networks are small, and threads of several test runs fight for the cores."""
+"""The same numbers in every run; one thread: the networks are small, and threads of several test runs fight for the cores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -34,7 +34,7 @@ def network() -> nn.Sequential:
     )
 
 
-IMAGES = torch.randn(32, 3, 8, 8) * 3 + 5
+IMAGES = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 3 + 5
 
 
 def codes(findings: tuple[Finding, ...]) -> list[str]:
@@ -203,7 +203,7 @@ class Classifier(nn.Module):
         return self.out(self.drop(self.bn(self.act(self.fc(x)))))
 
 
-ROWS = torch.randn(64, 6)
+ROWS = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
 
 
 def test_structure_rules_fire_at_the_line_of_the_class() -> None:
@@ -258,7 +258,7 @@ def test_recalibration_is_the_proof() -> None:
     report = check(network(), IMAGES, recalibrate=True)
     before, after = report.output["drift_before"], report.output["drift_recalibrated"]
     assert isinstance(before, float) and isinstance(after, float)
-    assert before > 0.2 > after
+    assert before > 3 * after
 
 
 def test_flips_stand_beside_their_noise_control() -> None:
