@@ -1,4 +1,4 @@
-"""The same numbers in every run; one thread: the networks are small, and threads of several test runs fight for the cores."""
+"""The same numbers in every run; and one thread, since test runs fight for the cores."""
 
 from __future__ import annotations
 
