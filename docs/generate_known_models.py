@@ -15,7 +15,10 @@ from pathlib import Path
 import torch
 
 TARGET = Path(__file__).parent.parent / "bnlint" / "source" / "known_models.json"
-OPERATORS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor a) -> Tensor")
+OPERATORS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor a) -> Tensor",
+)
 
 
 def declare_operators() -> torch.library.Library:

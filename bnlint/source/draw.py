@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bnlint.finding import Place
@@ -43,9 +43,8 @@ ENTRY_BUDGET = 150_000
 """Steps for one entry point: some seconds."""
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
-_TEST_PATH = re.compile(
-    r"(^|/)tests?/|(^|/)test_[^/]*\.py$|(^|/)[^/]*_test\.py$|(^|/)conftest\.py$"
-)
+_TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
+_TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
 
 
 def draw(project: Project) -> Pictures:
@@ -121,7 +120,7 @@ class _Artist:
             if scope is None or scope.executed:
                 continue
             try:
-                with self.machine.drawing(Domain(), ENTRY_BUDGET):
+                with self.machine.drawing(self.domain, ENTRY_BUDGET):
                     self.machine.import_module(scope)
             except OutOfBudget:
                 continue
@@ -130,7 +129,7 @@ class _Artist:
         scope = ModuleScope(self.project.module_name(facts.path), facts)
         scope.fields["__name__"] = Known("__main__")
         scope.executed = True
-        self._trace(facts.path, lambda: self.machine.execute(facts.body, scope), facts)
+        self._trace(facts.path, lambda: self.machine.execute(facts.body, scope), facts, keep=scope)
 
     def _trace_function(self, function: FunctionObject) -> None:
         facts = function.frame.module.facts
@@ -143,15 +142,23 @@ class _Artist:
         name = f"{function.name}() in {facts.path.rpartition('/')[2]}"
         self._trace(name, run, facts, is_test=function.name.startswith("test"))
 
-    def _trace(self, entry: str, run, facts: FileFacts, is_test: bool = False) -> None:  # type: ignore[no-untyped-def]
+    def _trace(
+        self,
+        entry: str,
+        run: Callable[[], bool],
+        facts: FileFacts,
+        *,
+        is_test: bool = False,
+        keep: ModuleScope | None = None,
+    ) -> None:
         machine = self.machine
-        with machine.drawing(self.domain, ENTRY_BUDGET):
+        with machine.drawing(self.domain, ENTRY_BUDGET, keep):
             try:
                 run()
             except OutOfBudget:
                 return
             body = tuple(machine.events)
-        test = is_test or _TEST_PATH.search(facts.path) is not None
+        test = is_test or _is_unit_test(facts)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)
         if any(True for _ in trace.events()):
             self.traces.append(trace)
@@ -187,7 +194,7 @@ class _Artist:
         seen: set[tuple[str, ir.Span]] = set()
         definitions = []
         for definition in self.machine.definitions:
-            facts = _frame_of(definition).module.facts
+            facts = definition.frame.module.facts
             key = (facts.path, definition.definition.span)
             if key not in seen and facts.mentions_batchnorm:
                 seen.add(key)
@@ -209,8 +216,6 @@ class _Artist:
         machine = self.machine
         if isinstance(definition, ClassObject) and not is_module_class(definition):
             return
-        if isinstance(definition, FunctionObject) and not _may_build(definition):
-            return
         with machine.drawing(Domain(), GRAPH_BUDGET):
             try:
                 value = self._build(definition)
@@ -218,9 +223,8 @@ class _Artist:
                 return
             for single in alternatives(value):
                 if is_module(single):
-                    binding = f"built by {definition.name}()" if single is not value or isinstance(
-                        definition, FunctionObject
-                    ) else ""  # fmt: skip
+                    is_factory = isinstance(definition, FunctionObject)
+                    binding = f"built by {definition.name}()" if is_factory else ""
                     self._draw(single, title_of(single), binding, only_new)
 
     def _build(self, definition: FunctionObject | ClassObject) -> Value:
@@ -259,6 +263,19 @@ class _Artist:
             yield LayerGraph(name.rpartition(".")[2], (unknown, node))
 
 
+def _is_unit_test(facts: FileFacts) -> bool:
+    """Whether a file belongs to a test suite: by its name and by what it imports."""
+    imported: set[str] = set()
+    for statement in facts.body:
+        if isinstance(statement, ir.Import):
+            imported |= {name for name, _ in statement.names}
+        elif isinstance(statement, ir.ImportFrom):
+            imported.add(statement.module)
+    return bool(imported & _TEST_PACKAGES) or (
+        _TEST_FILE.search(facts.path) is not None and not is_script(facts)
+    )
+
+
 def is_script(facts: FileFacts) -> bool:
     """Whether running the file does something: a notebook, a `__main__` block, or top-level calls
     other than definitions, imports and assignments of constants."""
@@ -294,16 +311,6 @@ def _is_main(test: ir.Expression) -> bool:
         case ir.Compare(_, ((_, ir.Name("__name__")),)):
             return True
     return False
-
-
-def _may_build(function: FunctionObject) -> bool:
-    """Whether a function has no required parameter that would leave everything open."""
-    definition = function.definition
-    return isinstance(definition, ir.Function)
-
-
-def _frame_of(definition: FunctionObject | ClassObject):  # type: ignore[no-untyped-def]
-    return definition.frame
 
 
 def _place_of(definition: ClassObject) -> Place:

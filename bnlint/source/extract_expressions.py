@@ -140,8 +140,9 @@ class ExpressionExtractor:
 
     def _concatenated(self, node: cst.ConcatenatedString) -> Expression:
         left, right = self.expression(node.left), self.expression(node.right)
-        match left, right:
-            case Constant(str() as a), Constant(str() as b):
+        if isinstance(left, Constant) and isinstance(right, Constant):
+            a, b = left.value, right.value
+            if isinstance(a, str) and isinstance(b, str):
                 return Constant(a + b, self.span(node))
         return FormatString((left, right), self.span(node))
 
@@ -196,8 +197,9 @@ class ExpressionExtractor:
     def _unary(self, node: cst.UnaryOperation) -> Expression:
         operator = type_of(node.operator).__name__
         operand = self.expression(node.expression)
-        match operator, operand:
-            case "Minus", Constant(int() | float() as value):
+        if operator == "Minus" and isinstance(operand, Constant):
+            value = operand.value
+            if isinstance(value, int | float):
                 return Constant(-value, self.span(node))
         return Unary(operator, operand, self.span(node))
 

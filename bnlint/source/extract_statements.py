@@ -98,7 +98,7 @@ class StatementExtractor(ExpressionExtractor):
         self.logical_spans.append((self.span(owner)[0], max(0, self.span(node)[0] - 1)))
         if isinstance(node, cst.IndentedBlock):
             return self.body(node.body)
-        return tuple(self._small(node.body))  # type: ignore[arg-type]  # a SimpleStatementSuite
+        return tuple(self._small(node.body))
 
     def _assign(self, node: cst.Assign) -> Statement:
         targets = self.expressions(target.target for target in node.targets)

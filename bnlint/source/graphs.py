@@ -271,23 +271,19 @@ def draw_graph(machine: Interpreter, module: Value, title: str, budget: int) -> 
     """
     domain = GraphDomain(module)
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
+    forward_arguments: Arguments | None = None
     with machine.drawing(domain, budget):
         if isinstance(module, Instance):
             forward = machine.find(module.cls, "forward")
-            if isinstance(forward, FunctionObject):
-                arguments = _inputs(domain, forward)
-                frame = forward.frame
-                domain.call_module(machine, module, arguments, frame)
-            elif is_container(module):
-                given = Arguments([domain.add(Kind.INPUT, "input")])
-                domain.call_module(machine, module, given, module.cls.frame)
-            else:
-                return None
-        elif is_container(module):
-            given = Arguments([domain.add(Kind.INPUT, "input")])
-            domain.call_module(machine, module, given, nowhere)
-        else:
+            forward_arguments = (
+                _inputs(domain, forward) if isinstance(forward, FunctionObject) else None
+            )
+        if forward_arguments is None and not is_container(module):
             return None
+        given = forward_arguments or Arguments([domain.add(Kind.INPUT, "input")])
+        result = domain.call_module(machine, module, given, nowhere)
+        outputs = [t.sources for t in tensors_in([result]) if t.sources]
+        domain.add(Kind.OUTPUT, "output", outputs)
     return LayerGraph(title, tuple(_with_positions(domain.nodes)))
 
 

@@ -1,34 +1,36 @@
-"""The intermediate representation: Python without layout, as nested named tuples.
+"""The intermediate representation: Python without layout, as nested records.
 
-Named tuples because a file makes tens of thousands of them: they are the cheapest immutable
-records to build, to pickle and to match. A span is a pair of offsets in code points; it excludes
-enclosing parentheses.
+A span is a pair of offsets in code points; it excludes enclosing parentheses.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 Span: TypeAlias = tuple[int, int]
 
 # --- expressions -----------------------------------------------------------------------------
 
 
-class Name(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Name:
     """A variable."""
 
     id: str
     span: Span
 
 
-class Constant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Constant:
     """A literal: int, float, complex, str, bytes, bool, None or Ellipsis."""
 
     value: object
     span: Span
 
 
-class Attribute(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Attribute:
     """`value.attr`."""
 
     value: Expression
@@ -36,7 +38,8 @@ class Attribute(NamedTuple):
     span: Span
 
 
-class Argument(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Argument:
     """One argument of a call; star is "", "*" or "**"."""
 
     value: Expression
@@ -45,7 +48,8 @@ class Argument(NamedTuple):
     span: Span
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Call:
     """`function(arguments)`."""
 
     function: Expression
@@ -53,7 +57,8 @@ class Call(NamedTuple):
     span: Span
 
 
-class Subscript(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Subscript:
     """`value[index]`."""
 
     value: Expression
@@ -61,7 +66,8 @@ class Subscript(NamedTuple):
     span: Span
 
 
-class Slice(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Slice:
     """`lower:upper:step`, each possibly absent."""
 
     lower: Expression | None
@@ -70,7 +76,8 @@ class Slice(NamedTuple):
     span: Span
 
 
-class Display(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Display:
     """A tuple, list or set display; kind is "tuple", "list" or "set"."""
 
     kind: str
@@ -78,21 +85,24 @@ class Display(NamedTuple):
     span: Span
 
 
-class Starred(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Starred:
     """`*value` in a display or a target."""
 
     value: Expression
     span: Span
 
 
-class DictDisplay(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DictDisplay:
     """A dictionary display; a key of None stands for `**value`."""
 
     items: tuple[tuple[Expression | None, Expression], ...]
     span: Span
 
 
-class Binary(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Binary:
     """`left operator right`; operator is the libcst class name ("Add", "Multiply", ...)."""
 
     operator: str
@@ -101,7 +111,8 @@ class Binary(NamedTuple):
     span: Span
 
 
-class Compare(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Compare:
     """`left < a < b`; operators are libcst class names."""
 
     left: Expression
@@ -109,7 +120,8 @@ class Compare(NamedTuple):
     span: Span
 
 
-class Boolean(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Boolean:
     """`left and right`, `left or right`; operator is "And" or "Or"."""
 
     operator: str
@@ -118,7 +130,8 @@ class Boolean(NamedTuple):
     span: Span
 
 
-class Unary(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unary:
     """`-operand`, `not operand`; operator is "Minus", "Plus", "Not" or "BitInvert"."""
 
     operator: str
@@ -126,7 +139,8 @@ class Unary(NamedTuple):
     span: Span
 
 
-class Conditional(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Conditional:
     """`body if test else orelse`."""
 
     test: Expression
@@ -135,7 +149,8 @@ class Conditional(NamedTuple):
     span: Span
 
 
-class Parameter(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Parameter:
     """A parameter; star is "", "*" (also keyword-only separator with an empty name) or "**"."""
 
     name: str
@@ -145,7 +160,8 @@ class Parameter(NamedTuple):
     annotation: Expression | None
 
 
-class Lambda(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Lambda:
     """`lambda parameters: body`."""
 
     parameters: tuple[Parameter, ...]
@@ -153,7 +169,8 @@ class Lambda(NamedTuple):
     span: Span
 
 
-class Clause(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Clause:
     """`for target in iterable if conditions` of a comprehension."""
 
     target: Expression
@@ -161,7 +178,8 @@ class Clause(NamedTuple):
     conditions: tuple[Expression, ...]
 
 
-class Comprehension(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Comprehension:
     """A comprehension; kind is "list", "set", "generator" or "dict" (then `key` is there)."""
 
     kind: str
@@ -171,14 +189,16 @@ class Comprehension(NamedTuple):
     span: Span
 
 
-class FormatString(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FormatString:
     """An f-string: literal text and expressions in order."""
 
     parts: tuple[Expression, ...]
     span: Span
 
 
-class Walrus(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Walrus:
     """`target := value`."""
 
     target: Name
@@ -186,7 +206,8 @@ class Walrus(NamedTuple):
     span: Span
 
 
-class Opaque(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Opaque:
     """Any other expression: only its parts matter (await, yield)."""
 
     parts: tuple[Expression, ...]
@@ -218,7 +239,8 @@ Expression: TypeAlias = (
 # --- statements ------------------------------------------------------------------------------
 
 
-class Assign(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Assign:
     """`a = b = value`; annotated assignments too."""
 
     targets: tuple[Expression, ...]
@@ -226,7 +248,8 @@ class Assign(NamedTuple):
     span: Span
 
 
-class AugmentedAssign(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AugmentedAssign:
     """`target += value`; operator is the libcst name without "Assign" ("Add")."""
 
     target: Expression
@@ -235,21 +258,24 @@ class AugmentedAssign(NamedTuple):
     span: Span
 
 
-class Declare(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Declare:
     """`name: annotation` without a value."""
 
     target: Expression
     span: Span
 
 
-class Evaluate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Evaluate:
     """An expression as a statement."""
 
     value: Expression
     span: Span
 
 
-class If(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class If:
     """`if test: body else: orelse`."""
 
     test: Expression
@@ -258,7 +284,8 @@ class If(NamedTuple):
     span: Span
 
 
-class For(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class For:
     """`for target in iterable: body else: orelse`."""
 
     target: Expression
@@ -268,7 +295,8 @@ class For(NamedTuple):
     span: Span
 
 
-class While(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class While:
     """`while test: body else: orelse`."""
 
     test: Expression
@@ -277,7 +305,8 @@ class While(NamedTuple):
     span: Span
 
 
-class With(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class With:
     """`with context as target, ...: body`."""
 
     items: tuple[tuple[Expression, Expression | None], ...]
@@ -285,7 +314,8 @@ class With(NamedTuple):
     span: Span
 
 
-class Handler(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Handler:
     """`except type as name: body`."""
 
     type: Expression | None
@@ -293,7 +323,8 @@ class Handler(NamedTuple):
     body: Body
 
 
-class Try(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Try:
     """`try: body except ...: else: orelse finally: final`."""
 
     body: Body
@@ -303,14 +334,16 @@ class Try(NamedTuple):
     span: Span
 
 
-class Return(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Return:
     """`return value`."""
 
     value: Expression | None
     span: Span
 
 
-class Function(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Function:
     """`def name(parameters): body`; header is the span of the name."""
 
     name: str
@@ -321,7 +354,8 @@ class Function(NamedTuple):
     header: Span
 
 
-class Class(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Class:
     """`class name(bases): body`; header is the span of the name."""
 
     name: str
@@ -332,14 +366,16 @@ class Class(NamedTuple):
     header: Span
 
 
-class Import(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Import:
     """`import a.b as c`: pairs of dotted name and alias."""
 
     names: tuple[tuple[str, str | None], ...]
     span: Span
 
 
-class ImportFrom(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ImportFrom:
     """`from ..module import name as alias`; names of None is a star import."""
 
     module: str
@@ -348,7 +384,8 @@ class ImportFrom(NamedTuple):
     span: Span
 
 
-class Global(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Global:
     """`global names` or `nonlocal names`."""
 
     names: tuple[str, ...]
@@ -356,40 +393,46 @@ class Global(NamedTuple):
     span: Span
 
 
-class Raise(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Raise:
     """`raise value`."""
 
     value: Expression | None
     span: Span
 
 
-class Assert(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Assert:
     """`assert test`."""
 
     test: Expression
     span: Span
 
 
-class Delete(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Delete:
     """`del targets`."""
 
     targets: tuple[Expression, ...]
     span: Span
 
 
-class Break(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Break:
     """`break`."""
 
     span: Span
 
 
-class Continue(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Continue:
     """`continue`."""
 
     span: Span
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Case:
     """One case of a match: the constants it accepts (None: cannot tell), names it binds, body."""
 
     values: tuple[Expression, ...] | None
@@ -398,7 +441,8 @@ class Case(NamedTuple):
     body: Body
 
 
-class Match(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Match:
     """`match subject: cases`."""
 
     subject: Expression

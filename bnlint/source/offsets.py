@@ -73,7 +73,7 @@ class OffsetState(CodegenState):
     def pop_trailing_newline(self) -> None:
         """Nothing to take back: offsets before the end of the file are not affected."""
 
-    def record_syntactic_position(  # type: ignore[override]  # a plain context manager, not a generator
+    def record_syntactic_position(
         self,
         node: cst.CSTNode,
         *,

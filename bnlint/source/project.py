@@ -105,8 +105,7 @@ class Project:
 
     def _namespace_package(self, folder: PurePosixPath) -> ModuleScope | None:
         """A folder without `__init__.py` that holds modules of the project."""
-        prefix = f"{folder}/"
-        if not any(path.startswith(prefix) for path in self.given):
+        if folder == self.root or not Path(folder).is_dir():
             return None
         path = f"{folder}/__init__.py"
         scope = ModuleScope(self.module_name(path), FileFacts(path, (), (0,)))

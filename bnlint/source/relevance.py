@@ -86,7 +86,9 @@ def _closure(definitions: list[tuple[str, Profile]], seed: frozenset[str]) -> fr
     return frozenset(found)
 
 
-COMMON = frozenset({"__init__", "__getitem__", "__len__", "forward", "__repr__", "main", "__call__"})
+COMMON = frozenset(
+    {"__init__", "__getitem__", "__len__", "forward", "__repr__", "main", "__call__"}
+)
 """Method names that say nothing of what they are: they make nobody relevant who mentions them."""
 
 
@@ -98,7 +100,12 @@ def _definitions(body: Iterable[object]) -> Iterator[ir.Function | ir.Class]:
             yield node
             pending += node.body
         elif isinstance(node, ir.If | ir.Try | ir.With | ir.For | ir.While):
-            pending += [part for field in node if type(field) is tuple for part in field]
+            pending += [part for field in _fields(node) if type(field) is tuple for part in field]
+
+
+def _fields(node: object) -> list[object]:
+    """The fields of a record of the intermediate representation."""
+    return [getattr(node, name) for name in type(node).__match_args__]  # type: ignore[attr-defined]
 
 
 def _profile(code: object) -> Profile:
@@ -114,8 +121,11 @@ def _profile(code: object) -> Profile:
             words.add(node.attr)
             pending.append(node.value)
         elif isinstance(node, tuple):
-            loops |= isinstance(node, ir.For | ir.While | ir.Comprehension)
             pending += node
+            continue
+        elif hasattr(node, "__match_args__"):
+            loops |= isinstance(node, ir.For | ir.While | ir.Comprehension)
+            pending += _fields(node)
         else:
             continue
         size += 1

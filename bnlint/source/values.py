@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
@@ -400,8 +400,8 @@ def flat(elements: Iterable[Element]) -> Iterator[Value]:
             yield element
 
 
-def is_exact(elements: Iterable[Element]) -> bool:
-    """Whether the number and order of elements is known."""
+def is_exact(elements: Iterable[Element]) -> TypeGuard[tuple[Value, ...]]:
+    """Whether the number and order of elements is known; for tuples of elements."""
     return not any(isinstance(element, Choice | Repeat) for element in elements)
 
 

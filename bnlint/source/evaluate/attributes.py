@@ -37,6 +37,7 @@ from bnlint.source.values import (
     one_of,
 )
 from bnlint.torchnames import CONTAINERS, TABLE
+from bnlint.trace import Item
 
 
 class Attributes(Functions, Core):
@@ -189,6 +190,9 @@ class Attributes(Functions, Core):
         feasible = [function for function in functions if function != NONE]
         if len(feasible) == 1:
             return self.call(feasible[0], arguments, frame)
+        if all(isinstance(function, Method) for function in feasible):
+            # the same variable at every call: what is done to one alternative is done to the real one
+            return one_of(self.call(function, arguments, frame) for function in feasible)
         values: list[Value] = []
 
         def run(function: Value) -> bool:
@@ -264,10 +268,10 @@ class Attributes(Functions, Core):
         if isinstance(listed, Sequence):
             found = self.elements(listed) or ()
             names = {e.value for e in found if isinstance(e, Known) and isinstance(e.value, str)}
-        for name, value in list(scope.fields.items()):
-            public = isinstance(name, str) and not name.startswith("_")
-            if public if names is None else name in names:
-                self.store.write(frame, name, value)
+        for key, value in list(scope.fields.items()):
+            public = isinstance(key, str) and not key.startswith("_")
+            if public if names is None else key in names:
+                self.store.write(frame, key, value)
 
     def import_module(self, scope: ModuleScope) -> None:
         """Run a module's body, once; its own `__name__` is not `__main__`."""
@@ -286,7 +290,7 @@ class Attributes(Functions, Core):
             self.loops = loops
         self.imported(scope, events)
 
-    def imported(self, scope: ModuleScope, events: list[object]) -> None:  # type: ignore[type-arg]
+    def imported(self, scope: ModuleScope, events: list[Item]) -> None:
         """A module's body has been run."""
 
 

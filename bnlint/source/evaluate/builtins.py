@@ -195,8 +195,7 @@ class Builtins(Containers, Core):
         if elements is None or not is_exact(elements) or len(elements) > 64:
             return ANYTHING
         results = [
-            self.call(function, Arguments([e], place=arguments.place), frame)  # type: ignore[list-item]
-            for e in elements
+            self.call(function, Arguments([e], place=arguments.place), frame) for e in elements
         ]
         return Sequence("list", tuple(results))
 
@@ -207,7 +206,7 @@ class Builtins(Containers, Core):
             return one_of(tensors) if tensors else ANYTHING
         total: Value = arguments.get(1, "start") or Known(0)
         for element in elements:
-            total = self._plus(total, element, arguments, frame)  # type: ignore[arg-type]
+            total = self._plus(total, element, arguments, frame)
         return total
 
     def _plus(self, total: Value, element: Value, arguments: Arguments, frame: Frame) -> Value:
@@ -225,19 +224,13 @@ class Builtins(Containers, Core):
         wanted = self.elements(classes) if isinstance(classes, Sequence) else (classes,)
         if wanted is None:
             return ANYTHING
-        results = {
-            _is_instance(single, cls)
+        per_value = [
+            {_is_instance(single, cls) for cls in flat(wanted)}
             for single in self.group_members(value)
-            for cls in (wanted if len(wanted) == 1 else ())
+        ]
+        results = {
+            True if True in found else None if None in found else False for found in per_value
         }
-        if len(wanted) != 1:
-            per_value = [
-                {_is_instance(single, cls) for cls in flat(wanted)}
-                for single in self.group_members(value)
-            ]
-            results = {
-                True if True in found else None if None in found else False for found in per_value
-            }
         if len(results) == 1:
             result = results.pop()
             return ANYTHING if result is None else Known(result)

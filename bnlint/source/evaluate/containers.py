@@ -120,7 +120,7 @@ class Containers(Core):
             return one_of(flat(items))
         at = position.value % len(items)
         self.store.write(value, ITEMS, items[:at] + items[at + 1 :])
-        return items[at]  # type: ignore[return-value]  # an exact list holds values
+        return items[at]
 
     def item(self, items: tuple[Element, ...], index: Value, owner: HeapObject) -> Value:
         """`items[index]`, for numbers and slices."""
@@ -140,11 +140,12 @@ class Containers(Core):
 
     def _slice(self, items: tuple[Element, ...], key: Sequence, owner: HeapObject) -> Value:
         bounds = [hard(bound) for bound in flat(items_of(key))]
-        numbers = [b.value for b in bounds if isinstance(b, Known)]
-        if len(numbers) == len(bounds) and is_exact(items):
-            taken = items[slice(*numbers)]  # type: ignore[misc]
-        else:
-            taken = (Repeat(items),) if items else ()
+        numbers = [
+            b.value for b in bounds if isinstance(b, Known) and isinstance(b.value, int | None)
+        ]
+        taken: tuple[Element, ...] = (Repeat(items),) if items else ()
+        if len(numbers) == len(bounds) == 3 and numbers[2] != 0 and is_exact(items):
+            taken = items[numbers[0] : numbers[1] : numbers[2]]
         if isinstance(owner, Layer):
             part = Layer(owner.name, {}, owner.place)
             part.fields[ITEMS] = taken

@@ -42,6 +42,7 @@ BUILTINS = frozenset(
         "TypeError NotImplementedError RuntimeError KeyError ImportError AssertionError"
     ).split()
 )
+LONGEST_COMPREHENSION = 256
 OPERATION_NAMES = {
     "Add": "torch.add",
     "Subtract": "torch.sub",
@@ -180,7 +181,7 @@ class Expressions(Core):
             value = self.evaluate(element, frame)
             if isinstance(element, ir.Starred):
                 inner = self.elements(value)
-                found += (Repeat((ANYTHING,)),) if inner is None else inner  # type: ignore[arg-type]
+                found += (Repeat((ANYTHING,)),) if inner is None else inner
             else:
                 found.append(value)
         return tuple(found)
@@ -209,16 +210,23 @@ class Expressions(Core):
             name = OPERATION_NAMES.get(operator, f"operator.{operator.lower()}")
             arguments = Arguments([left, right], place=self.place(frame, span))
             return self.call_external(name, arguments, frame)
-        match operator, hard(left), hard(right):
-            case "Add", Sequence() as a, Sequence() as b:
-                return Sequence(a.kind, items_of(a) + items_of(b))
-            case "Multiply", Sequence() as a, Known(int() as count) if 0 <= count <= 256:
-                return Sequence(a.kind, items_of(a) * count)
-            case "Multiply", Known(int() as count), Sequence() as a if 0 <= count <= 256:
-                return Sequence(a.kind, items_of(a) * count)
-            case "Modulo", Known(str()), _:
-                return self._percent(left, right)
+        first, second = hard(left), hard(right)
+        if isinstance(first, Sequence):
+            return self._sequence_binary(operator, first, second)
+        if isinstance(second, Sequence) and operator == "Multiply":
+            return self._sequence_binary(operator, second, first)
+        if operator == "Modulo" and isinstance(first, Known) and isinstance(first.value, str):
+            return self._percent(left, right)
         return fold_binary(operator, left, right)
+
+    def _sequence_binary(self, operator: str, sequence: Sequence, other: Value) -> Value:
+        """`list + list` and `list * number`."""
+        if operator == "Add" and isinstance(other, Sequence):
+            return Sequence(sequence.kind, items_of(sequence) + items_of(other))
+        count = other.value if isinstance(other, Known) else None
+        if operator == "Multiply" and isinstance(count, int) and 0 <= count <= 256:
+            return Sequence(sequence.kind, items_of(sequence) * count)
+        return ANYTHING
 
     def _percent(self, left: Value, right: Value) -> Value:
         """Old-style formatting."""
@@ -327,10 +335,14 @@ class Expressions(Core):
             return
         clause = expression.clauses[depth]
         elements = self.elements(self.evaluate(clause.iterable, frame))
-        known = elements is not None and is_exact(elements) and len(elements) <= 256  # type: ignore[arg-type]
-        rounds = elements if known and elements is not None else (self.any_element(elements),)
+        rounds: tuple[Value, ...] = (self.any_element(elements),)
+        known = elements is not None and len(elements) <= LONGEST_COMPREHENSION
+        if known and elements is not None and is_exact(elements):
+            rounds = elements
+        else:
+            known = False
         for element in rounds:
-            self.assign(clause.target, element, frame)  # type: ignore[arg-type]
+            self.assign(clause.target, element, frame)
             truths = [self.truth(self.evaluate(test, frame)) for test in clause.conditions]
             if False in truths:
                 continue
@@ -360,11 +372,11 @@ class Expressions(Core):
         else:
             mapping.fields[OPEN] = True
 
-    def any_element(self, elements: tuple[object, ...] | None) -> Value:
+    def any_element(self, elements: tuple[Element, ...] | None) -> Value:
         """A value that stands for each element of an iterable of unknown length."""
         if elements is None:
             return ANYTHING
-        values = list(flat(elements))  # type: ignore[arg-type]
+        values = list(flat(elements))
         if values and all(isinstance(value, Tensor) for value in values):
             return merge_tensors(v for v in values if isinstance(v, Tensor))
         return one_of(values)

@@ -186,12 +186,14 @@ def _same(left: Value, right: Value, identity: bool) -> bool | None:
 
 
 def _contains(item: Value, container: Value) -> bool | None:
-    match item, container:
-        case Known(str() as part), Known(str() as text):
-            return part in text
-        case Known(), Sequence():
-            items = items_of(container)
-            if any(element == item for element in items):
-                return True
-            return False if all(isinstance(element, Known) for element in items) else None
-    return None
+    if not isinstance(item, Known):
+        return None
+    if isinstance(container, Known):
+        part, text = item.value, container.value
+        return part in text if isinstance(part, str) and isinstance(text, str) else None
+    if not isinstance(container, Sequence):
+        return None
+    items = items_of(container)
+    if item in items:
+        return True
+    return False if all(isinstance(element, Known) for element in items) else None

@@ -49,9 +49,7 @@ class Functions(Core):
         if active > 1 or len(self.invocations) >= DEEPEST_CALL:
             self.not_followed(arguments)
             return ANYTHING
-        if not self.relevance.matters(definition) and not self._touches_models(
-            function, arguments
-        ):
+        if not self.relevance.matters(definition) and not self._touches_models(function, arguments):
             return ANYTHING
         self.called.add((function.frame.module.facts.path, definition.span))
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)

@@ -33,6 +33,7 @@ from bnlint.source.values import (
     Frame,
     FunctionObject,
     Group,
+    HeapObject,
     Instance,
     Known,
     Layer,
@@ -49,7 +50,7 @@ from bnlint.source.values import (
     one_of,
 )
 from bnlint.torchnames import is_batchnorm
-from bnlint.trace import Mode
+from bnlint.trace import Call, Item, Mode
 
 LOADS = frozenset(
     {"load_state_dict", "load_weights", "load_darknet_weights", "load_from_checkpoint"}
@@ -63,15 +64,22 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         super().__init__(project, budget)
         self.domain = domain
         self.definitions: list[FunctionObject | ClassObject] = []
-        self.import_events: dict[ModuleScope, tuple[object, ...]] = {}
+        self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
+        self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Value] = {}
         self.built_modules: list[Layer] = []
         self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
 
     @contextmanager
-    def drawing(self, domain: Domain, budget: int) -> Iterator[None]:
-        """Use another domain and a budget of its own; leaves no open log behind."""
+    def drawing(
+        self, domain: Domain, budget: int, keep: ModuleScope | None = None
+    ) -> Iterator[None]:
+        """Use another domain and a budget of its own; all writes are taken back in the end.
+
+        keep: the names and classes of this module stay, to be drawn later.
+        """
         before = (self.domain, self.budget, self.invocations, self.loops, self.gradients)
+        imported_here, self.imported_here = self.imported_here, set()
         self.domain, self.budget = domain, budget
         self.invocations, self.loops, self.gradients = [], [], [Gradient()]
         depth = self.store.depth
@@ -80,8 +88,13 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             with self.recording():
                 yield
         finally:
-            while self.store.depth > depth:
+            while self.store.depth > depth + 1:
                 self.store.rollback()
+            changes = self.store.rollback()
+            for (obj, name), value in changes.items():
+                if keep is not None and _belongs(obj, keep):
+                    self.store.write(obj, name, value)
+            self.imported_here = imported_here
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
 
     # --- calls -------------------------------------------------------------------------------
@@ -298,9 +311,24 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """Remember what has been defined, for what nobody calls."""
         self.definitions.append(function)
 
-    def imported(self, scope: ModuleScope, events: list[object]) -> None:  # type: ignore[override]
-        """Keep the events of a module's body: they happen in every program that imports it."""
+    def import_module(self, scope: ModuleScope) -> None:
+        """Run a module's body; its events happen once in every program that imports it."""
+        super().import_module(scope)
+        events = self.import_events.get(scope, ())
+        if events and scope not in self.imported_here:
+            self.imported_here.add(scope)
+            self.events.append(Call(f"import {scope.name}", None, events))
+
+    def imported(self, scope: ModuleScope, events: list[Item]) -> None:
+        """Keep the events of a module's body."""
         self.import_events[scope] = tuple(events)
+
+
+def _belongs(obj: HeapObject, scope: ModuleScope) -> bool:
+    """Whether an object is a module's own: its names, its classes, the layers that it has built."""
+    if isinstance(obj, ClassObject):
+        return obj.frame.module is scope
+    return obj is scope or isinstance(obj, Layer)
 
 
 HARMLESS_METHODS = frozenset(

@@ -38,7 +38,7 @@ class Loops(Core):
                 return self._unrolled(statement, elements, frame)
             if not (len(elements) == 1 and len(list(flat(elements))) == 1):
                 return self._by_element(statement, elements, frame)
-        values = [ANYTHING] if elements is None else list(flat(elements))  # type: ignore[arg-type]
+        values: list[Value] = [ANYTHING] if elements is None else list(flat(elements))
         return self._generic(
             lambda: self.assign(statement.target, one_of(values), frame), statement, frame
         )
