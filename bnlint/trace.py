@@ -95,7 +95,8 @@ class Forward:
     somebody says so (the user's `phase` in a live run); else see `ModeTrace.purpose`.
     output: id that Backward and Use events refer to. discarded: nothing reads the output.
     synthetic: the input is made-up noise or zeros. batch: number of samples, None when unknown;
-    loader: the call that decides it. context_place: the no_grad (or the like) that is in force.
+    loader: the call that makes the batches, batch_place: where their size is written, when that is
+    somewhere else. context_place: the no_grad (or the like) that is in force.
     """
 
     model: int
@@ -105,6 +106,7 @@ class Forward:
     output: int
     batch: int | None = None
     loader: Place | None = None
+    batch_place: Place | None = None
     discarded: bool = False
     synthetic: bool = False
     context_place: Place | None = None

@@ -162,6 +162,8 @@ def _evidence(same_loader: list[_Small]) -> list[Evidence]:
         steps += evidence_at(layer.place, message, Role.CAUSE)
         if model is not None:
             steps += evidence_at(model.built, f"{model.title} is built here", Role.CAUSE)
+        message = "the batch size is decided here"
+        steps += evidence_at(small.forward.batch_place, message, Role.CAUSE)
         if small.forward.loader is not None:
             message = "a training step runs it on this batch"
             steps += evidence_at(small.forward.place, message, Role.CAUSE)

@@ -42,8 +42,7 @@ class Relevance:
         self._kept: list[object] = []
         definitions: list[tuple[str, Profile]] = []
         for facts in files:
-            for definition in _definitions(facts.body):
-                definitions.append((definition.name, self.profile(definition)))
+            definitions += [(d.name, self.profile(d)) for d in _definitions(facts.body)]
         self.acting = _closure(definitions, ACTS)
         self.building = _closure(definitions, BUILDS)
 

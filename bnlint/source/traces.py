@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
 from bnlint.source import ir
+from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
@@ -20,6 +21,7 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
+from bnlint.source.graphs import draw_graph
 from bnlint.source.values import (
     ANYTHING,
     Arguments,
@@ -51,6 +53,8 @@ from bnlint.trace import (
     Use,
 )
 
+REACH_BUDGET = 60_000
+"""Steps to find out which layers a forward runs."""
 PREDICTIONS = frozenset({"argmax", "max", "topk", "argsort"})
 
 
@@ -67,6 +71,7 @@ class TraceDomain(Domain):
     _alive: list[object] = field(default_factory=list)
     _new: list[list[int]] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
+    _reached: dict[object, frozenset[str]] = field(default_factory=dict)
     _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
 
     # --- identities --------------------------------------------------------------------------
@@ -89,6 +94,22 @@ class TraceDomain(Domain):
         self._id(module)
         self._sensitive[id(module)] = (version, found)
         return found
+
+    def reached(self, machine: Interpreter, module: Value) -> frozenset[int]:
+        """The sensitive layers that the module's forward runs; all of them where it cannot be
+        followed to its end."""
+        layers = self.sensitive(machine, module)
+        wrapped = module.fields.get("module") if isinstance(module, Layer) else None
+        if isinstance(wrapped, Instance):
+            return self.reached(machine, wrapped)
+        if not layers or not isinstance(module, Instance):
+            return layers
+        by_path = {path: self._ids.get(id(layer)) for path, layer in descendants(module)}
+        held = frozenset(path for path, number in by_path.items() if number in layers)
+        key = (module.cls.frame.module.facts.path, module.cls.definition.span, held)
+        if key not in self._reached:
+            self._reached[key] = _reached_paths(machine, module, held)
+        return layers & {by_path[path] for path in self._reached[key]}
 
     def _find_sensitive(self, module: Value) -> frozenset[int]:
         found = set()
@@ -184,7 +205,7 @@ class TraceDomain(Domain):
         inputs = list(tensors_in(given))
         made = merge_tensors(inputs)
         assert isinstance(module, Layer | Instance)
-        layers = self.sensitive(machine, module)
+        layers = self.reached(machine, module)
         if not layers:
             return Tensor(made.sources, batch=made.batch, loader=made.loader)
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
@@ -199,7 +220,8 @@ class TraceDomain(Domain):
                 grad=gradient.enabled,
                 output=output,
                 batch=made.batch,
-                loader=made.loader,
+                loader=made.loader.place if made.loader is not None else None,
+                batch_place=made.loader.decided if made.loader is not None else None,
                 synthetic=synthetic,
                 context_place=gradient.place,
             )
@@ -277,7 +299,7 @@ class TraceDomain(Domain):
             return
         last = machine.events[-1]
         if isinstance(last, Forward) and last.output in value.sources:
-            machine.events[-1] = _discarded(last)
+            machine.events[-1] = replace(last, discarded=True)
 
     def mode_not_called(
         self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place
@@ -294,10 +316,17 @@ class TraceDomain(Domain):
 SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
 
 
-def _discarded(forward: Forward) -> Forward:
-    from dataclasses import replace
-
-    return replace(forward, discarded=True)
+def _reached_paths(
+    machine: Interpreter, module: Instance, held: frozenset[str]
+) -> frozenset[str]:
+    """Which of the layers `held` (by path) a forward of the module calls."""
+    try:
+        graph = draw_graph(machine, module, "", REACH_BUDGET)
+    except OutOfBudget:
+        return held
+    if graph is None or any(True for _ in graph.of_kind(Kind.UNKNOWN)):
+        return held
+    return held & {node.path for node in graph.nodes}
 
 
 def _is_active(layer: Value) -> bool:

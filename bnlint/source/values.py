@@ -50,9 +50,13 @@ NONE: Final = Known(None)
 
 @dataclass(frozen=True, slots=True)
 class Soft:
-    """The default of a command-line option: the usual value, which the user may change."""
+    """The default of a command-line option: the usual value, which the user may change.
+
+    place: where the default is written.
+    """
 
     value: Value
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,13 @@ class Tensor:
 
     sources: in a layer graph the nodes (ids) of which one has made it; in a trace the forward
     outputs that it depends on. synthetic: made of noise or zeros only. batch: its first dimension.
+    loader: the data loader that it comes from.
     """
 
     sources: frozenset[int] = frozenset()
     synthetic: bool = False
     batch: int | None = None
-    loader: Place | None = None
+    loader: Loader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +128,12 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """A data loader: its batch size, and the call that decides it."""
+    """A data loader: its batch size, the call that makes it, and where the size is written when
+    that is somewhere else (the default of an option)."""
 
     batch: int | None
     place: Place
+    decided: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,7 +346,8 @@ class Builtins(Containers, Core):
             result = Known(NUMBERS[name](*plain))
         except (TypeError, ValueError, ArithmeticError):
             return ANYTHING
-        return soft(result) if any(isinstance(v, Soft) for v in values) else result
+        origin = next((v for v in values if isinstance(v, Soft)), None)
+        return result if origin is None else soft(result, origin.place)
 
 
 def _numbered(elements: tuple[Element, ...]) -> tuple[Element, ...]:

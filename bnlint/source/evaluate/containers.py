@@ -54,8 +54,8 @@ class Containers(Core):
                 return tuple(Known(character) for character in text)
             case Tensor():
                 return (Repeat((value,)),)
-            case Loader(batch, place):
-                return (Repeat((Tensor(batch=batch, loader=place),)),)
+            case Loader(batch):
+                return (Repeat((Tensor(batch=batch, loader=value),)),)
             case Alternatives(values):
                 runs = [self.elements(single) for single in values if single != NONE]
                 known = tuple(run for run in runs if run is not None)

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bnlint.finding import Place
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -75,7 +76,7 @@ def fold_binary(name: str, left: Value, right: Value) -> Value:
         pairs = [(a, b) for a in alternatives(left) for b in alternatives(right)]
         return one_of(fold_binary(name, a, b) for a, b in pairs)
     if isinstance(left, Soft) or isinstance(right, Soft):
-        return soft(fold_binary(name, _plain(left), _plain(right)))
+        return soft(fold_binary(name, _plain(left), _plain(right)), _origin(left, right))
     if not (isinstance(left, Known) and isinstance(right, Known)):
         return ANYTHING
     a, b = left.value, right.value
@@ -102,9 +103,14 @@ def _plain(value: Value) -> Value:
     return value.value if isinstance(value, Soft) else value
 
 
-def soft(value: Value) -> Value:
-    """The value as a default that the user may change."""
-    return value if value is ANYTHING or isinstance(value, Soft) else Soft(value)
+def soft(value: Value, place: Place | None = None) -> Value:
+    """The value as a default, written at `place`, that the user may change."""
+    return value if value is ANYTHING or isinstance(value, Soft) else Soft(value, place)
+
+
+def _origin(*values: Value) -> Place | None:
+    """Where the first default among values is written."""
+    return next((v.place for v in values if isinstance(v, Soft) and v.place is not None), None)
 
 
 def fold_unary(name: str, operand: Value) -> Value:
@@ -112,8 +118,8 @@ def fold_unary(name: str, operand: Value) -> Value:
     match operand:
         case Alternatives(values):
             return one_of(fold_unary(name, value) for value in values)
-        case Soft(value):
-            return soft(fold_unary(name, value))
+        case Soft(value, place):
+            return soft(fold_unary(name, value), place)
         case Known(int() | float() as number) if name in UNARY:
             try:
                 return Known(UNARY[name](number))

@@ -31,9 +31,13 @@ def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> Non
         case ir.Compare(left, ((operator, right),)):
             comparator = machine.evaluate(right, frame)
             if isinstance(hard(comparator), Known):
+                contradiction = not truth
                 _keep(
-                    machine, left, lambda v: compare(operator, v, comparator) is not (not truth), frame
-                )  # fmt: skip
+                    machine,
+                    left,
+                    lambda v: compare(operator, v, comparator) is not contradiction,
+                    frame,
+                )
         case ir.Name() | ir.Attribute():
             _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
         case ir.Call(ir.Name("isinstance"), (ir.Argument(subject, None, ""), _)):

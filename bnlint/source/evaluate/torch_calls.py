@@ -172,7 +172,7 @@ class TorchCalls(ModuleMethods, Builtins, Core):
             return Loader(None, place)
         size = hard(Known(1) if batch is None and not arguments.unknown else batch or ANYTHING)
         number = size.value if isinstance(size, Known) and type(size.value) is int else None
-        return Loader(number, place)
+        return Loader(number, place, batch.place if isinstance(batch, Soft) else None)
 
     def _optimizer(self, name: str, arguments: Arguments) -> Value:
         first = arguments.get(0, "params") or ANYTHING
@@ -247,7 +247,7 @@ class TorchCalls(ModuleMethods, Builtins, Core):
             stored = flags.get(str(action.value)) if isinstance(action, Known) else None
             default = Known(stored)
         if isinstance(destination, Known) and isinstance(destination.value, str):
-            open_value = ANYTHING if default == NONE else soft(default)
+            open_value = ANYTHING if default == NONE else soft(default, arguments.place)
             self.store.write(parser, destination.value, open_value)
 
     def _options(self, parser: Namespace) -> Value:
