@@ -115,7 +115,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Gradients flow back from these forward outputs."""
+    """Gradients flow back from these forward outputs; empty when it cannot be seen from which."""
 
     outputs: frozenset[int]
     place: Place | None

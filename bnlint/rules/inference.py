@@ -113,6 +113,8 @@ def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Gro
         return None if in_training_step(trace.body, forward) else Ground.NO_GRAD
     if forward.grad is False or _model_learns(trace, forward):
         return None
+    if any(isinstance(event, Backward) and not event.outputs for event in trace.events()):
+        return None
     if loaded is not None:
         return Ground.LOADED
     return Ground.PREDICTS if _is_used(trace, forward) else None

@@ -266,9 +266,7 @@ class TraceDomain(Domain):
         self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
     ) -> None:
         """Gradients flow back from these tensors."""
-        outputs = merge_tensors(tensors).sources
-        if outputs:
-            machine.events.append(Backward(outputs, place))
+        machine.events.append(Backward(merge_tensors(tensors).sources, place))
 
     def step(self, machine: Interpreter, optimizer: Parameters | None, place: Place | None) -> None:
         """An optimizer step."""

@@ -306,10 +306,13 @@ class Marker(Enum):
     ITEMS = "items"
     OPEN = "open"
     LAYER = "layer"
+    OTHERS = "others"
 
 
 ITEMS: Final = Marker.ITEMS
 OPEN: Final = Marker.OPEN
+OTHERS: Final = Marker.OTHERS
+"""Field of a Mapping: what the entries with unknown keys hold."""
 LAYER: Final = Marker.LAYER
 """Instance field: the torch layer that the project class subclasses, with its parameters."""
 

@@ -10,6 +10,7 @@ from bnlint.source.values import (
     ITEMS,
     NONE,
     OPEN,
+    OTHERS,
     Alternatives,
     Arguments,
     Choice,
@@ -21,6 +22,7 @@ from bnlint.source.values import (
     Layer,
     Loader,
     Mapping,
+    Marker,
     Repeat,
     Sequence,
     Soft,
@@ -48,7 +50,7 @@ class Containers(Core):
             case Layer() | Instance() if ITEMS in value.fields:
                 return self._module_elements(value)
             case Mapping():
-                keys = tuple(Known(k) for k in value.fields if k is not OPEN)
+                keys = tuple(Known(k) for k in value.fields if not isinstance(k, Marker))
                 return (Repeat(keys),) if value.fields.get(OPEN) else keys
             case Known(str() as text) if len(text) <= 64:
                 return tuple(Known(character) for character in text)
@@ -179,14 +181,15 @@ class Containers(Core):
 
     def _entry(self, value: HeapObject, key: Value, arguments: Arguments, method: str) -> Value:
         default = arguments.get(1, "default")
+        others: Value = value.fields.get(OTHERS, ANYTHING)  # type: ignore[assignment]
         if not isinstance(key, Known):
             entries = [entry for _, entry in _entries(value)]
-            return ANYTHING if value.fields.get(OPEN) else one_of(entries)
+            return others if value.fields.get(OPEN) else one_of(entries)
         found = value.fields.get(key.value, ABSENT)
         if found is not ABSENT:
             return found  # type: ignore[return-value]
         if value.fields.get(OPEN) or method == "__getitem__":
-            return ANYTHING
+            return others
         if method == "setdefault" and default is not None:
             self.store.write(value, key.value, default)
         return NONE if default is None else default
@@ -245,7 +248,7 @@ def _entries(value: HeapObject) -> list[tuple[object, Value]]:
     return [
         (key, entry)  # type: ignore[misc]  # fields hold values
         for key, entry in value.fields.items()
-        if key is not OPEN and key is not ITEMS
+        if not isinstance(key, Marker)
     ]
 
 

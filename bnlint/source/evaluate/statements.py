@@ -12,6 +12,7 @@ from bnlint.source.values import (
     ANYTHING,
     ITEMS,
     OPEN,
+    OTHERS,
     ClassObject,
     External,
     Frame,
@@ -31,6 +32,7 @@ from bnlint.source.values import (
     hard,
     is_exact,
     items_of,
+    join_fields,
     one_of,
 )
 from bnlint.trace import ExitKind
@@ -283,6 +285,8 @@ class Statements(Core):
                 self.store.write(owner, key.value, value)
             else:
                 self.store.write(owner, OPEN, True)
+                known = owner.fields.get(OTHERS, ABSENT)
+                self.store.write(owner, OTHERS, join_fields(known, value))
         elif isinstance(owner, Sequence | Layer) and ITEMS in owner.fields:
             items = items_of(owner)
             match key:
