@@ -107,7 +107,9 @@ def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool
 def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Ground | None:
     if forward.stated is not None:
         return Ground.STATED if forward.stated is Purpose.INFERENCE else None
-    if forward.synthetic and (loaded is None or is_trained(trace, forward.model)):
+    if forward.synthetic and (
+        forward.grad is not False or loaded is None or is_trained(trace, forward.model)
+    ):
         return None  # a shape test, a speed test, samples of a GAN during its training
     if trace.purpose(forward) is Purpose.INFERENCE:
         return None if in_training_step(trace.body, forward) else Ground.NO_GRAD

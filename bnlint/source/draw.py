@@ -37,7 +37,8 @@ from bnlint.source.values import (
     Value,
     alternatives,
 )
-from bnlint.trace import ModeTrace
+from bnlint.source.walk import walk
+from bnlint.trace import ModeNotCalled, ModeTrace
 
 ENTRY_BUDGET = 150_000
 """Steps for one entry point: some seconds."""
@@ -112,6 +113,10 @@ class _Artist:
         for definition in list(self.machine.definitions):
             if isinstance(definition, FunctionObject) and self._is_uncalled(definition):
                 self._trace_function(definition)
+        for path in self.project.given:
+            facts = self.project.facts(path)
+            if facts is not None:
+                self._note_statements(facts)
 
     def load_all(self) -> None:
         """Run the body of every module that is not a script."""
@@ -124,6 +129,16 @@ class _Artist:
                     self.machine.import_module(scope)
             except OutOfBudget:
                 continue
+
+    def _note_statements(self, facts: FileFacts) -> None:
+        """`model.eval` as a statement is a mistake in code that nothing reaches, too."""
+        found = tuple(
+            ModeNotCalled(expression.attr, ir_name(expression.value), place)
+            for expression in _mode_statements(facts.body)
+            if (place := facts.place(expression.span)) not in self.domain.judged
+        )
+        if found:
+            self.traces.append(ModeTrace(facts.path, found, {}, {}, _is_unit_test(facts)))
 
     def _trace_script(self, facts: FileFacts) -> None:
         scope = ModuleScope(self.project.module_name(facts.path), facts)
@@ -261,6 +276,13 @@ class _Artist:
             unknown = Node(0, Kind.UNKNOWN, "")
             node = Node(1, Kind.BATCHNORM, name, parameters, place, inputs=(frozenset({0}),))
             yield LayerGraph(name.rpartition(".")[2], (unknown, node))
+
+
+def _mode_statements(body: ir.Body) -> Iterator[ir.Attribute]:
+    for statement in walk(body):
+        match statement:
+            case ir.Evaluate(ir.Attribute(_, "eval" | "train") as expression):
+                yield expression
 
 
 def _is_unit_test(facts: FileFacts) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,11 +14,12 @@ from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
 from bnlint.settings import Settings, load_settings
 from bnlint.source.discover import Discovered, admission, discover, find_root, is_too_wide, posix
+from bnlint.source.edits import with_edits
 from bnlint.source.facts import FileFacts
 from bnlint.source.judge import Crash, crash_of, judge, own_finding
 from bnlint.source.pool import read_files
 from bnlint.source.prefilter import relevant
-from bnlint.source.reader import Outcome, read_file, read_text
+from bnlint.source.reader import Outcome, read_code, read_file, read_text
 from bnlint.source.suppress import FileSuppressions, apply_suppressions
 
 if TYPE_CHECKING:
@@ -194,8 +196,9 @@ def _judge(
     wanted = [kept for f in findings if (kept := _concerning(f, given)) is not None]
     marked = apply_suppressions(wanted, links.suppressions).findings
     enabled = _enabled_codes(settings)
+    shown = sorted((f for f in marked if f.code in enabled), key=sort_key)
     return LintResult(
-        findings=tuple(sorted((f for f in marked if f.code in enabled), key=sort_key)),
+        findings=with_edits(shown, links.facts.get, cache(partial(read_code, texts=texts))),
         errors=tuple(
             LintError(path, links.outcomes[path].unreadable)
             for path in sorted(given)

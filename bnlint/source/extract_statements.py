@@ -95,7 +95,8 @@ class StatementExtractor(ExpressionExtractor):
 
     def suite(self, owner: cst.CSTNode, node: cst.BaseSuite) -> Body:
         """The body of a compound statement, whose header is noted as a logical line."""
-        self.logical_spans.append((self.span(owner)[0], max(0, self.span(node)[0] - 1)))
+        block = node.header if isinstance(node, cst.IndentedBlock) else node
+        self.logical_spans.append((self.span(owner)[0], self.span(block)[0]))
         if isinstance(node, cst.IndentedBlock):
             return self.body(node.body)
         return tuple(self._small(node.body))

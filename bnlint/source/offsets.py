@@ -70,6 +70,11 @@ class OffsetState(CodegenState):
         for token in self.indent_tokens:
             self.offset += len(token)
 
+    def before_codegen(self, node: cst.CSTNode) -> None:
+        """Note where the header of a block ends: behind its colon."""
+        if type(node) is cst.IndentedBlock:
+            self.spans[id(node.header)] = (self.offset, self.offset)
+
     def pop_trailing_newline(self) -> None:
         """Nothing to take back: offsets before the end of the file are not affected."""
 
@@ -85,7 +90,10 @@ class OffsetState(CodegenState):
 
 
 def spans_of(module: cst.Module) -> dict[int, Span]:
-    """The span of every node that has a syntactic position, by the node's `id`."""
+    """The span of every node that has a syntactic position, by the node's `id`.
+
+    The header of an indented block (what follows the colon) gets an empty span.
+    """
     state = OffsetState(module)
     module._codegen(state)
     return state.spans

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bnlint.source.facts import FileFacts
 from bnlint.source.guard import LIMITS, check_text
@@ -68,6 +70,18 @@ def read_text(path: str, document: str) -> Outcome:
     except RefusedError as error:
         return Outcome(path, problem=_located(error.message, error.line, error.column, notebook))
     return _extract(path, notebook, objection)
+
+
+def read_code(path: str, texts: Mapping[str, str]) -> str | None:
+    """The text that the facts of a file were extracted from; None when it is gone.
+
+    texts: documents that are not on disk, by path.
+    """
+    try:
+        document = texts[path] if path in texts else decode(Path(path).read_bytes())
+        return read_notebook(document).text if path.endswith(".ipynb") else document
+    except (OSError, RefusedError):
+        return None
 
 
 def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Outcome:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
+from bnlint.source.walk import walk
 
 ACTS = frozenset(
     "eval train training backward step no_grad inference_mode set_grad_enabled load_state_dict "
@@ -91,41 +92,19 @@ COMMON = frozenset(
 """Method names that say nothing of what they are: they make nobody relevant who mentions them."""
 
 
-def _definitions(body: Iterable[object]) -> Iterator[ir.Function | ir.Class]:
-    pending = list(body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ir.Function | ir.Class):
-            yield node
-            pending += node.body
-        elif isinstance(node, ir.If | ir.Try | ir.With | ir.For | ir.While):
-            pending += [part for field in _fields(node) if type(field) is tuple for part in field]
-
-
-def _fields(node: object) -> list[object]:
-    """The fields of a record of the intermediate representation."""
-    return [getattr(node, name) for name in type(node).__match_args__]  # type: ignore[attr-defined]
+def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
+    return (node for node in walk(body) if isinstance(node, ir.Function | ir.Class))
 
 
 def _profile(code: object) -> Profile:
     words: set[str] = set()
     size = 0
     loops = False
-    pending: list[object] = [code]
-    while pending:
-        node = pending.pop()
+    for node in walk(code):
+        size += 1
         if isinstance(node, ir.Name):
             words.add(node.id)
         elif isinstance(node, ir.Attribute):
             words.add(node.attr)
-            pending.append(node.value)
-        elif isinstance(node, tuple):
-            pending += node
-            continue
-        elif hasattr(node, "__match_args__"):
-            loops |= isinstance(node, ir.For | ir.While | ir.Comprehension)
-            pending += _fields(node)
-        else:
-            continue
-        size += 1
+        loops |= isinstance(node, ir.For | ir.While | ir.Comprehension)
     return Profile(frozenset(words), size, loops)

@@ -68,6 +68,7 @@ class TraceDomain(Domain):
     layers: dict[int, SensitiveLayer] = field(default_factory=dict)
     models: dict[int, Model] = field(default_factory=dict)
     _ids: dict[int, int] = field(default_factory=dict)
+    judged: set[Place] = field(default_factory=set)
     _alive: list[object] = field(default_factory=list)
     _new: list[list[int]] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
@@ -303,6 +304,7 @@ class TraceDomain(Domain):
         self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place
     ) -> None:
         """`model.eval` as a statement, on anything that may be a module."""
+        self.judged.add(place)
         if isinstance(receiver, Namespace | Known):
             return
         if isinstance(receiver, Instance) and not is_module_class(receiver.cls):
@@ -314,9 +316,7 @@ class TraceDomain(Domain):
 SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
 
 
-def _reached_paths(
-    machine: Interpreter, module: Instance, held: frozenset[str]
-) -> frozenset[str]:
+def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str]) -> frozenset[str]:
     """Which of the layers `held` (by path) a forward of the module calls."""
     try:
         graph = draw_graph(machine, module, "", REACH_BUDGET)

@@ -156,9 +156,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def _method_of_module(
         self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
-        if isinstance(module, Layer) and module.name == "torch.nn.ModuleDict":
-            if name in ("items", "values", "keys", "__getitem__", "update"):
-                return self.mapping_method(module, name, arguments)
+        is_mapping = isinstance(module, Layer) and module.name == "torch.nn.ModuleDict"
+        if is_mapping and name in ("items", "values", "keys", "__getitem__", "update"):
+            assert isinstance(module, Layer)
+            return self.mapping_method(module, name, arguments)
         return self.module_method(module, name, arguments, frame)
 
     def _tensor_method(
