@@ -88,18 +88,21 @@ def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool
     """Whether a layer is in training mode because somebody set it right after evaluation mode.
 
     `model.eval()` and then `.train()` on some layers, with no forward between, is meant: Monte
-    Carlo dropout, adaptation of BatchNorm to the test data.
+    Carlo dropout, adaptation of BatchNorm to the test data. It is not when training comes next.
     """
     setters = {fact.place for fact in seen.state.get(layer, ()) if fact.place is not None}
     before: Mode | None = None
+    back_on = False
     for event in trace.events():
         if not isinstance(event, SetMode | Forward) or layer not in event.layers:
             continue
         if isinstance(event, Forward):
-            before = None
+            if back_on and event.output not in trace.trained_outputs:
+                return True
+            before, back_on = None, False
             continue
-        if event.mode is Mode.TRAIN and before is Mode.EVAL and event.place in setters:
-            return True
+        is_setter = event.mode is Mode.TRAIN and event.place in setters
+        back_on = is_setter and (before is Mode.EVAL or back_on)
         before = event.mode
     return False
 

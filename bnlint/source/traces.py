@@ -212,7 +212,7 @@ class TraceDomain(Domain):
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
         synthetic = made.synthetic and len(known) == len(given)
         gradient = machine.gradients[-1]
-        output = self._output(machine, arguments.place)
+        output = self._output(machine, arguments.place, gradient.enabled)
         machine.events.append(
             Forward(
                 model=self.model(machine, module),
@@ -235,10 +235,11 @@ class TraceDomain(Domain):
         """`module.forward(x)` of a torch layer."""
         return self.call_module(machine, module, arguments, frame)
 
-    def _output(self, machine: Interpreter, place: Place | None) -> int:
-        """One number for each call of each chain, the same in every round of a loop."""
+    def _output(self, machine: Interpreter, place: Place | None, grad: bool | None) -> int:
+        """One number for each call of each chain, the same in every round of a loop; but rounds
+        that record gradients are apart from those that do not."""
         chain = tuple(id(run.definition) for run in machine.invocations)
-        return self._outputs.setdefault((chain, place), len(self._outputs))
+        return self._outputs.setdefault((chain, place, grad), len(self._outputs))
 
     def operation(
         self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
