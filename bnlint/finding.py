@@ -74,7 +74,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceArgument:
-    """Replace the argument bound to `parameter` in the call at `call` by `text` (keyword included)."""
+    """Replace the argument bound to `parameter` in the call at `call` by `text` (with keyword)."""
 
     call: Place
     parameter: str
@@ -113,6 +113,17 @@ class AddCall:
 
 
 Intent: TypeAlias = ReplaceArgument | RemoveArgument | InsertBefore | SwapElements | AddCall
+
+
+def places_of(intent: Intent) -> frozenset[Place]:
+    """The places that an intent is about."""
+    match intent:
+        case SwapElements(first, second):
+            return frozenset({first, second})
+        case ReplaceArgument(call=place) | RemoveArgument(call=place):
+            return frozenset({place})
+        case InsertBefore(place=place) | AddCall(place=place):
+            return frozenset({place})
 
 
 @dataclass(frozen=True, slots=True)

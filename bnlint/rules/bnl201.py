@@ -63,7 +63,7 @@ def _finding(block: list[_Accused], pictures: Pictures) -> Finding:
         f"put BatchNorm between the {first.layer.short_name} and the activation",
         first.norm.place,
         [step for accused in block for step in _evidence(accused, is_first=accused is first)],
-        fix=_swap(first),
+        fix=_swap(block),
         module=first.norm.path or None,
         measurement={**measured, "layers": [a.norm.path for a in block]} if measured else None,
     )
@@ -90,15 +90,21 @@ def _evidence(accused: _Accused, *, is_first: bool) -> Iterator[Evidence]:
     yield from evidence_at(activation.place, message, Role.CAUSE)
 
 
-def _swap(accused: _Accused) -> Fix | None:
+def _swap(block: list[_Accused]) -> Fix | None:
     """Exchange activation and BatchNorm where they are neighbouring elements of one Sequential."""
-    norm, activation = accused.norm, accused.activation
-    if norm.place is None or activation.place is None or not _neighbours(activation, norm):
-        return None
-    return Fix(
-        f"swap {activation.short_name} and {norm.short_name}",
-        (SwapElements(activation.place, norm.place),),
+    first = block[0]
+    found = (
+        SwapElements(accused.activation.place, accused.norm.place)
+        for accused in block
+        if accused.norm.place is not None
+        and accused.activation.place is not None
+        and _neighbours(accused.activation, accused.norm)
     )
+    intents = tuple(dict.fromkeys(found))
+    if not intents:
+        return None
+    names = f"swap {first.activation.short_name} and {first.norm.short_name}"
+    return Fix(names if len(intents) == 1 else f"{names}, {len(intents)} times", intents)
 
 
 def _neighbours(first: Node, second: Node) -> bool:

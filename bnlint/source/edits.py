@@ -69,7 +69,8 @@ def realise(finding: Finding, facts: FileFacts, text: str) -> tuple[Edit, ...]:
 
     facts, text: of the finding's own file (in a notebook: of its joined code cells). A fix is made
     as a whole or not at all, within the finding's file and cell, and only when the edited text
-    still parses. An argument that is a name stays: others may rely on what the name says.
+    still parses. An argument that is a name stays, since others may rely on what the name says,
+    unless the call has the same argument before.
     """
     if finding.fix is None or finding.place is None:
         return ()
@@ -109,7 +110,7 @@ class _Writer:
                 return [] if call is None else self._replace(call, index, parameter, text)
             case RemoveArgument(place, parameter):
                 call, index = self._argument(place, parameter)
-                return [] if call is None else self._remove(call.arguments, index)
+                return [] if call is None else self._remove(call, index)
             case InsertBefore(place, text):
                 span = self._span(place)
                 return [] if span is None else self._insert_before(span, text)
@@ -136,17 +137,17 @@ class _Writer:
         return offset if offset <= len(self.text) else None
 
     def _argument(self, place: Place, parameter: str) -> tuple[ir.Call | None, int]:
-        """The call at a place and the index of its argument, when that is written out."""
+        """The call at a place and the index of its argument; None when there is no such call."""
         span = self._span(place)
         nodes = [] if span is None else enclosing(self.facts.body, span)
         call = next((n for n in nodes if isinstance(n, ir.Call) and n.span == span), None)
         index = None if call is None else argument_of(call, parameter)
-        if call is None or index is None or not is_written_out(call.arguments[index].value):
-            return None, 0
-        return call, index
+        return (None, 0) if call is None or index is None else (call, index)
 
     def _replace(self, call: ir.Call, index: int, parameter: str, text: str) -> list[_Change]:
         argument = call.arguments[index]
+        if not is_written_out(argument.value):
+            return []
         keyword, _, value = text.partition("=")
         others = (*call.arguments[:index], *call.arguments[index + 1 :])
         if any(other.keyword == keyword or other.star == "**" for other in others):
@@ -157,8 +158,12 @@ class _Writer:
             text = value
         return [_Change(*argument.span, text)]
 
-    def _remove(self, arguments: Sequence[ir.Argument], index: int) -> list[_Change]:
+    def _remove(self, call: ir.Call, index: int) -> list[_Change]:
+        arguments = call.arguments
         argument, later = arguments[index], arguments[index + 1 :]
+        said_before = any(self._says(a) == self._says(argument) for a in arguments[:index])
+        if not (is_written_out(argument.value) or said_before):
+            return []
         if argument.keyword is None and _has_positional(later):
             return []
         start, end = argument.span
@@ -170,6 +175,9 @@ class _Writer:
         elif self.text[before:start].strip(", \t") == "":
             start = before
         return [_Change(*self._whole_line(start, end), "")]
+
+    def _says(self, argument: ir.Argument) -> str:
+        return self.text[slice(*argument.value.span)]
 
     def _whole_line(self, start: int, end: int) -> ir.Span:
         """The span, or its whole line where nothing else stands on it."""

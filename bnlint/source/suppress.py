@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bnlint.finding import Finding, Place, Role
+from bnlint.finding import Finding, Fix, Place, Role, places_of
 from bnlint.source.facts import CellStart
 
 _QUICK: Final = re.compile(r"bnlint:|noqa", re.IGNORECASE)
@@ -181,11 +181,16 @@ def _suppressed(
 def _regroup(finding: Finding, places: list[Place]) -> Finding:
     """The finding accusing only these of its places, the first of them as its own.
 
-    A fix stays only with the place that it was written for.
+    What a fix would change stays only with the places that it was written for.
     """
     first, *others = places
     evidence = tuple(
         e for e in finding.evidence if e.role is not Role.INSTANCE or e.place in others
     )
-    fix = finding.fix if first == finding.place else None
+    fix = None if finding.fix is None else _fix_of(finding.fix, places)
     return replace(finding, place=first, evidence=evidence, fix=fix)
+
+
+def _fix_of(fix: Fix, places: list[Place]) -> Fix | None:
+    intents = tuple(i for i in fix.intents if not places_of(i).isdisjoint(places))
+    return replace(fix, intents=intents) if intents else None

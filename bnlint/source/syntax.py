@@ -28,10 +28,9 @@ def enclosing(body: ir.Body, wanted: ir.Span) -> list[Any]:
 
 def statement_around(nodes: Sequence[Any], text: str) -> ir.Statement | None:
     """The innermost statement of a chain of nodes that another one can be written before."""
-    for node in reversed(nodes):
-        if isinstance(node, _STATEMENTS) and not text.startswith("elif", node.span[0]):
-            return node
-    return None
+    statements: list[ir.Statement] = [node for node in nodes if isinstance(node, _STATEMENTS)]
+    before = (node for node in reversed(statements) if not text.startswith("elif", node.span[0]))
+    return next(before, None)
 
 
 def first_offset(statement: ir.Statement, text: str) -> int:
