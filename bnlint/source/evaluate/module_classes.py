@@ -102,11 +102,14 @@ def children(value: Value) -> Iterator[tuple[str, Value]]:
     """The submodules of a module with their names, alternatives and repetitions included once."""
     if not isinstance(value, Instance | Layer):
         return
+    elements = list(flat(items_of(value)))
+    inside = {id(element) for element in elements}
+    names = {id(entry): key for key, entry in value.fields.items() if isinstance(key, str)}
     for key, entry in list(value.fields.items()):
         if key is ITEMS:
-            for index, element in enumerate(flat(items_of(value))):
-                yield from _modules(str(index), element)
-        elif isinstance(key, str):
+            for index, element in enumerate(elements):
+                yield from _modules(names.get(id(element), str(index)), element)
+        elif isinstance(key, str) and id(entry) not in inside:
             yield from _modules(key, entry)
 
 

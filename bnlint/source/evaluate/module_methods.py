@@ -159,7 +159,7 @@ class ModuleMethods(Functions, Containers, Core):
             isinstance(module, Layer) and module.name == "torch.nn.ModuleDict"
         ):
             self.store.write(module, ITEMS, (*items_of(module), child))
-        elif isinstance(name, Known) and isinstance(name.value, str):
+        if isinstance(name, Known) and isinstance(name.value, str):
             self.store.write(module, name.value, child)
 
     def _apply(self, module: Value, function: Value | None, frame: Frame) -> Value:
@@ -226,7 +226,9 @@ class ModuleMethods(Functions, Containers, Core):
             found = self.elements(single)
             items = (Repeat((ANYTHING,)),) if found is None else found
         elif isinstance(single, Mapping):
-            items = tuple(v for v in single.fields.values() if not isinstance(v, bool))  # type: ignore[misc]
+            named = {k: v for k, v in single.fields.items() if not isinstance(v, bool)}
+            container.fields.update(named)
+            items = tuple(named.values())  # type: ignore[arg-type]  # fields hold values
         if arguments.unknown and single is not None and single is ANYTHING:
             items = (Repeat((ANYTHING,)),)
         container.fields[ITEMS] = items

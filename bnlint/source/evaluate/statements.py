@@ -95,6 +95,11 @@ class Statements(Core):
     def _evaluate_statement(self, expression: ir.Expression, frame: Frame) -> bool:
         value = self.evaluate(expression, frame)
         self.statement_value(value, expression, frame)
+        if isinstance(value, Tensor):
+            names = _written_in_place(expression)
+            tensors = (n for n in names if isinstance(self.evaluate(n, frame), Tensor))
+            if (written := next(tensors, None)) is not None:
+                self.assign(written, value, frame)
         if value == External("never returns"):
             return self.leave(ExitKind.RAISE)
         return True
@@ -368,3 +373,17 @@ def gradient_of(value: Value) -> Gradient | None:
 def _field(obj: HeapObject, name: str, default: Value) -> Value:
     found = obj.fields.get(name, ABSENT)
     return default if found is ABSENT else found  # type: ignore[return-value]
+
+
+def _written_in_place(expression: ir.Expression) -> list[ir.Name]:
+    """Variables, of which a statement writes the first that is a tensor: `x.relu_()`, `F.relu_(x)`,
+    `F.relu(x, inplace=True)`."""
+    if not isinstance(expression, ir.Call) or not isinstance(expression.function, ir.Attribute):
+        return []
+    method = expression.function.attr
+    inplace = [a.value for a in expression.arguments if a.keyword == "inplace"]
+    is_told = any(isinstance(value, ir.Constant) and value.value is True for value in inplace)
+    if not is_told and (not method.endswith("_") or method.endswith("__")):
+        return []
+    touched = [expression.function.value, *(a.value for a in expression.arguments[:1])]
+    return [name for name in touched if isinstance(name, ir.Name)]
