@@ -109,8 +109,17 @@ def _checked(
     except CheckError as error:
         raise CommandError(str(error)) from error
     except Exception as error:  # the model is foreign code and may raise anything
-        lines = str(error).strip().splitlines() or [""]
-        raise CommandError(f"{target} raised {type(error).__name__}: {lines[0]}") from error
+        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        raise CommandError(f"{target} raised {reason} ({_given(shapes, files)})") from error
+
+
+def _given(shapes: tuple[str, ...], files: tuple[Path, ...]) -> str:
+    """What the model ran on, for somebody who has to change it."""
+    if shapes:
+        return f"with --input {' --input '.join(shapes)}: does that fit its forward?"
+    if files:
+        return f"with the inputs in {', '.join(map(str, files))}: do they fit its forward?"
+    return "with the inputs that come with it: do they fit its forward?"
 
 
 def _write(report: Report, output_format: str, output_file: Path | None) -> None:

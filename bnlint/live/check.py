@@ -101,7 +101,7 @@ def _measure(
     reason = f" ({type(failures[0]).__name__}: {failures[0]})" if failures else ""
     raise CheckError(
         f"no inputs could be derived from the layers of {type(session.model).__name__}"
-        f"{reason.splitlines()[0] if reason else ''}: pass inputs"
+        f"{reason.splitlines()[0] if reason else ''}: pass inputs (bnlint check: --input SHAPE)"
     )
 
 

@@ -48,14 +48,16 @@ def _model_of(value: Any, target: str) -> tuple[nn.Module, Any]:
     if isinstance(value, nn.Module):
         return value, None
     if not callable(value):
-        raise CheckError(f"{target} is a {type(value).__name__}, no module and no function")
+        kind = type(value).__name__
+        raise CheckError(f"{target} is of type {kind}: name a torch.nn.Module or its builder")
     try:
         built = value()
     except (Exception, SystemExit) as error:  # foreign code can raise anything
         raise CheckError(f"{target}() raised {_shown(error)}") from error
     model, inputs = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
     if not isinstance(model, nn.Module):
-        raise CheckError(f"{target}() returned a {type(model).__name__}, not a torch.nn.Module")
+        kind = type(model).__name__
+        raise CheckError(f"{target}() returned {kind}: let it return a module or (module, inputs)")
     return model, inputs
 
 
@@ -75,7 +77,7 @@ def _import(place: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise CheckError(f"{path} does not exist or is no file")
+        raise CheckError(f"{path} does not exist or is no file: check the spelling")
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if specification is None or specification.loader is None:
         raise CheckError(f"{path} cannot be imported")
@@ -96,7 +98,8 @@ def load_weights(model: nn.Module, file: Path) -> None:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
     if not isinstance(loaded, Mapping):
-        raise CheckError(f"{file} holds a {type(loaded).__name__}, not a state dict")
+        kind = type(loaded).__name__
+        raise CheckError(f"{file} holds a {kind}: save the state_dict() of the model there")
     weights = dict(loaded)
     if weights and all(str(key).startswith("module.") for key in weights):
         weights = {str(key).removeprefix("module."): value for key, value in weights.items()}
@@ -117,8 +120,13 @@ def load_input(file: Path) -> Any:
 def _load(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckError(f"{file} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # the unpickler can raise anything on a broken file
-        raise CheckError(f"{file} cannot be read as tensors only: {_shown(error)}") from error
+        raise CheckError(
+            f"{file} cannot be read as tensors only: save tensors, or a dictionary of them, with "
+            f"torch.save ({_shown(error)})"
+        ) from error
 
 
 def _load_array(file: Path) -> Tensor:
@@ -126,6 +134,8 @@ def _load_array(file: Path) -> Tensor:
         import numpy
 
         return torch.from_numpy(numpy.load(file, allow_pickle=False))
+    except FileNotFoundError as error:
+        raise CheckError(f"{file} cannot be read: {error.strerror}") from error
     except Exception as error:  # as above; also arrays of types that torch lacks
         raise CheckError(f"{file} cannot be read as an array: {_shown(error)}") from error
 

@@ -1,0 +1,1 @@
+"""The source half: from text to pictures, by way of libcst."""

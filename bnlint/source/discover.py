@@ -88,6 +88,8 @@ def discover(paths: Iterable[Path], settings: Settings, base: Path) -> Discovere
                 found.update(dict.fromkeys(_walk(full, excluded, unreadable)))
         elif not os.path.exists(full):
             raise MissingPathError(f"{path}: no such file or folder: check the spelling")
+        elif not os.path.isfile(full):  # a pipe would keep the run waiting
+            unreadable.append((full, "not a regular file"))
         elif not (settings.force_exclude and excluded.reaches(full, False)):
             found[full] = None
             named.add(full)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -44,6 +45,8 @@ ENTRY_BUDGET = 150_000
 """Steps for one entry point: some seconds."""
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
+SIMILAR_FACTORIES = 2
+"""Factories drawn of those that mention the same names: resnet18, resnet34, ..., resnet152."""
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 _TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
 
@@ -184,6 +187,8 @@ class _Artist:
             return False
         if not isinstance(function.frame, ModuleScope):
             return False
+        if not self.project.relevance.acts(definition.body):
+            return False  # it sets no mode and runs no model
         return (function.frame.facts.path, definition.span) not in self.machine.called
 
     def finished_traces(self) -> Iterator[ModeTrace]:
@@ -214,15 +219,27 @@ class _Artist:
             if key not in seen and facts.mentions_batchnorm:
                 seen.add(key)
                 definitions.append(definition)
-        for definition in definitions:
-            if isinstance(definition, FunctionObject) and definition.owner is None:
-                self.draw_definition(definition)
+        for definition in self._different_factories(definitions):
+            self.draw_definition(definition)
         for definition in reversed(definitions):
             if isinstance(definition, ClassObject):
                 self.draw_definition(definition)
         for module in list(self.machine.built_modules):
             self._draw(module, title_of(module), "", only_new=True)
         self.graphs += self._lone_layers()
+
+    def _different_factories(
+        self, definitions: list[FunctionObject | ClassObject]
+    ) -> Iterator[FunctionObject]:
+        """Functions that may build models; of those that mention the same names, the first two."""
+        counts: Counter[tuple[str, frozenset[str]]] = Counter()
+        for definition in definitions:
+            if isinstance(definition, FunctionObject) and definition.owner is None:
+                words = self.project.relevance.profile(definition.definition).words
+                key = (definition.frame.module.facts.path, words)
+                counts[key] += 1
+                if counts[key] <= SIMILAR_FACTORIES:
+                    yield definition
 
     def draw_definition(
         self, definition: FunctionObject | ClassObject, *, only_new: bool = True

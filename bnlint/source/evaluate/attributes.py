@@ -191,7 +191,7 @@ class Attributes(Functions, Core):
         if len(feasible) == 1:
             return self.call(feasible[0], arguments, frame)
         if all(isinstance(function, Method) for function in feasible):
-            # the same variable at every call: what is done to one alternative is done to the real one
+            # one variable: what is done to each alternative is done to the real one
             return one_of(self.call(function, arguments, frame) for function in feasible)
         values: list[Value] = []
 
@@ -295,7 +295,7 @@ class Attributes(Functions, Core):
 
 
 def star_exports(module: str) -> list[str]:
-    """The names that `from <module> import *` brings in, as far as the table of torch names goes."""
+    """The names that `from <module> import *` brings in, as far as torch's names are known."""
     prefix = f"{module}."
     names = [n.removeprefix(prefix) for n in (*TABLE, *CONTAINERS) if n.startswith(prefix)]
     extra = ["Module", "Parameter", "DataParallel", "functional"] if module == "torch.nn" else []

@@ -26,8 +26,7 @@ from bnlint.source.values import (
 
 def clone(value: Value) -> Value:
     """A deep copy of modules and the containers that hold them; all else is shared."""
-    copied = _clone(value, {})
-    return copied  # type: ignore[return-value]  # a copy has the type of its original
+    return _clone(value, {})  # type: ignore[return-value]  # a copy has its original's type
 
 
 def template_key(cls: ClassObject, arguments: Arguments) -> object | None:

@@ -71,7 +71,9 @@ class Containers(Core):
             return tuple(Known(key) for key in value.fields if isinstance(key, str))
         return items_of(value)
 
-    def sequence_method(self, value: Sequence | Layer | Instance, name: str, arguments: Arguments) -> Value:  # fmt: skip
+    def sequence_method(
+        self, value: Sequence | Layer | Instance, name: str, arguments: Arguments
+    ) -> Value:
         """A method of a list, or of a Sequential or ModuleList."""
         items = items_of(value)
         first = arguments.get(0, "module") or ANYTHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,23 @@ from bnlint.source.values import (
     ModuleScope,
     Value,
 )
-from bnlint.trace import Branch, Exit, ExitKind, Item, Mode
+from bnlint.trace import Branch, Call, Exit, ExitKind, Item, Loop, Mode
+
+
+def happens(items: Iterable[Item]) -> bool:
+    """Whether anything but jumps happens in a block."""
+    pending = list(items)
+    while pending:
+        match pending.pop():
+            case Exit():
+                continue
+            case Branch(alternatives=blocks) | Loop(bodies=blocks):
+                pending += [item for block in blocks for item in block]
+            case Call(body=body):
+                pending += body
+            case _:
+                return True
+    return False
 
 
 class OutOfBudget(Exception):

@@ -45,7 +45,7 @@ class Domain:
     def call_torch(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
     ) -> Value:
-        """The forward of torch's own class, reached by `super().forward(x)` or for want of another."""
+        """The forward of torch's own class: by `super().forward(x)`, or for want of another."""
         return merge_tensors(tensors_in(arguments.all()))
 
     def operation(

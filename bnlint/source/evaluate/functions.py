@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bnlint.source import ir
-from bnlint.source.evaluate.core import Core, Gradient, Invocation
+from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
 from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.module_classes import reachable_modules
@@ -32,7 +32,7 @@ from bnlint.source.values import (
     is_exact,
     one_of,
 )
-from bnlint.trace import Call, Exit, Item
+from bnlint.trace import Call, Item
 
 DEEPEST_CALL = 28
 """Nested calls that are followed; below that a call's result is unknown."""
@@ -75,7 +75,7 @@ class Functions(Core):
 
     def wrap_call(self, function: FunctionObject, arguments: Arguments, events: list[Item]) -> None:
         """Add a call's events to the caller's."""
-        if any(not isinstance(event, Exit) for event in events):
+        if happens(events):
             self.events.append(Call(function.name, arguments.place, tuple(events)))
 
     def _enter_decorators(self, function: FunctionObject) -> int:
@@ -170,7 +170,7 @@ class Functions(Core):
         return ANYTHING
 
     def free_arguments(self, function: FunctionObject) -> Arguments:
-        """Arguments for a function that nobody visible calls: defaults, which a caller may change."""
+        """Arguments for a function that nobody visible calls: defaults that a caller may change."""
         keywords: dict[str, Value] = {}
         for parameter, default in zip(function.definition.parameters, function.defaults):
             if default is not None and isinstance(default, Known) and not parameter.star:

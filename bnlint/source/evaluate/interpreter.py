@@ -10,7 +10,7 @@ from bnlint.graph import Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
 from bnlint.source.evaluate.cloning import clone, template_key
-from bnlint.source.evaluate.core import Core, Gradient
+from bnlint.source.evaluate.core import Core, Gradient, happens
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.expressions import Expressions
 from bnlint.source.evaluate.loops import Loops
@@ -280,9 +280,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         with self.recording() as events:
             built = super().construct(cls, arguments)
         self.events += events
-        if key is not None and not events and isinstance(built, Instance):
-            with self.store.permanent():
-                self.templates[key] = clone(built)
+        if key is not None and not happens(events) and isinstance(built, Instance):
+            self.templates[key] = clone(built)
         return built
 
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:

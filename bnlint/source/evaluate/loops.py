@@ -151,7 +151,7 @@ class Loops(Core):
         self._widen(self.store.rollback())
 
     def _widen(self, changes: Changes) -> None:
-        """Join a round's writes into the state before it; what a list has gained is a repetition."""
+        """Join a round's writes into the state before it; what a list has gained is repeated."""
         outcome: Changes = {}
         for (obj, name), after in changes.items():
             before = obj.fields.get(name, ABSENT)
