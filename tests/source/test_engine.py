@@ -195,3 +195,11 @@ def test_a_crashing_rule_costs_only_the_picture_it_crashes_on() -> None:
     lines = [(f.code, f.place.line) for f in judgement.findings if f.place is not None]
     assert lines == [("BNL401", 1), ("BNL401", 2), ("BNL903", 13)]
     assert "ZeroDivisionError" in judgement.crashes[0].trace
+
+
+def test_a_pipe_does_not_keep_the_run_waiting(project) -> None:
+    root = project(norm=MOMENTUM)
+    os.mkfifo(root / "pipe.py")
+    result = bnlint.lint_paths([root / "pipe.py", root / "norm.py"], settings=Settings())
+    assert [error.message for error in result.errors] == ["not a regular file"]
+    assert found(result) == [("BNL401", "norm.py", 3)]
