@@ -80,9 +80,8 @@ class GraphDomain(Domain):
             name=name,
             params=parameters or {},
             place=place,
-            scope=tuple(self.scope),
             inputs=tuple(inputs),
-            **more,  # type: ignore[arg-type]
+            **{"scope": tuple(self.scope), **more},  # type: ignore[arg-type]
         )
         self.nodes.append(node)
         return Tensor(frozenset({node.id}))
@@ -183,6 +182,8 @@ class GraphDomain(Domain):
         if entry is None and isinstance(wrapped, Layer | Instance):
             return self.call_module(machine, wrapped, arguments, frame)
         assert isinstance(module, Layer | Instance)
+        path = self.paths.get(id(module), "")
+        inside = bool(self.scope) and isinstance(module, Instance) and self.scope[-1].path == path
         count = self.calls.get(id(module), 0)
         self.calls[id(module)] = count + 1
         tensor = self.add(
@@ -192,8 +193,9 @@ class GraphDomain(Domain):
             module.place,
             dict(layer.parameters),
             call_place=arguments.place,
-            path=self.paths.get(id(module), ""),
+            path=path,
             call_index=count,
+            scope=tuple(self.scope[:-1] if inside else self.scope),
         )
         if kind is Kind.RECURRENT or kind is Kind.ATTENTION:
             return Sequence("tuple", (tensor, tensor))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.functions import Functions
-from bnlint.source.evaluate.module_classes import external_base
+from bnlint.source.evaluate.module_classes import entries_of, external_base
 from bnlint.source.values import (
     ABSENT,
     ANYTHING,
@@ -105,6 +105,8 @@ class Attributes(Functions, Core):
             return Known(parameter)
         if name in ("weight", "bias", "running_mean", "running_var", "training"):
             return ANYTHING
+        if name == "_modules":
+            return entries_of(value)
         return Method(value, name)
 
     def _module_attribute(self, scope: ModuleScope, name: str) -> Value:
@@ -145,6 +147,8 @@ class Attributes(Functions, Core):
         """An attribute that the text never sets: inherited from outside, or unknown."""
         if name == "training":
             return ANYTHING
+        if name == "_modules":
+            return entries_of(instance)
         return Method(instance, name)
 
     def _super_attribute(self, receiver: Value, owner: ClassObject, name: str) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import truth_of
+from bnlint.source.evaluate.module_classes import children, is_module_dict
 from bnlint.source.values import (
     ABSENT,
     ANYTHING,
@@ -67,8 +68,8 @@ class Containers(Core):
         return None
 
     def _module_elements(self, value: Layer | Instance) -> tuple[Element, ...]:
-        if isinstance(value, Layer) and value.name == "torch.nn.ModuleDict":
-            return tuple(Known(key) for key in value.fields if isinstance(key, str))
+        if is_module_dict(value):
+            return tuple(Known(name) for name, _ in children(value))
         return items_of(value)
 
     def sequence_method(
@@ -156,7 +157,9 @@ class Containers(Core):
             return part
         return Sequence(owner.kind if isinstance(owner, Sequence) else "list", taken)
 
-    def mapping_method(self, value: Mapping | Layer, name: str, arguments: Arguments) -> Value:
+    def mapping_method(
+        self, value: Mapping | Layer | Instance, name: str, arguments: Arguments
+    ) -> Value:
         """A method of a dictionary or a ModuleDict."""
         key = hard(arguments.get(0, "key") or ANYTHING)
         match name:

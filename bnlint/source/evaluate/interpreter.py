@@ -16,8 +16,10 @@ from bnlint.source.evaluate.expressions import Expressions
 from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
     descendants,
+    entries_of,
     is_module,
     is_module_class,
+    is_module_dict,
     torch_layer,
 )
 from bnlint.source.evaluate.statements import Statements, gradient_of
@@ -156,10 +158,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def _method_of_module(
         self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
-        is_mapping = isinstance(module, Layer) and module.name == "torch.nn.ModuleDict"
-        if is_mapping and name in ("items", "values", "keys", "__getitem__", "update"):
-            assert isinstance(module, Layer)
-            return self.mapping_method(module, name, arguments)
+        methods = ("items", "values", "keys", "__getitem__", "update")
+        if name in methods and is_module_dict(module):
+            target = module if name == "update" else entries_of(module)
+            return self.mapping_method(target, name, arguments)
         return self.module_method(module, name, arguments, frame)
 
     def _tensor_method(

@@ -10,6 +10,7 @@ from bnlint.source.values import (
     ANYTHING,
     ITEMS,
     LAYER,
+    OPEN,
     ClassObject,
     External,
     FunctionObject,
@@ -21,7 +22,9 @@ from bnlint.source.values import (
     Value,
     alternatives,
     flat,
+    is_exact,
     items_of,
+    one_of,
 )
 from bnlint.torchnames import CONTAINERS, canonical, lookup
 
@@ -93,6 +96,15 @@ def is_container(value: Value) -> bool:
     return isinstance(value, Layer | Instance) and ITEMS in value.fields
 
 
+def is_module_dict(value: Value) -> bool:
+    """Whether the object is a ModuleDict, or derives from one: its entries are fields by name."""
+    if isinstance(value, Layer):
+        return value.name == "torch.nn.ModuleDict"
+    if not isinstance(value, Instance) or ITEMS not in value.fields:
+        return False
+    return external_base(value.cls) == "torch.nn.ModuleDict"
+
+
 def is_bare_container(value: Value) -> bool:
     """Whether the object is a Sequential, ModuleList or ModuleDict itself."""
     return isinstance(value, Layer) and value.name in CONTAINERS
@@ -111,6 +123,17 @@ def children(value: Value) -> Iterator[tuple[str, Value]]:
                 yield from _modules(names.get(id(element), str(index)), element)
         elif isinstance(key, str) and id(entry) not in inside:
             yield from _modules(key, entry)
+
+
+def entries_of(module: Value) -> Mapping:
+    """The submodules by name: `_modules`, and the entries of a ModuleDict."""
+    mapping = Mapping()
+    for name, child in children(module):
+        known = mapping.fields.get(name)
+        mapping.fields[name] = child if known is None else one_of((known, child))  # type: ignore[arg-type]
+    if isinstance(module, Instance | Layer) and not is_exact(items_of(module)):
+        mapping.fields[OPEN] = True
+    return mapping
 
 
 def _modules(name: str, entry: object) -> Iterator[tuple[str, Value]]:

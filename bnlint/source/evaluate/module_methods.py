@@ -13,10 +13,12 @@ from bnlint.source.evaluate.module_classes import (
     TorchLayer,
     children,
     descendants,
+    entries_of,
     external_base,
     is_container,
     is_module,
     is_module_class,
+    is_module_dict,
     torch_layer,
 )
 from bnlint.source.values import (
@@ -155,9 +157,7 @@ class ModuleMethods(Functions, Containers, Core):
     def _add_module(self, module: Layer | Instance, arguments: Arguments) -> None:
         name = hard(arguments.get(0, "name") or ANYTHING)
         child = arguments.get(1, "module") or ANYTHING
-        if is_container(module) and not (
-            isinstance(module, Layer) and module.name == "torch.nn.ModuleDict"
-        ):
+        if is_container(module) and not is_module_dict(module):
             self.store.write(module, ITEMS, (*items_of(module), child))
         if isinstance(name, Known) and isinstance(name.value, str):
             self.store.write(module, name.value, child)
@@ -175,9 +175,7 @@ class ModuleMethods(Functions, Containers, Core):
         return next((m for name, m in descendants(module) if name == path.value), ANYTHING)
 
     def _entries_of(self, module: Layer | Instance, name: str) -> Value:
-        mapping = Mapping()
-        mapping.fields.update({k: v for k, v in module.fields.items() if isinstance(k, str)})
-        return self.mapping_method(mapping, name, Arguments())
+        return self.mapping_method(entries_of(module), name, Arguments())
 
     def group_method(self, group: Group, name: str, arguments: Arguments, frame: Frame) -> Value:
         """A method called on each module of a loop over `model.modules()`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, Gradient
+from bnlint.source.evaluate.module_classes import is_module_dict
 from bnlint.source.evaluate.narrowing import narrow
 from bnlint.source.values import (
     ABSENT,
@@ -292,6 +293,9 @@ class Statements(Core):
                 self.store.write(owner, OPEN, True)
                 known = owner.fields.get(OTHERS, ABSENT)
                 self.store.write(owner, OTHERS, join_fields(known, value))
+        elif is_module_dict(owner):
+            if isinstance(owner, HeapObject) and isinstance(key, Known):
+                self.store.write(owner, key.value, value)
         elif isinstance(owner, Sequence | Layer) and ITEMS in owner.fields:
             items = items_of(owner)
             match key:
