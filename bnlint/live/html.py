@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from bnlint.live.text import FULL_SCALE, OUTPUT_LINES, number, percent, seen_line, where
+from bnlint.live.text import (
+    FULL_SCALE,
+    LEGEND,
+    OUTPUT_LINES,
+    SYNTHETIC,
+    heading,
+    number,
+    percent,
+    seen_line,
+    step,
+    where,
+)
 
 if TYPE_CHECKING:
     from bnlint.live.report import LayerReport, Report
@@ -22,10 +33,6 @@ _STYLE: Final = """\
 .bnlint .banner { background: #fff3cd; padding: 8px; border: 2px solid #cc3311; }
 .bnlint .error { color: #cc3311; }
 """
-
-_SYNTHETIC: Final = (
-    "SYNTHETIC INPUT: made up from the first layers. Drift and flips say nothing about real data."
-)
 
 
 def page(report: Report) -> str:
@@ -43,9 +50,9 @@ def body(report: Report) -> str:
 
 
 def _parts(report: Report) -> Iterator[str]:
-    yield f"<h2>bnlint check: {escape(report.title)}</h2><p>{escape(seen_line(report))}</p>"
+    yield f"<h2>{escape(heading(report))}</h2><p>{escape(seen_line(report))}</p>"
     if report.synthetic:
-        yield f'<p class="banner">{_SYNTHETIC}</p>'
+        yield f'<p class="banner">{SYNTHETIC}</p>'
     yield from _findings(report)
     yield from _output(report)
     if report.layers:
@@ -53,6 +60,7 @@ def _parts(report: Report) -> Iterator[str]:
         yield (
             "<h3>BatchNorm calls</h3><table><tr><th>layer</th><th>fed by</th><th>values</th>"
             f"<th>d</th><th>floor</th><th>cumulative</th><th>d, 0 to 1</th></tr>{rows}</table>"
+            f"<p>{escape(LEGEND.replace('┊', 'red line'))}</p>"
         )
     if report.uninspected:
         items = "".join(
@@ -64,11 +72,13 @@ def _parts(report: Report) -> Iterator[str]:
 
 def _findings(report: Report) -> Iterator[str]:
     if not report.findings:
-        yield "<p>No findings.</p>"
+        measured = "" if report.layers else ", but nothing was measured either"
+        yield f"<p>No findings{measured}.</p>"
         return
     items = "".join(
         f'<li class="{finding.severity.label}">{escape(where(finding))}<b>{finding.code}</b> '
-        f"{finding.severity.label}: {escape(finding.message)}</li>"
+        f"{finding.severity.label}: {escape(finding.message)}"
+        f"{''.join(f'<br>{escape(step(evidence))}' for evidence in finding.evidence)}</li>"
         for finding in report.findings
     )
     yield f"<h3>Findings</h3><ul>{items}</ul>"

@@ -104,10 +104,14 @@ class Report:
 
     def raise_for(self, level: str | Severity = Severity.WARNING) -> None:
         """Raise FindingsError when there is a finding at or above this level."""
+        from bnlint.live.text import counted
+
         bad = self._at(level)
         if bad:
             lines = [f"{f.code} {f.severity.label}: {f.message}" for f in bad]
-            raise FindingsError(f"{self.title}: {len(bad)} finding(s)\n" + "\n".join(lines))
+            raise FindingsError(
+                f"{self.title}: {counted(len(bad), 'finding')}\n" + "\n".join(lines)
+            )
 
     def _at(self, level: str | Severity) -> list[Finding]:
         wanted = Severity.parse(level) if isinstance(level, str) else level
@@ -148,6 +152,10 @@ class Report:
         from bnlint.live.text import render
 
         return render(self)
+
+    def __repr__(self) -> str:
+        """The table, too: what an interactive session shows is to be read."""
+        return str(self)
 
     def _repr_html_(self) -> str:
         from bnlint.live.html import body

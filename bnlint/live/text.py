@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from bnlint.finding import Finding
+from bnlint.finding import Evidence, Finding, Place, Role
+from bnlint.paths import shown_path
 
 if TYPE_CHECKING:
     from bnlint.live.report import LayerReport, Report
 
-WIDTH: Final = 96
-BAR: Final = 24
+NARROWEST: Final = 80
+WIDEST: Final = 120
+BAR: Final = 14
 FULL_SCALE: Final = 1.0
 """d at which a bar is full: the outputs differ by their own standard deviation."""
 
@@ -28,71 +33,99 @@ OUTPUT_LINES: Final = (
 )
 
 
-def render(report: Report) -> str:
-    """The whole report."""
-    return "\n".join(_lines(report))
+def render(report: Report, width: int | None = None) -> str:
+    """The whole report, for a terminal with this many columns; None asks the terminal."""
+    if width is None:
+        width = shutil.get_terminal_size((NARROWEST, 24)).columns
+    return "\n".join(_lines(report, min(max(width, NARROWEST), WIDEST)))
 
 
-def _lines(report: Report) -> Iterator[str]:
-    phase = f", phase {report.phase}" if report.phase else ""
-    yield f"bnlint check: {report.title}{phase}, batch {report.output.get('batch')}"
+def _lines(report: Report, width: int) -> Iterator[str]:
+    yield heading(report)
     yield seen_line(report)
     if report.synthetic:
         yield ""
-        yield synthetic_banner()
+        yield synthetic_banner(width)
     if report.layers:
         yield ""
-        yield from _table(report)
+        yield from _table(report, width)
     yield ""
     yield from _output(report)
-    yield from _findings(report)
-    yield from _uninspected(report)
+    yield from _findings(report, width)
+    yield from _uninspected(report, width)
 
 
-def synthetic_banner() -> str:
+def heading(report: Report) -> str:
+    """What was checked, for which phase, on how many samples."""
+    phase = f", phase {report.phase}" if report.phase else ""
+    batch = report.output.get("batch")
+    return f"bnlint check: {report.title}{phase}" + (f", batch {batch}" if batch else "")
+
+
+SYNTHETIC: Final = (
+    "SYNTHETIC INPUT: made up from the first layers. Random input makes every good network "
+    "drift, so drift and flips below say nothing about yours; only structure, constructor "
+    "arguments and mode are judged. Pass real data to measure."
+)
+
+
+def synthetic_banner(width: int = NARROWEST) -> str:
     """What a reader must know when the inputs were made up."""
-    line = "!" * WIDTH
-    return (
-        f"{line}\n"
-        "SYNTHETIC INPUT: made up from the first layers. Random input makes every good network\n"
-        "drift, so drift and flips below say nothing about yours; only structure, constructor\n"
-        f"arguments and mode are judged. Pass real data to measure.\n{line}"
-    )
+    line = "!" * width
+    return "\n".join([line, *textwrap.wrap(SYNTHETIC, width), line])
 
 
 def seen_line(report: Report) -> str:
     """How much BatchNorm was seen: none is never the same as clean."""
     calls, modules = len(report.layers), report.registered
     if calls:
-        return f"{calls} BatchNorm call(s) measured; the model holds {modules} BatchNorm module(s)"
+        measured = f"{counted(calls, 'BatchNorm call')} measured"
+        return f"{measured}; the model holds {counted(modules, 'BatchNorm module')}"
     if modules or report.uninspected:
         return (
             "NOT INSPECTED: no BatchNorm call could be measured, although the model holds "
-            f"{modules} BatchNorm module(s); this is no clean result"
+            f"{counted(modules, 'BatchNorm module')}; this is no clean result"
         )
     return "NOTHING TO INSPECT: the model has no BatchNorm; this says nothing about other layers"
 
 
-def _table(report: Report) -> Iterator[str]:
-    names = [_name(layer) for layer in report.layers]
-    width = min(max(len("layer"), *map(len, names)), 40)
-    yield (
-        f"{'layer':<{width}}  {'fed by':<12} {'values':>8} {'d':>6} {'floor':>6} {'cumul.':>6}  "
-        f"0{'d':^{BAR - 2}}1"
-    )
-    for name, layer in zip(names, report.layers):
-        shown = name if len(name) <= width else "…" + name[-width + 1 :]
-        fed = "+".join(sorted(layer.producers))[:12]
-        yield (
-            f"{shown:<{width}}  {fed:<12} {number(layer.values_per_channel):>8} "
-            f"{number(layer.d):>6} {number(layer.floor):>6} {number(layer.cumulative):>6}  "
-            f"{bar(layer.d, layer.floor)}"
-        )
-    yield (
-        f"{'':<{width}}  d: distance of batch from running statistics in standard deviations of "
-        "the output;"
-    )
-    yield f"{'':<{width}}  ┊ and floor: what chance alone gives at this batch size"
+LEGEND: Final = (
+    "d: distance of batch from running statistics, in standard deviations of the layer's output; "
+    "┊ and floor: what chance alone gives at this batch size"
+)
+
+
+def _table(report: Report, width: int) -> Iterator[str]:
+    rows = [("layer", "fed by", "values", "d", "floor", "cumul.")]
+    rows += [_row(layer) for layer in report.layers]
+    others = [max(map(len, column)) for column in list(zip(*rows))[1:]]
+    room = width - BAR - 1 - sum(others) - len(others) - 2
+    names = _fitting([row[0] for row in rows[1:]], room)
+    column = max(map(len, names))
+    bars = [f"0{'d':^{BAR - 2}}1", *(bar(layer.d, layer.floor) for layer in report.layers)]
+    for name, (_, fed, *numbers), drawn in zip(names, rows, bars):
+        shown = " ".join(f"{cell:>{size}}" for cell, size in zip(numbers, others[1:]))
+        yield f"{name:<{column}}  {fed:<{others[0]}} {shown} {drawn}"
+    yield from textwrap.wrap(LEGEND, width, initial_indent="  ", subsequent_indent="  ")
+
+
+def _row(layer: LayerReport) -> tuple[str, str, str, str, str, str]:
+    fed = "+".join(sorted(layer.producers))[:12]
+    numbers = (layer.values_per_channel, layer.d, layer.floor, layer.cumulative)
+    values, d, floor, cumulative = map(number, numbers)
+    return _name(layer), fed, values, d, floor, cumulative
+
+
+def _fitting(names: list[str], room: int) -> list[str]:
+    """A heading and the names, without what they all begin with when they are too long."""
+    title = "layer"
+    if max(map(len, names)) > room:
+        columns = zip(*(name.split(".")[:-1] for name in names))
+        shared = ".".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, columns))
+        if shared:
+            title = f"layer of {shared}"
+            names = [name.removeprefix(f"{shared}.") for name in names]
+    return [name if len(name) <= room else "…" + name[1 - room :] for name in (title, *names)]
 
 
 def _name(layer: LayerReport) -> str:
@@ -120,30 +153,61 @@ def _output(report: Report) -> Iterator[str]:
         yield f"  {text:<62} {percent(report.output[key]):>8}"
 
 
-def _findings(report: Report) -> Iterator[str]:
+def _findings(report: Report, width: int) -> Iterator[str]:
     yield ""
     if not report.findings:
         yield "no findings" if report.layers else "no findings, but nothing was measured either"
         return
-    yield f"{len(report.findings)} finding(s)"
+    yield counted(len(report.findings), "finding")
     for finding in report.findings:
-        yield f"  {where(finding)}{finding.code} {finding.severity.label}: {finding.message}"
+        text = f"{where(finding)}{finding.code} [{finding.severity.label}] {finding.message}"
+        yield from _wrapped(text, width, "  ")
+        for evidence in finding.evidence:
+            yield from _wrapped(f"= {step(evidence)}", width, "    ")
+
+
+_LABELS: Final = {Role.INSTANCE: "also", Role.CAUSE: "because", Role.CONTEXT: "note"}
+
+
+def step(evidence: Evidence) -> str:
+    """One step of a finding's proof in one line."""
+    return f"{_LABELS[evidence.role]}: {_position(evidence.place)}: {evidence.message}"
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _position(place: Place) -> str:
+    return f"{shown_path(place.path)}:{place.line}"
+
+
+def counted(amount: int, noun: str) -> str:
+    """The amount with its noun: `1 finding`, `2 findings`."""
+    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
 
 
 def where(finding: Finding) -> str:
     """The finding's place, or the module's name where there is no source."""
     if finding.place is not None:
-        return f"{finding.place.path}:{finding.place.line}: "
+        return f"{_position(finding.place)}: "
     return f"{finding.module}: " if finding.module else ""
 
 
-def _uninspected(report: Report) -> Iterator[str]:
+def _uninspected(report: Report, width: int) -> Iterator[str]:
     if not report.uninspected:
         return
     yield ""
     yield f"not inspected ({len(report.uninspected)})"
     for part in report.uninspected:
-        yield f"  {part.name or report.title}: {part.reason}"
+        yield from _wrapped(f"{part.name or report.title}: {part.reason}", width, "  ")
 
 
 def number(value: float | int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import bnlint.live.check as check_module
 from bnlint.finding import Finding, Severity
 from bnlint.live.check import check
 from bnlint.live.errors import CheckError, FindingsError
+from bnlint.live.text import render
 from bnlint.rules import all_rules
 from bnlint.rules.base import Pictures, Rule
 from bnlint.trace import Forward, Purpose
@@ -294,7 +296,7 @@ def test_report_in_every_form(tmp_path: Path) -> None:
     report.to_html(file)
     assert file.read_text().startswith("<!DOCTYPE html>") and "BNL101" in file.read_text()
     text = str(report)
-    for part in ("bn ", "floor", "█", "output drift", "flip", "BNL101 error"):
+    for part in ("bn ", "floor", "█", "output drift", "flip", "BNL101 [error]"):
         assert part in text
 
 
@@ -373,3 +375,17 @@ def test_a_model_with_gradients_can_still_be_trained() -> None:
     check(model, IMAGES)
     loss.backward()
     assert model[0].weight.grad is not None
+
+
+def test_the_table_fits_the_terminal_and_tells_its_layers_apart() -> None:
+    stages = [nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)) for _ in range(3)]
+    names = [f"stage_of_the_encoder_{number}" for number in range(3)]
+    encoder = nn.Sequential(OrderedDict(zip(names, stages)))
+    report = check(nn.Sequential(OrderedDict(features=encoder)), ROWS)
+    narrow, wide = render(report, 80), render(report, 120)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "layer of features" in narrow
+    for name in names:
+        assert f"\n{name}.1 " in narrow
+        assert f"\nfeatures.{name}.1 " in wide
+    assert repr(report) == str(report)

@@ -71,7 +71,7 @@ def bnlint(*arguments: str) -> Result:
 def test_findings_end_in_exit_code_1(folder: Path) -> None:
     result = bnlint("nets.py:build", "--phase", "inference")
     assert result.exit_code == 1
-    assert "BNL101 error" in result.stdout and "nets.py:" in result.stdout
+    assert "BNL101 [error]" in result.stdout and "nets.py:" in result.stdout
     assert "chatter" not in result.stdout
 
 
