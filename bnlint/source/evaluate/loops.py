@@ -47,7 +47,7 @@ class Loops(Core):
         test = self.evaluate(statement.test, frame)
         if self.truth(test) is False:
             return self.execute(statement.orelse, frame)
-        endless = isinstance(test, Known)
+        endless = isinstance(statement.test, ir.Constant)
         return self._generic(
             lambda: self.evaluate(statement.test, frame), statement, frame, endless=endless
         )
