@@ -28,7 +28,8 @@ def rule(names: tuple[str, ...], everything: bool, output_format: str) -> None:
     if output_format == "json":
         click.echo(json.dumps([_to_dict(rule) for rule in rules], indent=2))
     elif not names and not everything:
-        click.echo("".join(_row(rule) for rule in rules), nl=False)
+        width = max(len(rule.name) for rule in rules)
+        click.echo("".join(_row(rule, width) for rule in rules), nl=False)
     else:
         _print_pages(rules)
 
@@ -40,9 +41,9 @@ def _find(name: str) -> Rule:
     return found
 
 
-def _row(rule: Rule) -> str:
+def _row(rule: Rule, width: int) -> str:
     opt_in = "" if rule.default else " (opt-in)"
-    return f"{rule.code}  {rule.name:<24} {rule.severity.label:<8} {rule.summary}{opt_in}\n"
+    return f"{rule.code}  {rule.name:<{width}}  {rule.severity.label:<7}  {rule.summary}{opt_in}\n"
 
 
 def _print_pages(rules: list[Rule]) -> None:

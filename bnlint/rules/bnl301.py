@@ -88,6 +88,7 @@ def _finding(same_loader: list[_Small]) -> Finding:
         small.place,
         _evidence(same_loader),
         severity=Severity.ERROR if small.batch == 1 else Severity.NOTE,
+        module=layer.path or None,
     )
 
 
