@@ -325,6 +325,8 @@ def _acts(statement: ir.Statement) -> bool:
     match statement:
         case ir.Evaluate(ir.Call(function)):
             return not ir_name(function).startswith(("sys.path", "warnings.", "logging."))
+        case ir.Evaluate(ir.Attribute(_, "eval" | "train")):
+            return True
         case ir.For() | ir.While() | ir.With():
             return True
         case ir.If(test, body, orelse):

@@ -138,16 +138,30 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An element of a list that stands for one of several runs of elements."""
+    """An element of a list that stands for one of several runs of elements.
+
+    weight: how many elements it holds at any depth.
+    """
 
     runs: tuple[tuple[Element, ...], ...]
+    weight: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", sum(map(weight_of, self.runs)))
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """An element of a list that stands for a run repeated an unknown number of times."""
+    """An element of a list that stands for a run repeated an unknown number of times.
+
+    weight: how many elements it holds at any depth.
+    """
 
     run: tuple[Element, ...]
+    weight: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", weight_of(self.run))
 
 
 class HeapObject:
@@ -346,6 +360,7 @@ Value: TypeAlias = (
 Element: TypeAlias = Value | Choice | Repeat
 
 MAXIMAL_ALTERNATIVES: Final = 12
+MAXIMAL_WEIGHT: Final = 2_000
 
 
 def alternatives(value: Value) -> tuple[Value, ...]:
@@ -410,6 +425,16 @@ def flat(elements: Iterable[Element]) -> Iterator[Value]:
             yield element
 
 
+def weight_of(elements: Iterable[Element]) -> int:
+    """How many elements there are at any depth of choices and repetitions."""
+    return sum(1 + e.weight if isinstance(e, Choice | Repeat) else 1 for e in elements)
+
+
+def bounded(elements: tuple[Element, ...]) -> tuple[Element, ...]:
+    """The elements, or an unknown list where choices in choices have grown beyond all use."""
+    return elements if weight_of(elements) <= MAXIMAL_WEIGHT else (Repeat((ANYTHING,)),)
+
+
 def is_exact(elements: Iterable[Element]) -> TypeGuard[tuple[Value, ...]]:
     """Whether the number and order of elements is known; for tuples of elements."""
     return not any(isinstance(element, Choice | Repeat) for element in elements)
@@ -440,7 +465,7 @@ def join_elements(first: tuple[Element, ...], second: tuple[Element, ...]) -> tu
     rests = (first[shared:], second[shared:])
     if not any(rests):
         return first
-    return (*first[:shared], Choice(rests))
+    return bounded((*first[:shared], Choice(rests)))
 
 
 class AbsentType(Enum):

@@ -25,6 +25,7 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
+    bounded,
     flat,
     hard,
     is_exact,
@@ -222,7 +223,7 @@ class Expressions(Core):
     def _sequence_binary(self, operator: str, sequence: Sequence, other: Value) -> Value:
         """`list + list` and `list * number`."""
         if operator == "Add" and isinstance(other, Sequence):
-            return Sequence(sequence.kind, items_of(sequence) + items_of(other))
+            return Sequence(sequence.kind, bounded(items_of(sequence) + items_of(other)))
         count = other.value if isinstance(other, Known) else None
         if operator == "Multiply" and isinstance(count, int) and 0 <= count <= 256:
             return Sequence(sequence.kind, items_of(sequence) * count)

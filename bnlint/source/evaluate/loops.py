@@ -16,6 +16,7 @@ from bnlint.source.values import (
     Known,
     Repeat,
     Value,
+    bounded,
     flat,
     is_exact,
     one_of,
@@ -224,8 +225,8 @@ def _counts(elements: tuple[Value, ...]) -> bool:
 def _grown(before: tuple[Element, ...], after: tuple[Element, ...]) -> tuple[Element, ...]:
     """A list that a loop has appended to: what was appended is repeated."""
     if after[: len(before)] != before:
-        return before if len(after) <= len(before) else (Repeat(after),)
+        return before if len(after) <= len(before) else bounded((Repeat(after),))
     gained = after[len(before) :]
     if not gained or (before and isinstance(before[-1], Repeat)):
         return before
-    return (*before, Repeat(gained))
+    return bounded((*before, Repeat(gained)))
