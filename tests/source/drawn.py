@@ -93,8 +93,8 @@ def norms(graph: LayerGraph) -> list[Node]:
 
 
 def names(nodes: Iterable[Node]) -> str:
-    """The kinds of some nodes, sorted."""
-    return " ".join(sorted(node.kind.value for node in nodes))
+    """The kinds of some nodes, each once, sorted."""
+    return " ".join(sorted({node.kind.value for node in nodes}))
 
 
 def feeds(graph: LayerGraph, index: int = 0) -> str:
