@@ -167,6 +167,10 @@ class Core(ABC):
         """Call a function of the project."""
 
     @abstractmethod
+    def decorated(self, function: FunctionObject, frame: Frame) -> Value:
+        """What the project's own decorators make of a function."""
+
+    @abstractmethod
     def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
         """Build an instance of a class of the project."""
 

@@ -169,6 +169,18 @@ class Functions(Core):
         """The value of a parameter that the caller does not give."""
         return ANYTHING
 
+    def decorated(self, function: FunctionObject, frame: Frame) -> Value:
+        """What the project's own decorators make of a function; it stays itself where they cannot
+        be followed."""
+        result = function
+        for decorator in reversed(function.decorators):
+            if isinstance(decorator, FunctionObject):
+                made = self.call(decorator, Arguments([result]), frame)
+                result = made if isinstance(made, FunctionObject) else result
+        if result is function:
+            return function
+        return replace(result, owner=function.owner, is_static=function.is_static)
+
     def free_arguments(self, function: FunctionObject) -> Arguments:
         """Arguments for a function that nobody visible calls: defaults that a caller may change."""
         keywords: dict[str, Value] = {}

@@ -237,7 +237,7 @@ class Statements(Core):
             decorators=decorators,
         )
         self.defined(function, frame)
-        return function
+        return self.decorated(function, frame)
 
     def defined(self, function: FunctionObject | ClassObject, frame: Frame) -> None:
         """A function or class has been defined."""
