@@ -59,7 +59,7 @@ class Unknown(Enum):
 
 UNKNOWN: Final = Unknown.UNKNOWN
 
-Parameter: TypeAlias = int | float | bool | str | tuple["Parameter", ...] | None | Unknown
+Parameter: TypeAlias = int | float | bool | str | tuple["Parameter", ...] | Unknown | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ class Node:
     """One call of a layer, or one operation.
 
     id: index in the graph's `nodes`, in the order of execution.
-    name: qualified torch name ("torch.nn.BatchNorm2d", "torch.nn.functional.relu"), or a project class.
+    name: qualified torch name ("torch.nn.BatchNorm2d", "torch.nn.functional.relu"), or the name of
+        a project class.
     params: constructor parameters by torch's names, folded to constants where possible; the
         defaults of torch are filled in where the front end knows them.
     place: where the layer is constructed (for an operation: where it is called).
@@ -187,5 +188,5 @@ class LayerGraph:
 
 
 def same_block(first: Node, second: Node) -> bool:
-    """Whether two nodes belong to one block: the same innermost scope that is not a bare container."""
+    """Whether two nodes belong to one block: the same innermost scope but for bare containers."""
     return first.block == second.block

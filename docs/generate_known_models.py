@@ -1,4 +1,4 @@
-"""Writes bnlint/source/known_models.json: which torchvision constructors build BatchNorm or Dropout.
+"""Writes bnlint/source/known_models.json: torchvision constructors that build BatchNorm or Dropout.
 
 Every constructor is built on the meta device and its modules are listed: nothing is typed by hand.
 
@@ -33,11 +33,10 @@ def sensitive_layers(model: torch.nn.Module) -> dict[str, int]:
     """How many BatchNorm layers and active dropouts (also stochastic depth) a model holds."""
     counts: Counter[str] = Counter()
     for module in model.modules():
-        name = type(module).__name__
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            counts[f"torch.nn.{name}"] += 1
-        elif isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:
-            counts[f"torch.nn.{name}"] += 1
+        is_norm = isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+        drops = isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0
+        if is_norm or drops:
+            counts[f"torch.nn.{type(module).__name__}"] += 1
     return dict(sorted(counts.items()))
 
 

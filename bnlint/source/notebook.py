@@ -36,6 +36,8 @@ def read_notebook(document: str) -> Notebook:
         raise RefusedError(message, error.lineno, error.colno) from None
     except RecursionError:
         raise RefusedError("is not a valid notebook: nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise RefusedError(f"is not a valid notebook: {error}") from None
     if not _is_for_python(content):
         return Notebook("", ())
     lines: list[str] = []
