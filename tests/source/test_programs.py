@@ -6,6 +6,26 @@ import pytest
 from test_traces import TRAIN, accused, marked
 
 PROGRAMS = {
+    "one model or a list of them": """\
+model = Net()
+model.load_state_dict(torch.load('a'))
+models = model if isinstance(model, list) else [model]
+for each in models:
+    each.eval()
+with torch.no_grad():
+    print(model(torch.load('b')).argmax(1))
+""",
+    "a Sequential with attributes": """\
+class Body(nn.Sequential):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.bn = nn.BatchNorm2d(3)
+model = Body()
+model.load_state_dict(torch.load('a'))
+with torch.no_grad():
+    print(model(torch.load('b')).argmax(1))  # !
+""",
     "a frozen teacher": """\
 model = Net()
 model.load_state_dict(torch.load('a'))

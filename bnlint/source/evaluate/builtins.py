@@ -10,7 +10,7 @@ from itertools import product
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import fold_binary, soft
-from bnlint.source.evaluate.module_classes import torch_layer
+from bnlint.source.evaluate.module_classes import is_module, torch_layer
 from bnlint.source.values import (
     ABSENT,
     ANYTHING,
@@ -381,7 +381,10 @@ def _is_instance(value: Value, cls: Value) -> bool | None:
         return layer is not None and "BatchNorm" in layer.name
     if isinstance(value, Instance):
         bases = {canonical(b.name) for b in value.cls.linearization() if isinstance(b, External)}
-        return True if name in bases else (False if name.startswith("torch.nn.") else None)
+        if name in bases:
+            return True
+        is_foreign = name.startswith("torch.nn.") or (is_module(value) and name in BUILTIN_TYPES)
+        return False if is_foreign else None
     if isinstance(value, Layer):
         return value.name == name
     return _is_builtin_instance(value, name)

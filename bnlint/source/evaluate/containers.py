@@ -63,7 +63,7 @@ class Containers(Core):
                 runs = [self.elements(single) for single in values if single != NONE]
                 known = tuple(run for run in runs if run is not None)
                 if len(known) != len(runs):
-                    return None
+                    return (Choice((*known, (Repeat((ANYTHING,)),))),) if known else None
                 return known[0] if len(known) == 1 else (Choice(known),)
         return None
 

@@ -18,6 +18,7 @@ from bnlint.source.values import (
     Element,
     Frame,
     FunctionObject,
+    HeapObject,
     Instance,
     Layer,
     ModuleScope,
@@ -165,6 +166,10 @@ class Core(ABC):
     @abstractmethod
     def call_function(self, function: FunctionObject, arguments: Arguments) -> Value:
         """Call a function of the project."""
+
+    @abstractmethod
+    def join_container(self, obj: HeapObject, name: str, child: Value) -> None:
+        """A module becomes an attribute: of a Sequential it is then an element too."""
 
     @abstractmethod
     def decorated(self, function: FunctionObject, frame: Frame) -> Value:

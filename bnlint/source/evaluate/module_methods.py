@@ -32,6 +32,7 @@ from bnlint.source.values import (
     Frame,
     FunctionObject,
     Group,
+    HeapObject,
     Instance,
     Known,
     Layer,
@@ -42,6 +43,7 @@ from bnlint.source.values import (
     Sequence,
     Super,
     Value,
+    alternatives,
     flat,
     hard,
     items_of,
@@ -161,6 +163,20 @@ class ModuleMethods(Functions, Containers, Core):
             self.store.write(module, ITEMS, (*items_of(module), child))
         if isinstance(name, Known) and isinstance(name.value, str):
             self.store.write(module, name.value, child)
+
+    def join_container(self, obj: HeapObject, name: str, child: Value) -> None:
+        """An attribute of a Sequential that is a module runs with its elements."""
+        if not isinstance(obj, Layer | Instance) or ITEMS not in obj.fields or is_module_dict(obj):
+            return
+        if not all(is_module(single) for single in alternatives(child)):
+            return
+        items = items_of(obj)
+        before = obj.fields.get(name)
+        if before is not None and any(element is before for element in items):
+            replaced = tuple(child if element is before else element for element in items)
+            self.store.write(obj, ITEMS, replaced)
+        else:
+            self.store.write(obj, ITEMS, (*items, child))
 
     def _apply(self, module: Value, function: Value | None, frame: Frame) -> Value:
         if function is not None:

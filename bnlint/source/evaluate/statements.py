@@ -281,6 +281,7 @@ class Statements(Core):
             if isinstance(obj, Instance | Layer | ClassObject | Namespace | ModuleScope):
                 if len(objects) > 1:
                     value = one_of((value, _field(obj, name, value)))
+                self.join_container(obj, name, value)
                 self.store.write(obj, name, value)
 
     def set_item(self, owner: Value, index: Value, value: Value) -> None:

@@ -104,6 +104,11 @@ TWICE = ["c.0", "b.0", "c.1", "b.1"]
             "c0 b0 c1 b1",
         ),
         ("self.add_module('c', nn.Conv2d(3, 8, 3))", "return self.c(x)", "c"),
+        (
+            "self.f = nn.Sequential(nn.Conv2d(3, 8, 3))\nself.f.b = nn.BatchNorm2d(8)",
+            "return self.f(x)",
+            "f.0 f.b",
+        ),
     ],
 )
 def test_the_order_and_the_names_of_calls(build: str, forward: str, wanted: str) -> None:
