@@ -41,8 +41,10 @@ from bnlint.source.values import (
 from bnlint.source.walk import walk
 from bnlint.trace import ModeNotCalled, ModeTrace
 
-ENTRY_BUDGET = 150_000
-"""Steps for one entry point: some seconds."""
+ENTRY_BUDGET = 80_000
+"""Steps for one script: a second or two."""
+FUNCTION_BUDGET = 40_000
+"""Steps for one function that nobody calls."""
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
 SIMILAR_FACTORIES = 2
@@ -170,7 +172,8 @@ class _Artist:
         keep: ModuleScope | None = None,
     ) -> None:
         machine = self.machine
-        with machine.drawing(self.domain, ENTRY_BUDGET, keep):
+        budget = FUNCTION_BUDGET if keep is None else ENTRY_BUDGET
+        with machine.drawing(self.domain, budget, keep):
             try:
                 run()
             except OutOfBudget:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -12,10 +12,17 @@ Key: TypeAlias = tuple[HeapObject, object]
 Changes: TypeAlias = dict[Key, object]
 
 
-class Store:
-    """All writes go through here, so that the two sides of a branch start from the same state."""
+JOINS_PER_STEP = 4
 
-    def __init__(self) -> None:
+
+class Store:
+    """All writes go through here, so that the two sides of a branch start from the same state.
+
+    charge: told of work that statements do not show (joining many outcomes), in steps.
+    """
+
+    def __init__(self, charge: Callable[[int], None] = lambda work: None) -> None:
+        self._charge = charge
         self._logs: list[Changes] = []
         self.module_writes = 0
         """Counts writes to module objects: what was derived from their structure is stale then."""
@@ -60,6 +67,7 @@ class Store:
         if not outcomes:
             return
         keys = dict.fromkeys(key for changes in outcomes for key in changes)
+        self._charge(len(keys) * len(outcomes) // JOINS_PER_STEP)
         for obj, name in keys:
             before = obj.fields.get(name, ABSENT)
             joined = outcomes[0].get((obj, name), before)

@@ -360,7 +360,7 @@ Value: TypeAlias = (
 Element: TypeAlias = Value | Choice | Repeat
 
 MAXIMAL_ALTERNATIVES: Final = 12
-MAXIMAL_WEIGHT: Final = 2_000
+MAXIMAL_WEIGHT: Final = 400
 
 
 def alternatives(value: Value) -> tuple[Value, ...]:
@@ -378,11 +378,13 @@ def one_of(values: Iterable[Value]) -> Value:
                 tensors.append(single)
             elif single not in found:
                 found.append(single)
+                if len(found) > MAXIMAL_ALTERNATIVES:
+                    return ANYTHING
     if tensors:
         found.append(merge_tensors(tensors))
     if len(found) == 1:
         return found[0]
-    if not found or len(found) > MAXIMAL_ALTERNATIVES:
+    if not found:
         return ANYTHING
     return Alternatives(tuple(found))
 

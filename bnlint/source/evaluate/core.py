@@ -85,7 +85,7 @@ class Core(ABC):
         self.project = project
         self.relevance = project.relevance
         self.constructing = 0
-        self.store = Store()
+        self.store = Store(self.spend)
         self.budget = budget
         self.events: list[Item] = []
         self.invocations: list[Invocation] = []
@@ -93,9 +93,9 @@ class Core(ABC):
         self.gradients: list[Gradient] = [Gradient()]
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
 
-    def spend(self) -> None:
-        """Count one step; raises OutOfBudget when there are none left."""
-        self.budget -= 1
+    def spend(self, steps: int = 1) -> None:
+        """Count steps; raises OutOfBudget when there are none left."""
+        self.budget -= steps
         if self.budget < 0:
             raise OutOfBudget
 
