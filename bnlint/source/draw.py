@@ -43,6 +43,8 @@ from bnlint.trace import ModeNotCalled, ModeTrace
 
 ENTRY_BUDGET = 80_000
 """Steps for one script: a second or two."""
+STEPS_AT_LEAST = 200_000
+STEPS_PER_NODE = 20
 FUNCTION_BUDGET = 40_000
 """Steps for one function that nobody calls."""
 GRAPH_BUDGET = 80_000
@@ -105,6 +107,8 @@ class _Artist:
         self.traces: list[ModeTrace] = []
         self.graphs: list[LayerGraph] = []
         self.covered: set[Place] = set()
+        self.allowance = STEPS_AT_LEAST + STEPS_PER_NODE * project.relevance.size
+        """Steps left for all traces together: linear in the size of the project."""
 
     # --- traces ------------------------------------------------------------------------------
 
@@ -172,12 +176,14 @@ class _Artist:
         keep: ModuleScope | None = None,
     ) -> None:
         machine = self.machine
-        budget = FUNCTION_BUDGET if keep is None else ENTRY_BUDGET
+        budget = min(FUNCTION_BUDGET if keep is None else ENTRY_BUDGET, self.allowance)
         with machine.drawing(self.domain, budget, keep):
             try:
                 run()
             except OutOfBudget:
                 return
+            finally:
+                self.allowance -= budget - max(0, machine.budget)
             body = tuple(machine.events)
         test = is_test or _is_unit_test(facts)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node, Parameter, Scope
+from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
@@ -21,6 +22,7 @@ from bnlint.source.evaluate.module_classes import (
 )
 from bnlint.source.evaluate.torch_calls import parameter_of
 from bnlint.source.facts import FileFacts
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -39,13 +41,16 @@ from bnlint.source.values import (
     Value,
     alternatives,
     items_of,
-    one_of,
 )
 from bnlint.torchnames import lookup
 
 ELEMENTWISE_OPERATORS = frozenset(
     {"torch.add", "torch.sub", "torch.mul", "torch.div", "torch.matmul"}
 )
+
+
+LARGEST_GRAPH = 4_000
+"""Nodes of one graph; the largest published networks have about 2,500."""
 
 
 @dataclass(slots=True)
@@ -73,7 +78,9 @@ class GraphDomain(Domain):
         parameters: dict[str, Parameter] | None = None,
         **more: object,
     ) -> Tensor:
-        """Add a node; the tensor that it produces."""
+        """Add a node; the tensor that it produces. Raises OutOfBudget for the one too many."""
+        if len(self.nodes) >= LARGEST_GRAPH:
+            raise OutOfBudget
         node = Node(
             id=len(self.nodes),
             kind=kind,

@@ -42,8 +42,11 @@ class Relevance:
         self._profiles: dict[int, Profile] = {}
         self._kept: list[object] = []
         definitions: list[tuple[str, Profile]] = []
-        for facts in files:
+        read = list(files)
+        for facts in read:
             definitions += [(d.name, self.profile(d)) for d in _definitions(facts.body)]
+        self.size = sum(self.profile(facts.body).size for facts in read)
+        """Nodes of the whole project."""
         self.acting = _closure(definitions, ACTS)
         self.building = _closure(definitions, BUILDS)
 

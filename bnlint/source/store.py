@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from bnlint.source.values import ABSENT, HeapObject, Instance, Layer, join_fields
+from bnlint.source.joining import ABSENT, join_fields
+from bnlint.source.values import (
+    HeapObject,
+    Instance,
+    Layer,
+)
 
 Key: TypeAlias = tuple[HeapObject, object]
 Changes: TypeAlias = dict[Key, object]

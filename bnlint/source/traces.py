@@ -22,6 +22,7 @@ from bnlint.source.evaluate.module_classes import (
     torch_layer,
 )
 from bnlint.source.graphs import draw_graph
+from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
     Arguments,
@@ -35,7 +36,6 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
-    merge_tensors,
 )
 from bnlint.trace import (
     Backward,

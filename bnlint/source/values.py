@@ -359,48 +359,10 @@ Value: TypeAlias = (
 )
 Element: TypeAlias = Value | Choice | Repeat
 
-MAXIMAL_ALTERNATIVES: Final = 12
-MAXIMAL_WEIGHT: Final = 400
-
 
 def alternatives(value: Value) -> tuple[Value, ...]:
     """The values of which one is real; one for everything but Alternatives."""
     return value.values if isinstance(value, Alternatives) else (value,)
-
-
-def one_of(values: Iterable[Value]) -> Value:
-    """The value that is one of several; ANYTHING when they are none or too many."""
-    found: list[Value] = []
-    tensors: list[Tensor] = []
-    for value in values:
-        for single in alternatives(value):
-            if isinstance(single, Tensor):
-                tensors.append(single)
-            elif single not in found:
-                found.append(single)
-                if len(found) > MAXIMAL_ALTERNATIVES:
-                    return ANYTHING
-    if tensors:
-        found.append(merge_tensors(tensors))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        return ANYTHING
-    return Alternatives(tuple(found))
-
-
-def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
-    """The tensor that depends on, or is one of, several."""
-    parts = tuple(tensors)
-    sources: frozenset[int] = frozenset().union(*(part.sources for part in parts))
-    batches = {part.batch for part in parts}
-    loaders = {part.loader for part in parts}
-    return Tensor(
-        sources,
-        all(part.synthetic for part in parts) and bool(parts),
-        batches.pop() if len(batches) == 1 else None,
-        loaders.pop() if len(loaders) == 1 else None,
-    )
 
 
 def hard(value: Value) -> Value:
@@ -432,52 +394,10 @@ def weight_of(elements: Iterable[Element]) -> int:
     return sum(1 + e.weight if isinstance(e, Choice | Repeat) else 1 for e in elements)
 
 
-def bounded(elements: tuple[Element, ...]) -> tuple[Element, ...]:
-    """The elements, or an unknown list where choices in choices have grown beyond all use."""
-    return elements if weight_of(elements) <= MAXIMAL_WEIGHT else (Repeat((ANYTHING,)),)
-
-
 def is_exact(elements: Iterable[Element]) -> TypeGuard[tuple[Value, ...]]:
     """Whether the number and order of elements is known; for tuples of elements."""
     return not any(isinstance(element, Choice | Repeat) for element in elements)
 
-
-def join_fields(first: object, second: object) -> object:
-    """What a field may hold when control comes from two sides."""
-    if first is second or first == second:
-        return first
-    if first is ABSENT:
-        return second
-    if second is ABSENT:
-        return first
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return join_elements(first, second)
-    if isinstance(first, bool) and isinstance(second, bool):
-        return first or second  # the OPEN flag
-    return one_of((first, second))  # type: ignore[arg-type]  # fields hold values
-
-
-def join_elements(first: tuple[Element, ...], second: tuple[Element, ...]) -> tuple[Element, ...]:
-    """Common beginning, then a choice of the rests."""
-    shared = 0
-    for a, b in zip(first, second):
-        if a is not b and a != b:
-            break
-        shared += 1
-    rests = (first[shared:], second[shared:])
-    if not any(rests):
-        return first
-    return bounded((*first[:shared], Choice(rests)))
-
-
-class AbsentType(Enum):
-    """The type of ABSENT."""
-
-    ABSENT = "absent"
-
-
-ABSENT: Final = AbsentType.ABSENT
-"""What a field holds that was never written."""
 
 Mapper: TypeAlias = Callable[[Value], Value]
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnlint.source.joining import ABSENT, join_fields
 from bnlint.source.store import Changes, Store
-from bnlint.source.values import ABSENT, HeapObject, Known, join_fields
+from bnlint.source.values import (
+    HeapObject,
+    Known,
+)
 
 Fields = dict[tuple[int, str], object]
 """The model: the value of each field of each object."""

@@ -6,8 +6,8 @@ from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.functions import Functions
 from bnlint.source.evaluate.module_classes import entries_of, external_base
+from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     ITEMS,
     NONE,
@@ -34,7 +34,6 @@ from bnlint.source.values import (
     Super,
     Tensor,
     Value,
-    one_of,
 )
 from bnlint.torchnames import CONTAINERS, TABLE
 from bnlint.trace import Item

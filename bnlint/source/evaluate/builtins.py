@@ -10,9 +10,10 @@ from itertools import product
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import fold_binary, soft
-from bnlint.source.evaluate.module_classes import is_module, torch_layer
+from bnlint.source.evaluate.instances import is_instance
+from bnlint.source.evaluate.module_classes import torch_layer
+from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     NONE,
     OPEN,
@@ -22,7 +23,6 @@ from bnlint.source.values import (
     Element,
     External,
     Frame,
-    FunctionObject,
     Group,
     HeapObject,
     Instance,
@@ -41,16 +41,9 @@ from bnlint.source.values import (
     hard,
     is_exact,
     items_of,
-    one_of,
 )
-from bnlint.torchnames import canonical
 
 LONGEST_RANGE = 1024
-MODULE_CLASSES = frozenset({"torch.nn.Module", "torch.nn.modules.Module"})
-BATCHNORM_BASES = frozenset(
-    {"torch.nn.modules.batchnorm._BatchNorm", "torch.nn.modules.batchnorm._NormBase",
-     "torch.nn._BatchNorm"}
-)  # fmt: skip
 
 
 class Builtins(Containers, Core):
@@ -225,7 +218,7 @@ class Builtins(Containers, Core):
         if wanted is None:
             return ANYTHING
         per_value = [
-            {_is_instance(single, cls) for cls in flat(wanted)}
+            {is_instance(single, cls) for cls in flat(wanted)}
             for single in self.group_members(value)
         ]
         results = {
@@ -365,49 +358,6 @@ def _numbered(elements: tuple[Element, ...]) -> tuple[Element, ...]:
     return tuple(found)
 
 
-def _is_instance(value: Value, cls: Value) -> bool | None:
-    """Whether a value is an instance of one class; None when that is open."""
-    if isinstance(cls, ClassObject):
-        if isinstance(value, Instance):
-            return any(base is cls for base in value.cls.linearization())
-        return False if isinstance(value, Layer | Known | Sequence | Mapping) else None
-    if not isinstance(cls, External):
-        return None
-    name = canonical(cls.name)
-    layer = torch_layer(value)
-    if isinstance(value, Layer | Instance) and name in MODULE_CLASSES:
-        return True
-    if name in BATCHNORM_BASES:
-        return layer is not None and "BatchNorm" in layer.name
-    if isinstance(value, Instance):
-        bases = {canonical(b.name) for b in value.cls.linearization() if isinstance(b, External)}
-        if name in bases:
-            return True
-        is_foreign = name.startswith("torch.nn.") or (is_module(value) and name in BUILTIN_TYPES)
-        return False if is_foreign else None
-    if isinstance(value, Layer):
-        return value.name == name
-    return _is_builtin_instance(value, name)
-
-
-def _is_builtin_instance(value: Value, name: str) -> bool | None:
-    expected = BUILTIN_TYPES.get(name)
-    if isinstance(value, Tensor):
-        return True if name == "torch.Tensor" else (False if expected else None)
-    if expected is None:
-        return False if isinstance(value, Known) and name == "torch.Tensor" else None
-    if isinstance(value, Known):
-        return isinstance(value.value, expected)
-    if isinstance(value, Sequence):
-        return name == f"builtins.{value.kind}"
-    if isinstance(value, Mapping):
-        return name == "builtins.dict"
-    return False if isinstance(value, External | FunctionObject | Partial) else None
-
-
-BUILTIN_TYPES: MappingType[str, type] = {
-    f"builtins.{cls.__name__}": cls for cls in (int, float, str, bool, list, tuple, dict, set)
-}
 NUMBERS: MappingType[str, Callable[..., object]] = {
     "builtins.int": int,
     "builtins.float": float,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import truth_of
 from bnlint.source.evaluate.module_classes import children, is_module_dict
+from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     ITEMS,
     NONE,
@@ -34,7 +34,6 @@ from bnlint.source.values import (
     hard,
     is_exact,
     items_of,
-    one_of,
 )
 
 

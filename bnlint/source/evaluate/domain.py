@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bnlint.finding import Place
 from bnlint.source import ir
+from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
     Arguments,
@@ -24,7 +25,6 @@ from bnlint.source.values import (
     alternatives,
     flat,
     items_of,
-    merge_tensors,
 )
 from bnlint.source.values import Sequence as SequenceValue
 from bnlint.trace import Mode

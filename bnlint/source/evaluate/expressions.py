@@ -5,8 +5,8 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, soft, truth_of
+from bnlint.source.joining import ABSENT, bounded, merge_tensors, one_of
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     ITEMS,
     OPEN,
@@ -25,13 +25,10 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
-    bounded,
     flat,
     hard,
     is_exact,
     items_of,
-    merge_tensors,
-    one_of,
 )
 
 BUILTINS = frozenset(

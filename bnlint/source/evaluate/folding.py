@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bnlint.finding import Place
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -27,7 +28,6 @@ from bnlint.source.values import (
     alternatives,
     is_exact,
     items_of,
-    one_of,
 )
 
 BINARY: Mapping[str, Callable[[Any, Any], object]] = {

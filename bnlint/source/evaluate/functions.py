@@ -10,8 +10,8 @@ from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.module_classes import reachable_modules
 from bnlint.source.evaluate.statements import gradient_of
+from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     NONE,
     Alternatives,
@@ -30,7 +30,6 @@ from bnlint.source.values import (
     Value,
     flat,
     is_exact,
-    one_of,
 )
 from bnlint.trace import Call, Item
 

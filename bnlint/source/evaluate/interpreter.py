@@ -24,6 +24,7 @@ from bnlint.source.evaluate.module_classes import (
 )
 from bnlint.source.evaluate.statements import Statements, gradient_of
 from bnlint.source.evaluate.torch_calls import TorchCalls
+from bnlint.source.joining import one_of
 from bnlint.source.project import Project
 from bnlint.source.values import (
     ANYTHING,
@@ -32,6 +33,7 @@ from bnlint.source.values import (
     Alternatives,
     Arguments,
     ClassObject,
+    External,
     Frame,
     FunctionObject,
     Group,
@@ -49,7 +51,7 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
-    one_of,
+    hard,
 )
 from bnlint.torchnames import is_batchnorm
 from bnlint.trace import Call, Item, Mode
@@ -135,6 +137,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
                 return self._unknown_method(receiver, name, arguments, frame)
             case Instance() | Layer():
                 return self._method_of_module(receiver, name, arguments, frame)
+            case External(qualified) if name == "__getitem__" and arguments.positional:
+                return self._registered(qualified, hard(arguments.positional[0]))
             case Group():
                 return self.group_method(receiver, name, arguments, frame)
             case Super():
@@ -154,6 +158,13 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             case Parameters():
                 return self._parameters_method(receiver, name, arguments)
         return self._unknown_method(receiver, name, arguments, frame)
+
+    def _registered(self, qualified: str, key: Value) -> Value:
+        """`models.__dict__[name]` of a package outside the project."""
+        package = qualified.removesuffix(".__dict__")
+        if package != qualified and isinstance(key, Known) and isinstance(key.value, str):
+            return External(f"{package}.{key.value}")
+        return ANYTHING
 
     def _method_of_module(
         self, module: Layer | Instance, name: str, arguments: Arguments, frame: Frame

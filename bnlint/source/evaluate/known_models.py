@@ -8,7 +8,13 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from bnlint.source.values import ANYTHING, Arguments, Layer, Value, one_of
+from bnlint.source.joining import one_of
+from bnlint.source.values import (
+    ANYTHING,
+    Arguments,
+    Layer,
+    Value,
+)
 from bnlint.torchnames import lookup
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, LoopRun
+from bnlint.source.joining import ABSENT, bounded, one_of
 from bnlint.source.store import Changes
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     Choice,
     Element,
@@ -16,10 +16,8 @@ from bnlint.source.values import (
     Known,
     Repeat,
     Value,
-    bounded,
     flat,
     is_exact,
-    one_of,
 )
 from bnlint.trace import Item, Loop
 

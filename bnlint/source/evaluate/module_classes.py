@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bnlint.graph import Kind, Parameter
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -24,7 +25,6 @@ from bnlint.source.values import (
     flat,
     is_exact,
     items_of,
-    one_of,
 )
 from bnlint.torchnames import CONTAINERS, canonical, lookup
 

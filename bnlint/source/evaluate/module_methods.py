@@ -21,6 +21,7 @@ from bnlint.source.evaluate.module_classes import (
     is_module_dict,
     torch_layer,
 )
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -47,7 +48,6 @@ from bnlint.source.values import (
     flat,
     hard,
     items_of,
-    one_of,
 )
 from bnlint.torchnames import CONTAINERS, lookup
 from bnlint.trace import Mode

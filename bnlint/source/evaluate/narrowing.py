@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import compare, truth_of
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     Alternatives,
     Frame,
@@ -16,7 +17,6 @@ from bnlint.source.values import (
     Value,
     alternatives,
     hard,
-    one_of,
 )
 
 

@@ -8,8 +8,8 @@ from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, Gradient
 from bnlint.source.evaluate.module_classes import is_module_dict
 from bnlint.source.evaluate.narrowing import narrow
+from bnlint.source.joining import ABSENT, join_fields, one_of
 from bnlint.source.values import (
-    ABSENT,
     ANYTHING,
     ITEMS,
     OPEN,
@@ -33,8 +33,6 @@ from bnlint.source.values import (
     hard,
     is_exact,
     items_of,
-    join_fields,
-    one_of,
 )
 from bnlint.trace import ExitKind
 
