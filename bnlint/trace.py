@@ -88,6 +88,14 @@ class SetMode:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyMode:
+    """New layers take over the mode of others: pairs of (original, copy), as `deepcopy` does."""
+
+    pairs: tuple[tuple[int, int], ...]
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """A model (or a part of it: `layers`) runs on data.
 
@@ -215,7 +223,16 @@ class Call:
 
 
 Event: TypeAlias = (
-    Built | SetMode | Forward | Backward | Step | Use | LoadState | Export | ModeNotCalled
+    Built
+    | SetMode
+    | CopyMode
+    | Forward
+    | Backward
+    | Step
+    | Use
+    | LoadState
+    | Export
+    | ModeNotCalled
 )
 Item: TypeAlias = Event | Exit | Branch | Loop | Call
 Block: TypeAlias = tuple[Item, ...]
@@ -362,7 +379,7 @@ class _Solver:
                 return _transfer(event, state)
 
     def _observe(self, event: Event, chain: tuple[Call, ...], state: State) -> None:
-        if isinstance(event, (Built, SetMode)):
+        if isinstance(event, (Built, SetMode, CopyMode)):
             return
         # By identity: hashing a call by value would hash all that happens in it, for every event.
         key = (*map(id, chain), id(event))
@@ -457,6 +474,8 @@ def _transfer(event: Event, state: State) -> State:
     match event:
         case Built(_, layers, mode, place):
             return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
+        case CopyMode(pairs):
+            return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
         case SetMode(layers, mode, place, how, may):
             fact = frozenset({ModeFact(mode, place, how)})
             if may:

@@ -327,7 +327,19 @@ def _is_unit_test(facts: FileFacts) -> bool:
 def is_script(facts: FileFacts) -> bool:
     """Whether running the file does something: a notebook, a `__main__` block, or top-level calls
     other than definitions, imports and assignments of constants."""
-    return bool(facts.cells) or any(map(_acts, facts.body))
+    return bool(facts.cells) or any(map(_acts, facts.body)) or _calls_its_own(facts.body)
+
+
+def _calls_its_own(body: ir.Body) -> bool:
+    """Whether something that the file has built is called: `model = Net()`, then `y = model(x)`."""
+    built: set[str] = set()
+    for statement in body:
+        match statement:
+            case ir.Assign(_, ir.Call(ir.Name(name))) if name in built:
+                return True
+            case ir.Assign((ir.Name(name),), ir.Call()):
+                built.add(name)
+    return False
 
 
 def _acts(statement: ir.Statement) -> bool:

@@ -16,7 +16,6 @@ from bnlint.source.ir import (
     Break,
     Case,
     Class,
-    Constant,
     Continue,
     Declare,
     Delete,
@@ -256,6 +255,3 @@ def dotted(node: cst.CSTNode) -> str:
 def _alias(node: cst.ImportAlias) -> tuple[str, str | None]:
     alias = node.asname.name if node.asname is not None else None
     return dotted(node.name), alias.value if isinstance(alias, cst.Name) else None
-
-
-__all__ = ["Constant", "StatementExtractor", "dotted"]

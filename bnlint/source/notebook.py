@@ -48,6 +48,18 @@ def read_notebook(document: str) -> Notebook:
     return Notebook("\n".join(lines) + "\n", tuple(starts))
 
 
+def without_broken_cells(notebook: Notebook) -> Notebook:
+    """The notebook with every cell blanked that is no Python by itself: an exercise that is not yet
+    filled in does not hide the rest. All offsets stay as they are."""
+    lines = notebook.text.split("\n")
+    ends = [start.line - 1 for start in notebook.cells[1:]] + [len(lines)]
+    for start, end in zip(notebook.cells, ends):
+        own = slice(start.line - 1, end)
+        if not _is_python("\n".join(lines[own])):
+            lines[own] = [" " * len(line) for line in lines[own]]
+    return Notebook("\n".join(lines), notebook.cells)
+
+
 def cell_lines(document: str, cell: int) -> list[str]:
     """The lines of one code cell as they stand in the notebook; empty when there is none."""
     for index, source in _code_cells(json.loads(document)):

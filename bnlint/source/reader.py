@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bnlint.source.facts import FileFacts
 from bnlint.source.guard import LIMITS, check_text
-from bnlint.source.notebook import Notebook, read_notebook
+from bnlint.source.notebook import Notebook, read_notebook, without_broken_cells
 from bnlint.source.suppress import FileSuppressions, find_suppressions
 from bnlint.source.text import RefusedError, decode
 
@@ -30,8 +30,8 @@ class Problem:
 class Outcome:
     """What became of one file.
 
-    facts with suppressions, or a problem that is a finding (BNL901), or unreadable: what the
-    operating system said.
+    facts with suppressions, or a problem that is a finding (BNL901; both for a notebook with a
+    broken cell), or unreadable: what the operating system said.
     """
 
     path: str
@@ -96,7 +96,11 @@ def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Ou
         if objection is not None:
             message, line, column = objection.msg, objection.lineno or 1, objection.offset or 1
         problem = _located(f"is not valid Python: {message}", line, column, notebook)
-        return Outcome(path, problem=problem)
+        rest = without_broken_cells(notebook) if notebook.cells else notebook
+        if rest.text == notebook.text or not rest.text.strip():
+            return Outcome(path, problem=problem)
+        partial = replace(problem, message=f"{problem.message} (the other cells were linted)")
+        return replace(_extract(path, rest, None), problem=partial)
     except Exception as error:  # a mistake in the extraction costs one file, not the run
         message = f"gave up: {type(error).__name__}: {error}"
         return Outcome(path, problem=Problem(message, trace=traceback.format_exc()))

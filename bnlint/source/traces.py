@@ -40,6 +40,7 @@ from bnlint.source.values import (
 from bnlint.trace import (
     Backward,
     Built,
+    CopyMode,
     Export,
     Forward,
     LoadState,
@@ -186,6 +187,20 @@ class TraceDomain(Domain):
         layers = frozenset[int]().union(*(self.sensitive(machine, module) for module in modules))
         if layers:
             machine.events.append(SetMode(layers, mode, place, how, may))
+
+    def copied(
+        self, machine: Interpreter, original: Value, copy: Value, place: Place | None
+    ) -> None:
+        """A module has been copied; the copy has the mode of the original."""
+        held = self.sensitive(machine, original)
+        self.sensitive(machine, copy)
+        pairs = tuple(
+            (self._id(old), self._id(new))
+            for (_, old), (_, new) in zip(descendants(original), descendants(copy))
+            if self._ids.get(id(old)) in held
+        )
+        if pairs:
+            machine.events.append(CopyMode(pairs, place))
 
     def set_training_flag(
         self, machine: Interpreter, module: Value, mode: Mode, place: Place

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from bnlint.source.engine import lint_source
 from bnlint.source.facts import CellStart
 from bnlint.source.notebook import blank_magics, cell_lines, read_notebook
 from bnlint.source.reader import read_text
@@ -76,3 +77,19 @@ def test_a_syntax_error_is_placed_in_its_cell() -> None:
 
 def test_a_notebook_without_code_is_fine() -> None:
     assert read_text("/a.ipynb", document(("markdown", "text"))).problem is None
+
+
+def test_a_broken_cell_does_not_hide_the_mistakes_of_the_others() -> None:
+    cells = [
+        "import torch\nfrom torch import nn\n",
+        "model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))\n"
+        "model.load_state_dict(torch.load('a.pt'))\n",
+        "def exercise(x) = # fill this in\n    return\n",
+        "with torch.no_grad():\n    scores = model(torch.load('x.pt'))\nprint(scores.argmax(1))\n",
+    ]
+    document = json.dumps(
+        {"cells": [{"cell_type": "code", "source": source} for source in cells], "metadata": {}}
+    )
+    found = lint_source(document, "n.ipynb").findings
+    places = {(f.code, f.place.cell, f.place.line) for f in found if f.place is not None}
+    assert places == {("BNL901", 2, 1), ("BNL101", 3, 2)}

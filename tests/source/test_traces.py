@@ -77,6 +77,10 @@ WRONG = {
     "eval before the loop only": TRAIN + TEST + RUN.replace("for epoch", "model.eval()\nfor epoch"),
     "another model is evaluated": f"{LOADED}other = Net()\nother.eval()\n{USE}  # !",
     "eval of a copy": f"{LOADED}copy.deepcopy(model).eval()\n{USE}  # !",
+    "a copy made before eval": f"{LOADED}late = model\nmodel = copy.deepcopy(late)\nlate.eval()\n"
+    f"{USE}  # !",
+    "assignments only": "model = Net()\nscores = model(torch.load('b.pt'))  # !\n"
+    "labels = scores.argmax(1)\n",
     "DataParallel": f"{LOADED}model = nn.DataParallel(model)\n{USE}  # !",
     "compiled": f"{LOADED}model = torch.compile(model)\n{USE}  # !",
     "self.model": """\

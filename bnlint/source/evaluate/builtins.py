@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from functools import cached_property
@@ -12,13 +13,14 @@ from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import fold_binary, soft
 from bnlint.source.evaluate.instances import is_instance
 from bnlint.source.evaluate.module_classes import torch_layer
-from bnlint.source.joining import ABSENT, one_of
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
     OPEN,
     Alternatives,
     Arguments,
+    Choice,
     ClassObject,
     Element,
     External,
@@ -345,8 +347,6 @@ class Builtins(Containers, Core):
 
 def _numbered(elements: tuple[Element, ...]) -> tuple[Element, ...]:
     """Pairs of an unknown number and each element, with the same repetitions and choices."""
-    from bnlint.source.values import Choice
-
     found: list[Element] = []
     for element in elements:
         if isinstance(element, Repeat):
@@ -367,9 +367,8 @@ NUMBERS: MappingType[str, Callable[..., object]] = {
     "builtins.max": max,
     "builtins.round": round,
     "builtins.abs": abs,
-    "math.ceil": __import__("math").ceil,
-    "math.floor": __import__("math").floor,
-    "math.sqrt": __import__("math").sqrt,
-    "math.log2": __import__("math").log2,
+    "math.ceil": math.ceil,
+    "math.floor": math.floor,
+    "math.sqrt": math.sqrt,
+    "math.log2": math.log2,
 }
-__all__ = ["ABSENT", "Builtins"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bnlint.source.evaluate.core import Core
-from bnlint.source.evaluate.folding import truth_of
 from bnlint.source.evaluate.module_classes import children, is_module_dict
 from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
@@ -254,6 +253,3 @@ def _entries(value: HeapObject) -> list[tuple[object, Value]]:
         for key, entry in value.fields.items()
         if not isinstance(key, Marker)
     ]
-
-
-__all__ = ["Containers", "truth_of"]

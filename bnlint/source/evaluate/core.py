@@ -244,6 +244,10 @@ class Core(ABC):
         """These modules, and all below them, are set to a mode."""
 
     @abstractmethod
+    def copy_mode(self, original: Value, copy: Value, place: Place | None) -> None:
+        """A module has been copied with its mode."""
+
+    @abstractmethod
     def layer_created(self, module: Layer | Instance) -> None:
         """A torch layer has been built."""
 

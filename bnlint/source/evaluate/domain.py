@@ -82,6 +82,11 @@ class Domain:
     ) -> None:
         """These modules, and all below them, are set to a mode."""
 
+    def copied(
+        self, machine: Interpreter, original: Value, copy: Value, place: Place | None
+    ) -> None:
+        """A module has been copied; the copy has the mode of the original."""
+
     def set_training_flag(
         self, machine: Interpreter, module: Value, mode: Mode, place: Place
     ) -> None:

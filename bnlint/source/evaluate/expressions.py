@@ -8,7 +8,6 @@ from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, sof
 from bnlint.source.joining import ABSENT, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
-    ITEMS,
     OPEN,
     Alternatives,
     Arguments,
@@ -378,6 +377,3 @@ class Expressions(Core):
         if values and all(isinstance(value, Tensor) for value in values):
             return merge_tensors(v for v in values if isinstance(v, Tensor))
         return one_of(values)
-
-
-__all__ = ["ITEMS", "Expressions"]

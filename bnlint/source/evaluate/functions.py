@@ -23,7 +23,6 @@ from bnlint.source.values import (
     Instance,
     Known,
     Mapping,
-    Partial,
     Repeat,
     Sequence,
     Soft,
@@ -277,6 +276,3 @@ def ir_name(expression: ir.Expression) -> str:
         case ir.Call(function):
             return ir_name(function)
     return ""
-
-
-__all__ = ["Functions", "Partial", "ir_name"]

@@ -244,6 +244,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """These modules, and all below them, are set to a mode."""
         self.domain.set_mode(self, modules, mode, place, how)
 
+    def copy_mode(self, original: Value, copy: Value, place: Place | None) -> None:
+        """A module has been copied with its mode."""
+        self.domain.copied(self, original, copy, place)
+
     def domain_load_state(self, module: Value, place: Place | None) -> None:
         """Weights are loaded into a module."""
         self.domain.load_state(self, module, place)

@@ -8,7 +8,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     Arguments,
@@ -46,6 +45,3 @@ def known_model(machine: ModuleMethods, name: str, arguments: Arguments) -> Valu
         model.fields[f"({layer_name.rpartition('.')[2]})"] = layer
         machine.layer_created(layer)
     return model
-
-
-__all__ = ["known_model", "one_of"]

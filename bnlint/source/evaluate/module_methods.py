@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from bnlint.finding import Place
@@ -19,16 +18,13 @@ from bnlint.source.evaluate.module_classes import (
     is_module,
     is_module_class,
     is_module_dict,
-    torch_layer,
 )
-from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
     LAYER,
     NONE,
     Arguments,
-    ClassObject,
     Element,
     Frame,
     FunctionObject,
@@ -38,7 +34,6 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
-    Method,
     Parameters,
     Repeat,
     Sequence,
@@ -263,8 +258,3 @@ class ModuleMethods(Functions, Containers, Core):
         if is_module(receiver) or name in ("train", "eval"):
             return self.module_method(receiver, name, arguments, frame)
         return ANYTHING
-
-
-__all__ = [
-    "Callable", "ClassObject", "Method", "ModuleMethods", "one_of", "torch_layer",
-]  # fmt: skip

@@ -10,6 +10,7 @@ from bnlint.source.evaluate.folding import compare, truth_of
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     Alternatives,
+    Arguments,
     Frame,
     Instance,
     Known,
@@ -49,21 +50,13 @@ def _keep_class(
 ) -> None:
     if not isinstance(subject, ir.Name | ir.Attribute):
         return
-    function = machine.evaluate(test.function, frame)
     classes = machine.evaluate(test.arguments[1].value, frame)
 
     def agrees(value: Value) -> bool:
-        result = machine.call_external("builtins.isinstance", _arguments(value, classes), frame)
+        result = machine.call_external("builtins.isinstance", Arguments([value, classes]), frame)
         return truth_of(result) is not (not truth)
 
-    if function is not None:
-        _keep(machine, subject, agrees, frame)
-
-
-def _arguments(value: Value, classes: Value):  # type: ignore[no-untyped-def]
-    from bnlint.source.values import Arguments
-
-    return Arguments([value, classes])
+    _keep(machine, subject, agrees, frame)
 
 
 def _keep(

@@ -8,7 +8,7 @@ from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.cloning import clone
 from bnlint.source.evaluate.core import Core
-from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.known_models import known_model
 from bnlint.source.evaluate.module_classes import WRAPPERS, reachable_modules
@@ -17,7 +17,6 @@ from bnlint.source.values import (
     ANYTHING,
     NONE,
     Arguments,
-    External,
     Frame,
     Group,
     Instance,
@@ -159,8 +158,8 @@ class TorchCalls(ModuleMethods, Builtins, Core):
         if not modules:
             return value
         copied = clone(value)
-        for module in reachable_modules(copied):
-            self.emit_mode((module,), Mode.UNKNOWN, arguments.place, "deepcopy")
+        for original, copy in zip(modules, reachable_modules(copied)):
+            self.copy_mode(original, copy, arguments.place)
         return copied
 
     def _loader(self, arguments: Arguments) -> Value:
@@ -289,6 +288,3 @@ def _collect_owners(machine: Core, value: object, owners: list[Value], depth: in
                 _collect_owners(machine, element, owners, depth - 1)
         elif isinstance(single, Instance | Layer | Group):
             owners.append(single)
-
-
-__all__ = ["External", "TorchCalls", "parameter_of", "tensors_in"]
