@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
@@ -171,6 +171,14 @@ class HeapObject:
 
     def __init__(self) -> None:
         self.fields: dict[object, object] = {}
+
+    def value(self, key: object) -> Value | None:
+        """The value of a field; None when it was never written. (Marker fields are no values.)"""
+        return cast("Value | None", self.fields.get(key))
+
+    def values(self) -> dict[str, Value]:
+        """The fields that programs can name."""
+        return {k: cast("Value", v) for k, v in self.fields.items() if isinstance(k, str)}
 
 
 class Frame(HeapObject):

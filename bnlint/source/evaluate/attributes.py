@@ -72,9 +72,9 @@ class Attributes(Functions, Core):
                 assert isinstance(tensor, Tensor)
                 return self.tensor_attribute(tensor, name)
             case Layer():
-                found_field = value.fields.get(name, ABSENT)
-                if found_field is not ABSENT:
-                    return found_field  # type: ignore[return-value]
+                found = value.value(name)
+                if found is not None:
+                    return found
                 if ITEMS in value.fields and name.isdigit():
                     return self.call_method(
                         value, "__getitem__", Arguments([Known(int(name))]), frame
@@ -110,9 +110,9 @@ class Attributes(Functions, Core):
 
     def _module_attribute(self, scope: ModuleScope, name: str) -> Value:
         self.import_module(scope)
-        found = scope.fields.get(name, ABSENT)
-        if found is not ABSENT:
-            return found  # type: ignore[return-value]
+        found = scope.value(name)
+        if found is not None:
+            return found
         submodule = self.project.submodule(scope, name)
         if submodule is not None:
             self.import_module(submodule)
@@ -127,9 +127,9 @@ class Attributes(Functions, Core):
         return mapping
 
     def _instance_attribute(self, instance: Instance, name: str) -> Value:
-        own = instance.fields.get(name, ABSENT)
-        if own is not ABSENT:
-            return own  # type: ignore[return-value]
+        own = instance.value(name)
+        if own is not None:
+            return own
         found = self.find(instance.cls, name)
         if found is not None:
             return self.bind_method(found, instance)
@@ -159,9 +159,9 @@ class Attributes(Functions, Core):
         return Method(Super(receiver, owner), name)
 
     def _namespace_attribute(self, value: Namespace, name: str) -> Value:
-        found = value.fields.get(name, ABSENT)
-        if found is not ABSENT:
-            return found  # type: ignore[return-value]
+        found = value.value(name)
+        if found is not None:
+            return found
         return Method(value, name)
 
     # --- calls -------------------------------------------------------------------------------

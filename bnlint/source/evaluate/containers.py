@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.module_classes import children, is_module_dict
-from bnlint.source.joining import ABSENT, one_of
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -184,13 +184,13 @@ class Containers(Core):
 
     def _entry(self, value: HeapObject, key: Value, arguments: Arguments, method: str) -> Value:
         default = arguments.get(1, "default")
-        others: Value = value.fields.get(OTHERS, ANYTHING)  # type: ignore[assignment]
+        others = value.value(OTHERS) or ANYTHING
         if not isinstance(key, Known):
             entries = [entry for _, entry in _entries(value)]
             return others if value.fields.get(OPEN) else one_of(entries)
-        found = value.fields.get(key.value, ABSENT)
-        if found is not ABSENT:
-            return found  # type: ignore[return-value]
+        found = value.value(key.value)
+        if found is not None:
+            return found
         if value.fields.get(OPEN) or method == "__getitem__":
             return others
         if method == "setdefault" and default is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, soft, truth_of
-from bnlint.source.joining import ABSENT, bounded, merge_tensors, one_of
+from bnlint.source.joining import bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
     OPEN,
@@ -118,14 +118,14 @@ class Expressions(Core):
         if name in frame.globals:
             scope = frame.module
         while scope is not None:
-            found = scope.fields.get(name, ABSENT)
-            if found is not ABSENT:
-                return found  # type: ignore[return-value]  # frames hold values
+            found = scope.value(name)
+            if found is not None:
+                return found
             scope = scope.outer
         module: ModuleScope = frame.module
-        found = module.fields.get(name, ABSENT)
-        if found is not ABSENT:
-            return found  # type: ignore[return-value]
+        found = module.value(name)
+        if found is not None:
+            return found
         if name in BUILTINS:
             return External(f"builtins.{name}")
         return ANYTHING
@@ -165,9 +165,8 @@ class Expressions(Core):
 
     def _spread_keywords(self, value: Value, result: Arguments) -> None:
         if isinstance(value, Mapping):
-            for key, entry in value.fields.items():
-                if isinstance(key, str):
-                    result.keywords.setdefault(key, entry)  # type: ignore[arg-type]
+            for key, entry in value.values().items():
+                result.keywords.setdefault(key, entry)
             result.unknown |= bool(value.fields.get(OPEN, False))
         else:
             result.unknown = True

@@ -10,7 +10,7 @@ from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.module_classes import reachable_modules
 from bnlint.source.evaluate.statements import gradient_of
-from bnlint.source.joining import ABSENT, one_of
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -200,8 +200,7 @@ class Functions(Core):
                 found_start = base is after
                 continue
             if isinstance(base, ClassObject) and name in base.fields:
-                value = base.fields[name]
-                return value if value is not ABSENT else None  # type: ignore[return-value]
+                return base.value(name)
         return None
 
     def bind_method(self, value: Value, receiver: Value) -> Value:

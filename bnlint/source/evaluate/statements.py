@@ -374,8 +374,7 @@ def gradient_of(value: Value) -> Gradient | None:
 
 
 def _field(obj: HeapObject, name: str, default: Value) -> Value:
-    found = obj.fields.get(name, ABSENT)
-    return default if found is ABSENT else found  # type: ignore[return-value]
+    return obj.value(name) or default
 
 
 def _written_in_place(expression: ir.Expression) -> list[ir.Name]:
