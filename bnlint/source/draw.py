@@ -70,7 +70,7 @@ def show_graph(project: Project, name: str) -> str:
     """
     artist = _Artist(project)
     artist.load_all()
-    wanted = [d for d in artist.machine.definitions if _name_of(d) == name]
+    wanted = [d for d in artist.machine.definitions if d.name == name]
     if not wanted:
         raise LookupError(f"no class or function named {name}")
     for definition in wanted:
@@ -93,10 +93,6 @@ def _listing(graph: LayerGraph) -> str:
     return "\n".join(lines)
 
 
-def _name_of(definition: FunctionObject | ClassObject) -> str:
-    return definition.name
-
-
 class _Artist:
     """Draws one project; the machine keeps what it has learnt of imported modules."""
 
@@ -107,6 +103,8 @@ class _Artist:
         self.traces: list[ModeTrace] = []
         self.graphs: list[LayerGraph] = []
         self.covered: set[Place] = set()
+        self.ran: set[str] = set()
+        """Paths of the scripts that were run to their end."""
         self.allowance = STEPS_AT_LEAST + STEPS_PER_NODE * project.relevance.size
         """Steps left for all traces together: linear in the size of the project."""
 
@@ -128,10 +126,10 @@ class _Artist:
                 self._note_statements(facts)
 
     def load_all(self) -> None:
-        """Run the body of every module that is not a script."""
+        """Run the body of every module that no script has run or imported."""
         for path in self.project.given:
             scope = self.project.scope(path)
-            if scope is None or scope.executed:
+            if scope is None or scope.executed or path in self.ran:
                 continue
             try:
                 with self.machine.drawing(self.domain, ENTRY_BUDGET):
@@ -185,6 +183,8 @@ class _Artist:
             finally:
                 self.allowance -= budget - max(0, machine.budget)
             body = tuple(machine.events)
+        if keep is not None:
+            self.ran.add(facts.path)
         test = is_test or _is_unit_test(facts)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)
         if any(True for _ in trace.events()):

@@ -44,11 +44,6 @@ from bnlint.source.values import (
 )
 from bnlint.torchnames import lookup
 
-ELEMENTWISE_OPERATORS = frozenset(
-    {"torch.add", "torch.sub", "torch.mul", "torch.div", "torch.matmul"}
-)
-
-
 LARGEST_GRAPH = 4_000
 """Nodes of one graph; the largest published networks have about 2,500."""
 

@@ -6,7 +6,7 @@ Alternatives are values of which exactly one is real in any one run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
@@ -405,9 +405,6 @@ def weight_of(elements: Iterable[Element]) -> int:
 def is_exact(elements: Iterable[Element]) -> TypeGuard[tuple[Value, ...]]:
     """Whether the number and order of elements is known; for tuples of elements."""
     return not any(isinstance(element, Choice | Repeat) for element in elements)
-
-
-Mapper: TypeAlias = Callable[[Value], Value]
 
 
 @dataclass(slots=True)

@@ -19,9 +19,6 @@ from bnlint.torchnames import lookup
 if TYPE_CHECKING:
     from bnlint.source.evaluate.module_methods import ModuleMethods
 
-UNKNOWN_NAME = "?"
-"""The last part of a name looked up by a variable: `models.__dict__[arch]`."""
-
 
 @cache
 def table() -> Mapping[str, Mapping[str, int]]:
