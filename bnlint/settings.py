@@ -59,8 +59,8 @@ class Settings:
     fail_level: Severity = Severity.WARNING
     output_format: str = "full"
 
-    def selects(self, rule: Rule) -> bool:
-        """Whether findings of this rule are wanted."""
+    def selects(self, rule: Rule, *, live: bool = False) -> bool:
+        """Whether findings of this rule are wanted, of the source half or of the live one."""
         chosen = self.extend_select if self.select is None else (*self.select, *self.extend_select)
         wanted = max((_specificity(s, rule) for s in chosen), default=0)
         unwanted = max(
@@ -70,7 +70,7 @@ class Settings:
             return False
         if wanted or rule.code in ALWAYS_ON:
             return True
-        return self.select is None and rule.default
+        return self.select is None and rule.is_default(live=live)
 
     def override(
         self,

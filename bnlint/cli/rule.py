@@ -71,6 +71,8 @@ def _to_dict(rule: Rule) -> dict[str, Any]:
         "default": rule.default,
         "source": rule.source,
         "live": rule.live,
+        "live_severity": (rule.live_severity or rule.severity).label,
+        "live_default": rule.is_default(live=True),
         "needs_data": rule.needs_data,
         "summary": rule.summary,
         "what": rule.what,

@@ -35,8 +35,8 @@ PURPOSES = {
 class Selection(Protocol):
     """What a check reads of the settings."""
 
-    def selects(self, rule: Rule) -> bool:
-        """Whether the rule is on."""
+    def selects(self, rule: Rule, *, live: bool = False) -> bool:
+        """Whether the rule is on, in the source half or in the live one."""
 
 
 def check(
@@ -154,13 +154,18 @@ def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding
             continue
         if rule.needs_data and pictures.measured.synthetic:
             continue
-        if not (settings.selects(rule) if settings is not None else rule.default):
+        if not is_on(rule, settings):
             continue
         try:
             findings += list(rule.check(pictures))
         except Exception as error:  # the run goes on, whatever a rule does
             findings.append(_crashed(rule, error))
     return sorted(findings, key=lambda finding: (-finding.severity, finding.code))
+
+
+def is_on(rule: Rule, settings: Selection | None) -> bool:
+    """Whether a live run asks this rule."""
+    return settings.selects(rule, live=True) if settings is not None else rule.is_default(live=True)
 
 
 def _crashed(rule: Rule, error: Exception) -> Finding:

@@ -18,7 +18,7 @@ def rule_page(rule: Rule) -> str:
 def _parts(rule: Rule) -> Iterator[str]:
     yield f"# {rule.code} {rule.name}"
     yield rule.summary
-    yield f"{rule.severity.label} · {_default(rule)} · {_halves(rule)}"
+    yield f"{_severity(rule)} · {_default(rule)} · {_halves(rule)}"
     yield "## What it does"
     yield rule.what
     yield "## Why is this bad?"
@@ -34,10 +34,18 @@ def _parts(rule: Rule) -> Iterator[str]:
     yield "\n".join(f"- {_link(reference)}" for reference in rule.references)
 
 
+def _severity(rule: Rule) -> str:
+    if rule.live_severity in (None, rule.severity):
+        return rule.severity.label
+    return f"{rule.severity.label} (live check: {rule.live_severity.label})"
+
+
 def _default(rule: Rule) -> str:
-    return (
-        "on by default" if rule.default else f"off unless selected (`--extend-select {rule.code}`)"
-    )
+    selector = f"off unless selected (`--extend-select {rule.code}`)"
+    source, live = rule.is_default(live=False), rule.is_default(live=True)
+    if source == live:
+        return "on by default" if source else selector
+    return f"source: {'on by default' if source else selector}; live check: on by default"
 
 
 def _halves(rule: Rule) -> str:

@@ -59,6 +59,7 @@ class Rule:
     summary: one line. what, why, fine_when, fix_safety: paragraphs in Markdown.
     references: papers, PyTorch documentation, public issues ("title <url>").
     default: whether it is on without being selected.
+    live_severity, live_default: what the live half has instead, where a run proves more than text.
     source, live: which halves have it. needs_data: withheld when the input is synthetic.
     check: the predicate; None for findings that the engine itself makes (BNL9xx).
     """
@@ -79,6 +80,18 @@ class Rule:
     live: bool = False
     needs_data: bool = False
     fix_safety: str = ""
+    live_severity: Severity | None = None
+    live_default: bool | None = None
+
+    def is_default(self, *, live: bool) -> bool:
+        """Whether one half has the rule on without being told."""
+        return self.default if self.live_default is None or not live else self.live_default
+
+    def severity_for(self, pictures: Pictures) -> Severity:
+        """How severe a finding in these pictures is, unless the rule says otherwise."""
+        if self.live_severity is None or not pictures.measured.is_live:
+            return self.severity
+        return self.live_severity
 
     def finding(
         self,

@@ -173,7 +173,7 @@ def test_rules_that_need_data_are_withheld(monkeypatch: pytest.MonkeyPatch) -> N
     ran.clear()
 
     class Everything:
-        def selects(self, rule: Rule) -> bool:
+        def selects(self, rule: Rule, *, live: bool = False) -> bool:
             return rule.code == "BNL997"
 
     check(network(), IMAGES, settings=Everything())
