@@ -16,7 +16,6 @@ import bnlint
 from bnlint.finding import Finding, Role, Severity
 from bnlint.rules import all_rules
 from bnlint.settings import Settings
-from bnlint.source.engine import LintResult
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXPECTED = re.compile(r"# expect: (BNL\d{3}(?:, BNL\d{3})*)")
@@ -55,17 +54,30 @@ def _mark(finding: Finding) -> Mark:
     return path, finding.place.cell, finding.place.line, finding.code
 
 
+def _settings(folder: Path) -> Settings:
+    """The default rules and the folder's own."""
+    return Settings(extend_select=(folder.name[:6].upper(),))
+
+
 @pytest.fixture(scope="module")
-def linted() -> LintResult:
-    return bnlint.lint_paths([FIXTURES], settings=Settings())
+def linted() -> list[Finding]:
+    """The findings of all fixtures: of an opt-in rule those in its own folder."""
+    optional = {rule.code for rule in all_rules() if not rule.default}
+    folders = [path for path in sorted(FIXTURES.iterdir()) if path.is_dir()]
+    apart = [folder for folder in folders if folder.name[:6].upper() in optional]
+    together = [folder for folder in folders if folder not in apart]
+    findings = list(bnlint.lint_paths(together, settings=Settings()).findings)
+    for folder in apart:
+        findings += bnlint.lint_paths([folder], settings=_settings(folder)).findings
+    return findings
 
 
-def test_the_fixtures_give_exactly_the_expected_findings(linted: LintResult) -> None:
-    found = {_mark(finding) for finding in linted.findings}
+def test_the_fixtures_give_exactly_the_expected_findings(linted: list[Finding]) -> None:
+    found = {_mark(finding) for finding in linted}
     expected = {mark for path in _scripts("*/*") for mark in _expected(path)}
     assert sorted(found - expected, key=str) == []
     assert sorted(expected - found, key=str) == []
-    assert len(linted.findings) == len(found)
+    assert len(linted) == len(found)
 
 
 def test_every_rule_has_fixtures_that_are_wrong_and_right() -> None:
@@ -84,8 +96,8 @@ def test_every_rule_has_fixtures_that_are_wrong_and_right() -> None:
             assert not list(_expected(path)), path
 
 
-def test_what_a_finding_says_is_complete(linted: LintResult) -> None:
-    for finding in linted.findings:
+def test_what_a_finding_says_is_complete(linted: list[Finding]) -> None:
+    for finding in linted:
         if finding.code == "BNL901":
             continue
         assert finding.message[-1] not in ".!"
@@ -115,16 +127,17 @@ def _load(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda p: f"{p.parent.name[:6]}-{p.stem}")
 def test_both_halves_say_the_same(
-    path: Path, linted: LintResult, monkeypatch: pytest.MonkeyPatch
+    path: Path, linted: list[Finding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
     code = path.parent.name[:6].upper()
     module = _load(path, monkeypatch)
     model, inputs = module.build()
-    report = bnlint.check(model, inputs, phase=getattr(module, "PHASE", None))
+    phase = getattr(module, "PHASE", None)
+    report = bnlint.check(model, inputs, phase=phase, settings=_settings(path.parent))
     name = path.relative_to(FIXTURES).as_posix()
     live_rules = {rule.code for rule in all_rules() if rule.live}
-    from_source = {f.code for f in linted.findings if _mark(f)[0] == name} & live_rules
+    from_source = {f.code for f in linted if _mark(f)[0] == name} & live_rules
     from_run = {finding.code for finding in report.findings}
     assert from_run == from_source, report.findings
     assert (code in from_run) is path.stem.startswith("bad")
@@ -137,10 +150,10 @@ def test_every_live_rule_is_run_on_wrong_and_right_fixtures() -> None:
             assert stems == {"bad", "goo"}, rule.code
 
 
-def test_the_severities_of_small_batches(linted: LintResult) -> None:
+def test_the_severities_of_small_batches(linted: list[Finding]) -> None:
     severities = {
         Path(_mark(finding)[0]).stem: finding.severity
-        for finding in linted.findings
+        for finding in linted
         if finding.code == "BNL301"
     }
     assert severities == {"bad_segmentation": Severity.ERROR, "bad_tabular": Severity.NOTE}

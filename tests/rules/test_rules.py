@@ -90,6 +90,7 @@ def test_an_example_parses(rule: Rule, example: Example) -> None:
 
 @examples
 def test_an_example_lints_exactly_as_expected(rule: Rule, example: Example) -> None:
-    result = bnlint.lint_source(example.code, "example.py", settings=Settings())
+    settings = Settings(extend_select=(rule.code,))
+    result = bnlint.lint_source(example.code, "example.py", settings=settings)
     found = [(f.place.line, f.code) for f in result.findings if f.place is not None]
     assert sorted(found) == expected_lines(example.code), result.findings
