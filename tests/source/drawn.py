@@ -9,7 +9,7 @@ import bnlint
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Pictures
 from bnlint.settings import Settings
-from bnlint.source.draw import _Artist, draw
+from bnlint.source.draw import draw, draw_definition
 from bnlint.source.extract import extract
 from bnlint.source.project import Project
 
@@ -41,12 +41,7 @@ def pictures_of(text: str) -> Pictures:
 
 def graphs_of(text: str, name: str) -> list[LayerGraph]:
     """The layer graphs of a class (or of what a factory builds) with its defaults."""
-    artist = _Artist(project_of(main=HEADER + text))
-    artist.load_all()
-    for definition in artist.machine.definitions:
-        if definition.name == name:
-            artist.draw_definition(definition, only_new=False)
-    return artist.graphs
+    return draw_definition(project_of(main=HEADER + text), name)
 
 
 def graph_of(text: str, name: str = "Net") -> LayerGraph:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bnlint.source.draw import _Artist
 from bnlint.source.extract import extract
 from bnlint.source.facts import FileFacts
 from bnlint.source.project import Project
+from bnlint.source.trace_artist import TraceArtist
 from bnlint.source.values import ClassObject, External, Known
 
 
@@ -27,7 +27,7 @@ def project_of(root: Path, files: dict[str, str], on_demand: tuple[str, ...] = (
 
 def value_in(project: Project, file: Path, name: str) -> object:
     """What a global name of one file is, once every file has run."""
-    artist = _Artist(project)
+    artist = TraceArtist(project)
     artist.load_all()
     scope = project.scope(file.as_posix())
     assert scope is not None

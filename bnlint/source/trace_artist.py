@@ -1,0 +1,219 @@
+"""Mode traces of a whole project: one for each script, one for each function that none calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from bnlint.finding import Place
+from bnlint.graph import Kind, LayerGraph
+from bnlint.source import ir
+from bnlint.source.evaluate.core import OutOfBudget
+from bnlint.source.evaluate.functions import ir_name
+from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.facts import FileFacts
+from bnlint.source.project import Project
+from bnlint.source.traces import TraceDomain
+from bnlint.source.values import FunctionObject, Known, ModuleScope
+from bnlint.source.walk import walk
+from bnlint.trace import ModeNotCalled, ModeTrace
+
+ENTRY_BUDGET = 80_000
+"""Steps for one script: a second or two."""
+STEPS_AT_LEAST = 200_000
+STEPS_PER_NODE = 20
+FUNCTION_BUDGET = 40_000
+"""Steps for one function that nobody calls."""
+_TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
+_TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
+
+
+class TraceArtist:
+    """Draws the traces of one project; the machine keeps what it has learnt of imported modules."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.domain = TraceDomain()
+        self.machine = Interpreter(project, self.domain, ENTRY_BUDGET)
+        self.traces: list[ModeTrace] = []
+        self.ran: set[str] = set()
+        """Paths of the scripts that were run to their end."""
+        self.allowance = STEPS_AT_LEAST + STEPS_PER_NODE * project.relevance.size
+        """Steps left for all traces together: linear in the size of the project."""
+
+    def draw_traces(self) -> None:
+        """A trace for each script, then for each function that none of them has called."""
+        for path in self.project.given:
+            facts = self.project.facts(path)
+            if facts is not None and is_script(facts):
+                self._trace_script(facts)
+        self.load_all()
+        for definition in list(self.machine.definitions):
+            if isinstance(definition, FunctionObject) and self._is_uncalled(definition):
+                self._trace_function(definition)
+        for path in self.project.given:
+            facts = self.project.facts(path)
+            if facts is not None:
+                self._note_statements(facts)
+
+    def load_all(self) -> None:
+        """Run the body of every module that no script has run or imported."""
+        for path in self.project.given:
+            scope = self.project.scope(path)
+            if scope is None or scope.executed or path in self.ran:
+                continue
+            try:
+                with self.machine.drawing(self.domain, ENTRY_BUDGET):
+                    self.machine.import_module(scope)
+            except OutOfBudget:
+                continue
+
+    def _note_statements(self, facts: FileFacts) -> None:
+        """`model.eval` as a statement is a mistake in code that nothing reaches, too."""
+        found = tuple(
+            ModeNotCalled(expression.attr, ir_name(expression.value), place)
+            for expression in _mode_statements(facts.body)
+            if (place := facts.place(expression.span)) not in self.domain.judged
+        )
+        if found:
+            self.traces.append(ModeTrace(facts.path, found, {}, {}, _is_unit_test(facts)))
+
+    def _trace_script(self, facts: FileFacts) -> None:
+        scope = ModuleScope(self.project.module_name(facts.path), facts)
+        scope.fields["__name__"] = Known("__main__")
+        scope.executed = True
+        self._trace(facts.path, lambda: self.machine.execute(facts.body, scope), facts, keep=scope)
+
+    def _trace_function(self, function: FunctionObject) -> None:
+        facts = function.frame.module.facts
+        arguments = self.machine.free_arguments(function)
+
+        def run() -> bool:
+            self.machine.call_function(function, arguments)
+            return True
+
+        name = f"{function.name}() in {facts.path.rpartition('/')[2]}"
+        self._trace(name, run, facts, is_test=function.name.startswith("test"))
+
+    def _trace(
+        self,
+        entry: str,
+        run: Callable[[], bool],
+        facts: FileFacts,
+        *,
+        is_test: bool = False,
+        keep: ModuleScope | None = None,
+    ) -> None:
+        machine = self.machine
+        budget = min(FUNCTION_BUDGET if keep is None else ENTRY_BUDGET, self.allowance)
+        with machine.drawing(self.domain, budget, keep):
+            try:
+                run()
+            except OutOfBudget:
+                return
+            finally:
+                self.allowance -= budget - max(0, machine.budget)
+            body = tuple(machine.events)
+        if keep is not None:
+            self.ran.add(facts.path)
+        test = is_test or _is_unit_test(facts)
+        trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)
+        if any(True for _ in trace.events()):
+            self.traces.append(trace)
+
+    def _is_uncalled(self, function: FunctionObject) -> bool:
+        definition = function.definition
+        if not isinstance(definition, ir.Function) or function.owner is not None:
+            return False
+        if not isinstance(function.frame, ModuleScope):
+            return False
+        if not self.project.relevance.acts(definition.body):
+            return False  # it sets no mode and runs no model
+        return (function.frame.facts.path, definition.span) not in self.machine.called
+
+    def finished_traces(self, graphs: Iterable[LayerGraph]) -> Iterator[ModeTrace]:
+        """The traces, with what the graphs tell of each layer's input."""
+        positions: dict[Place, set[int | None]] = {}
+        for graph in graphs:
+            for node in graph.of_kind(Kind.BATCHNORM):
+                if node.place is not None:
+                    positions.setdefault(node.place, set()).add(node.positions)
+        layers = {}
+        for number, layer in self.domain.layers.items():
+            known = positions.get(layer.place, set()) if layer.place is not None else set()
+            single = next(iter(known)) if len(known) == 1 else None
+            layers[number] = replace(layer, positions=single)
+        for trace in self.traces:
+            yield replace(trace, layers=layers)
+
+
+def _mode_statements(body: ir.Body) -> Iterator[ir.Attribute]:
+    for statement in walk(body):
+        match statement:
+            case ir.Evaluate(ir.Attribute(_, "eval" | "train") as expression):
+                yield expression
+
+
+def _is_unit_test(facts: FileFacts) -> bool:
+    """Whether a file belongs to a test suite: by its name and by what it imports."""
+    imported: set[str] = set()
+    for statement in facts.body:
+        if isinstance(statement, ir.Import):
+            imported |= {name for name, _ in statement.names}
+        elif isinstance(statement, ir.ImportFrom):
+            imported.add(statement.module)
+    return bool(imported & _TEST_PACKAGES) or (
+        _TEST_FILE.search(facts.path) is not None and not is_script(facts)
+    )
+
+
+def is_script(facts: FileFacts) -> bool:
+    """Whether running the file does something: a notebook, a `__main__` block, or top-level calls
+    other than definitions, imports and assignments of constants."""
+    return bool(facts.cells) or any(map(_acts, facts.body)) or _calls_its_own(facts.body)
+
+
+def _calls_its_own(body: ir.Body) -> bool:
+    """Whether something that the file has built is called: `model = Net()`, then `y = model(x)`."""
+    built: set[str] = set()
+    for statement in body:
+        match statement:
+            case ir.Assign(_, ir.Call(ir.Name(name))) if name in built:
+                return True
+            case ir.Assign((ir.Name(name),), ir.Call()):
+                built.add(name)
+    return False
+
+
+def _acts(statement: ir.Statement) -> bool:
+    match statement:
+        case ir.Evaluate(ir.Call(function)):
+            return not ir_name(function).startswith(("sys.path", "warnings.", "logging."))
+        case ir.Evaluate(ir.Attribute(_, "eval" | "train")):
+            return True
+        case ir.For() | ir.While() | ir.With():
+            return True
+        case ir.If(test, body, orelse):
+            return _is_main(test) or any(map(_acts, body)) or any(map(_acts, orelse))
+        case ir.Try(body):
+            return any(map(_acts, body))
+        case ir.Assign(_, ir.Call(function)):
+            name = ir_name(function).rpartition(".")[2]
+            return name.startswith("parse_args") or name in (
+                "eval",
+                "to",
+                "cuda",
+                "load",
+                "forward",
+            )
+    return False
+
+
+def _is_main(test: ir.Expression) -> bool:
+    match test:
+        case ir.Compare(ir.Name("__name__"), _):
+            return True
+        case ir.Compare(_, ((_, ir.Name("__name__")),)):
+            return True
+    return False
