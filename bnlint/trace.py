@@ -104,7 +104,10 @@ class Forward:
     output: id that Backward and Use events refer to. discarded: nothing reads the output.
     synthetic: the input is made-up noise or zeros. batch: number of samples, None when unknown;
     loader: the call that makes the batches, batch_place: where their size is written, when that is
-    somewhere else. context_place: the no_grad (or the like) that is in force.
+    somewhere else. last_batch: number of samples in the loader's last batch, None when unknown;
+    keeps_rest: whether the loader hands out what is left over as a smaller last batch.
+    context_place: the no_grad (or the like) that is in force. checkpoint: where the call is
+    checkpointed, so that it is repeated in the backward pass.
     """
 
     model: int
@@ -115,26 +118,39 @@ class Forward:
     batch: int | None = None
     loader: Place | None = None
     batch_place: Place | None = None
+    last_batch: int | None = None
+    keeps_rest: bool | None = None
     discarded: bool = False
     synthetic: bool = False
     context_place: Place | None = None
+    checkpoint: Place | None = None
     stated: Purpose | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Gradients flow back from these forward outputs; empty when it cannot be seen from which."""
+    """Gradients flow back from these forward outputs; empty when it cannot be seen from which.
+
+    every: this happens in each `every`-th round of a loop only (`if (i + 1) % 4 == 0`).
+    """
 
     outputs: frozenset[int]
     place: Place | None
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An optimizer step; `models` are the models whose parameters it holds, empty when unknown."""
+    """An optimizer step; `models` are the models whose parameters it holds, empty when unknown.
+
+    every: this happens in each `every`-th round of a loop only (`if (i + 1) % 4 == 0`), a number
+    that is written at `every_place`.
+    """
 
     models: frozenset[int]
     place: Place | None
+    every: int = 1
+    every_place: Place | None = None
 
 
 class Usage(StrEnum):
@@ -169,6 +185,32 @@ class Export:
     layers: frozenset[int]
     how: str
     place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Distribute:
+    """A model is wrapped to be trained by several processes, each on a batch of its own."""
+
+    model: int
+    layers: frozenset[int]
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncNorms:
+    """The BatchNorm layers of a model are converted to synchronised ones.
+
+    distributed: where the model that is converted was wrapped for several processes, None when it
+    was not. is_layer: the model is itself one BatchNorm layer, for which the call returns a new
+    one; in every other model it replaces the layers in place. discarded: the result is dropped.
+    """
+
+    model: int
+    layers: frozenset[int]
+    place: Place | None
+    distributed: Place | None = None
+    is_layer: bool = False
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +274,8 @@ Event: TypeAlias = (
     | Use
     | LoadState
     | Export
+    | Distribute
+    | SyncNorms
     | ModeNotCalled
 )
 Item: TypeAlias = Event | Exit | Branch | Loop | Call

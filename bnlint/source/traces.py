@@ -14,6 +14,7 @@ from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
+    DISTRIBUTED,
     descendants,
     is_module,
     is_module_class,
@@ -41,6 +42,7 @@ from bnlint.trace import (
     Backward,
     Built,
     CopyMode,
+    Distribute,
     Export,
     Forward,
     LoadState,
@@ -50,6 +52,7 @@ from bnlint.trace import (
     SensitiveLayer,
     SetMode,
     Step,
+    SyncNorms,
     Usage,
     Use,
 )
@@ -85,6 +88,9 @@ class TraceDomain(Domain):
             self._ids[key] = len(self._ids)
             self._alive.append(obj)
         return self._ids[key]
+
+    def _is(self, obj: object, number: int) -> bool:
+        return self._ids.get(id(obj)) == number
 
     def sensitive(self, machine: Interpreter, module: Value) -> frozenset[int]:
         """The ids of the mode-sensitive layers that a module is or holds."""
@@ -238,8 +244,10 @@ class TraceDomain(Domain):
                 batch=made.batch,
                 loader=made.loader.place if made.loader is not None else None,
                 batch_place=made.loader.decided if made.loader is not None else None,
+                keeps_rest=made.loader.keeps_rest if made.loader is not None else None,
                 synthetic=synthetic,
                 context_place=gradient.place,
+                checkpoint=machine.checkpoint,
             )
         )
         return Tensor(made.sources | {output}, batch=made.batch, loader=made.loader)
@@ -283,7 +291,8 @@ class TraceDomain(Domain):
         self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
     ) -> None:
         """Gradients flow back from these tensors."""
-        machine.events.append(Backward(merge_tensors(tensors).sources, place))
+        every = machine.period.every if machine.period is not None else 1
+        machine.events.append(Backward(merge_tensors(tensors).sources, place, every))
 
     def step(self, machine: Interpreter, optimizer: Parameters | None, place: Place | None) -> None:
         """An optimizer step."""
@@ -294,7 +303,11 @@ class TraceDomain(Domain):
             for single in alternatives(owner)
             if isinstance(single, Layer | Instance) and is_module(single)
         )
-        machine.events.append(Step(models, place))
+        period = machine.period
+        if period is None:
+            machine.events.append(Step(models, place))
+        else:
+            machine.events.append(Step(models, place, period.every, period.place))
 
     def load_state(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """Weights are loaded into a module."""
@@ -308,13 +321,38 @@ class TraceDomain(Domain):
                 layers = self.sensitive(machine, single)
                 machine.events.append(Export(self.model(machine, single), layers, how, place))
 
+    def distribute(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A module is wrapped to be trained by several processes."""
+        for single in alternatives(module):
+            if isinstance(single, Layer | Instance) and is_module(single):
+                layers = self.sensitive(machine, single)
+                machine.events.append(Distribute(self.model(machine, single), layers, place))
+
+    def sync_norms(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """The BatchNorm layers of a module are converted to synchronised ones."""
+        found = [m for m in alternatives(module) if isinstance(m, Layer | Instance)]
+        for single in found:
+            distributed = isinstance(single, Layer) and single.name in DISTRIBUTED
+            machine.events.append(
+                SyncNorms(
+                    self.model(machine, single),
+                    self.sensitive(machine, single),
+                    place,
+                    single.place if distributed and len(found) == 1 else None,
+                    is_layer=kind_of(single) is Kind.BATCHNORM and len(found) == 1,
+                )
+            )
+
     def statement(self, machine: Interpreter, value: Value) -> None:
-        """The value of an expression statement is dropped: so is the output of a forward."""
-        if not isinstance(value, Tensor) or not machine.events:
+        """The value of an expression statement is dropped: so is the output of a forward, or a
+        layer that was converted."""
+        if not machine.events:
             return
-        last = machine.events[-1]
-        if isinstance(last, Forward) and last.output in value.sources:
-            machine.events[-1] = replace(last, discarded=True)
+        match value, machine.events[-1]:
+            case Tensor(sources), Forward(output=output) as last if output in sources:
+                machine.events[-1] = replace(last, discarded=True)
+            case Layer() | Instance(), SyncNorms(model=model) as last if self._is(value, model):
+                machine.events[-1] = replace(last, discarded=True)
 
     def mode_not_called(
         self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place

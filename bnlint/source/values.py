@@ -129,11 +129,13 @@ class Parameters:
 @dataclass(frozen=True, slots=True)
 class Loader:
     """A data loader: its batch size, the call that makes it, and where the size is written when
-    that is somewhere else (the default of an option)."""
+    that is somewhere else (the default of an option). keeps_rest: whether the last batch may be
+    smaller (no `drop_last`); None when unknown."""
 
     batch: int | None
     place: Place
     decided: Place | None = None
+    keeps_rest: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,14 @@ class Gradient:
     place: Place | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A branch that is taken in each `every`-th round of a loop, and where that is written."""
+
+    every: int
+    place: Place
+
+
 class Core(ABC):
     """State and interface of the interpreter; the parts are mixed into one class.
 
@@ -91,6 +99,8 @@ class Core(ABC):
         self.invocations: list[Invocation] = []
         self.loops: list[LoopRun] = []
         self.gradients: list[Gradient] = [Gradient()]
+        self.checkpoints: list[Place | None] = []
+        self.periods: list[Period | None] = []
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
 
     def spend(self, steps: int = 1) -> None:
@@ -102,6 +112,34 @@ class Core(ABC):
     def place(self, frame: Frame, span: ir.Span) -> Place:
         """The place of a span in the frame's file."""
         return frame.module.facts.place(span)
+
+    @property
+    def checkpoint(self) -> Place | None:
+        """Where the code that runs now is checkpointed; None when it is not."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def period(self) -> Period | None:
+        """How seldom the code that runs now is reached in the rounds of its loop."""
+        return self.periods[-1] if self.periods else None
+
+    @contextmanager
+    def checkpointed(self, place: Place | None) -> Iterator[None]:
+        """Run code that is checkpointed at a place; None leaves it as it is."""
+        self.checkpoints.append(place or self.checkpoint)
+        try:
+            yield
+        finally:
+            self.checkpoints.pop()
+
+    @contextmanager
+    def periodic(self, period: Period | None) -> Iterator[None]:
+        """Run code that is reached in some rounds of a loop only; None: nothing is known."""
+        self.periods.append(period or self.period)
+        try:
+            yield
+        finally:
+            self.periods.pop()
 
     @contextmanager
     def recording(self) -> Iterator[list[Item]]:
@@ -262,6 +300,18 @@ class Core(ABC):
     @abstractmethod
     def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Call something whose body cannot be seen."""
+
+    @abstractmethod
+    def call_checkpointed(self, name: str, arguments: Arguments, frame: Frame) -> Value:
+        """A call through torch.utils.checkpoint."""
+
+    @abstractmethod
+    def distribute(self, module: Value, arguments: Arguments) -> None:
+        """A module is wrapped for several processes."""
+
+    @abstractmethod
+    def sync_norms(self, module: Value, arguments: Arguments) -> None:
+        """The BatchNorm layers of a module are converted to synchronised ones."""
 
     @abstractmethod
     def export_module(self, module: Value, how: str, arguments: Arguments) -> None:

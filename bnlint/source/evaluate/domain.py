@@ -106,6 +106,12 @@ class Domain:
     def export(self, machine: Interpreter, module: Value, how: str, place: Place | None) -> None:
         """A module is exported."""
 
+    def distribute(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A module is wrapped to be trained by several processes."""
+
+    def sync_norms(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """The BatchNorm layers of a module are converted to synchronised ones."""
+
     def statement(self, machine: Interpreter, value: Value) -> None:
         """The value of an expression statement is dropped."""
 

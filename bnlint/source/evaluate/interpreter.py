@@ -83,9 +83,11 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         keep: the names and classes of this module stay, to be drawn later.
         """
         before = (self.domain, self.budget, self.invocations, self.loops, self.gradients)
+        outside = (self.checkpoints, self.periods)
         imported_here, self.imported_here = self.imported_here, set()
         self.domain, self.budget = domain, budget
         self.invocations, self.loops, self.gradients = [], [], [Gradient()]
+        self.checkpoints, self.periods = [], []
         depth = self.store.depth
         self.store.begin()
         try:
@@ -100,6 +102,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
                     self.store.write(obj, name, value)
             self.imported_here = imported_here
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
+            self.checkpoints, self.periods = outside
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -269,6 +272,14 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def export_module(self, module: Value, how: str, arguments: Arguments) -> None:
         """Export a module."""
         self.domain.export(self, module, how, arguments.place)
+
+    def distribute(self, module: Value, arguments: Arguments) -> None:
+        """A module is wrapped for several processes."""
+        self.domain.distribute(self, module, arguments.place)
+
+    def sync_norms(self, module: Value, arguments: Arguments) -> None:
+        """The BatchNorm layers of a module are converted to synchronised ones."""
+        self.domain.sync_norms(self, module, arguments.place)
 
     def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
         """Build an instance; the domain is told before and after."""

@@ -28,15 +28,15 @@ from bnlint.source.values import (
 )
 from bnlint.torchnames import CONTAINERS, canonical, lookup
 
-WRAPPERS = frozenset(
+DISTRIBUTED = frozenset(
     {
-        "torch.nn.DataParallel",
-        "torch.nn.parallel.DataParallel",
         "torch.nn.parallel.DistributedDataParallel",
         "torch.nn.parallel.distributed.DistributedDataParallel",
         "apex.parallel.DistributedDataParallel",
     }
 )
+"""Wrappers for training by several processes, each with a copy of the model."""
+WRAPPERS = DISTRIBUTED | {"torch.nn.DataParallel", "torch.nn.parallel.DataParallel"}
 """Modules that forward to the one module that they wrap."""
 
 

@@ -8,6 +8,7 @@ from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, Gradient
 from bnlint.source.evaluate.module_classes import is_module_dict
 from bnlint.source.evaluate.narrowing import narrow
+from bnlint.source.evaluate.periods import period_of
 from bnlint.source.joining import ABSENT, join_fields, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -128,7 +129,8 @@ class Statements(Core):
 
         def run(body: ir.Body, truth: bool) -> bool:
             narrow(self, statement.test, truth, frame)
-            return self.execute(body, frame)
+            with self.periodic(period_of(self, statement.test, truth, frame)):
+                return self.execute(body, frame)
 
         return self.branch(
             [lambda: run(statement.body, True), lambda: run(statement.orelse, False)]

@@ -6,12 +6,17 @@ import re
 
 from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source.evaluate.builtins import Builtins
+from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
 from bnlint.source.evaluate.cloning import clone
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.known_models import known_model
-from bnlint.source.evaluate.module_classes import WRAPPERS, reachable_modules
+from bnlint.source.evaluate.module_classes import (
+    DISTRIBUTED,
+    WRAPPERS,
+    reachable_modules,
+)
 from bnlint.source.evaluate.module_methods import ModuleMethods
 from bnlint.source.values import (
     ANYTHING,
@@ -61,11 +66,14 @@ EXPORTS = frozenset(
 )  # fmt: skip
 SAME_MODULE = frozenset(
     {"torch.compile", "torch.jit.script", "torch.jit.optimize_for_inference",
-     "torch.nn.SyncBatchNorm.convert_sync_batchnorm", "apex.parallel.convert_syncbn_model",
      "torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm",
      "torch.nn.utils.parametrizations.weight_norm",
      "torch.nn.utils.parametrizations.spectral_norm"}
 )  # fmt: skip
+SYNC_NORMS = frozenset({"convert_sync_batchnorm", "convert_syncbn_model"})
+"""Functions of torch, apex, timm ... that replace the BatchNorm layers below a module."""
+NEVER_TRUE = frozenset({"torch.jit.is_scripting", "torch.jit.is_tracing"})
+"""What a plain run of Python answers."""
 NEUTRAL_PACKAGES = frozenset(
     (
         "builtins torch math os sys json time logging numpy copy functools itertools collections "
@@ -76,7 +84,7 @@ NEUTRAL_PACKAGES = frozenset(
 _LAYER_NAME = re.compile(r"^torch\.nn\.[A-Z]\w*$")
 
 
-class TorchCalls(ModuleMethods, Builtins, Core):
+class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
     """Calls by qualified name."""
 
     domain: Domain
@@ -106,8 +114,16 @@ class TorchCalls(ModuleMethods, Builtins, Core):
             return Tensor(synthetic=True, batch=_first_dimension(arguments))
         if name in WRAPPERS:
             return self._wrap(name, arguments.get(0, "module") or ANYTHING, arguments)
-        if name in SAME_MODULE or name.endswith(".convert_sync_batchnorm"):
+        if name in SAME_MODULE:
             return arguments.get(0, "module") or first or ANYTHING
+        if name.rpartition(".")[2] in SYNC_NORMS:
+            module = arguments.get(0, "module") or ANYTHING
+            self.sync_norms(module, arguments)
+            return module
+        if name in CHECKPOINTS:
+            return self.call_checkpointed(name, arguments, frame)
+        if name in NEVER_TRUE:
+            return Known(False)
         if name == "copy.deepcopy":
             return self._deepcopy(first or ANYTHING, arguments)
         if name == "torch.utils.data.DataLoader":
@@ -151,6 +167,8 @@ class TorchCalls(ModuleMethods, Builtins, Core):
             return ANYTHING
         wrapper = Layer(name, {}, arguments.place)
         wrapper.fields["module"] = module
+        if name in DISTRIBUTED:
+            self.distribute(module, arguments)
         return wrapper
 
     def _deepcopy(self, value: Value, arguments: Arguments) -> Value:
@@ -167,11 +185,16 @@ class TorchCalls(ModuleMethods, Builtins, Core):
         sampler = arguments.keywords.get("batch_sampler")
         place = arguments.place
         assert place is not None
-        if sampler is not None and sampler != NONE:
+        if (sampler is not None and sampler != NONE) or batch == NONE:
             return Loader(None, place)
         size = hard(Known(1) if batch is None and not arguments.unknown else batch or ANYTHING)
         number = size.value if isinstance(size, Known) and type(size.value) is int else None
-        return Loader(number, place, batch.place if isinstance(batch, Soft) else None)
+        drops = arguments.get(8, "drop_last")
+        if drops is None:
+            drops = ANYTHING if arguments.unknown else Known(False)
+        dropped = self.truth(drops)
+        keeps_rest = None if dropped is None else not dropped
+        return Loader(number, place, batch.place if isinstance(batch, Soft) else None, keeps_rest)
 
     def _optimizer(self, name: str, arguments: Arguments) -> Value:
         first = arguments.get(0, "params") or ANYTHING
