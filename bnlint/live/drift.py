@@ -1,39 +1,55 @@
 """How far a BatchNorm layer drifts between batch statistics and running statistics.
 
-The numbers that rules and reports read, by name. Of each layer:
+The numbers that rules and reports read, by name. Drifts are in standard deviations of the layer's
+normalised output (dimensionless); "relative" is a relative L2 distance; a share lies in 0 ... 1.
+mu, v, s = sqrt(v + eps) are the moments of a channel, b of the batch, r running.
 
-d                       drift: rms distance of the two normalised outputs, mean over channels
-floor                   d that chance alone would give at this batch size
-cumulative              the same distance when all BatchNorm before it drifts too
-batch                   samples in the layer's input
-values_per_channel      values that one channel's statistics are computed from
-batch_mean_shift        |batch mean - running mean| in running standard deviations
-zeros_share, skew       of the layer's input: share of exact zeros, skewness
+Of each layer (one number: the mean over its C channels):
+
+d                       drift on the path where every BatchNorm uses batch statistics, dropout off:
+                        sqrt((mu_b - mu_r)^2 / s_r^2 + v_b (1/s_b - 1/s_r)^2); `channel_drift`
+floor                   d that chance alone gives at this batch size; `curve.predicted_drift`
+d_dropout               d of the same layer with dropout on (layers behind a dropout only), on the
+                        path of running statistics: small where dropout explains d (Li et al. 2019)
+d_recalibrated          d on held-out samples against statistics re-estimated on the others
+cumulative              rms distance of the normalised outputs of the two paths, at 256 positions:
+                        d and all that the BatchNorm layers before it add
+batch                   samples (rows) in the layer's input, of all batches together
+values_per_channel      values that one channel's statistics are computed from, of all batches
+batch_mean_shift        |mu_b - mu_r| / s_r
+zeros_share, skew       of the layer's input: share of exact zeros, skewness E[(x - mu)^3] / v^1.5
 variance_ratio          variance of the input with dropout on over dropout off (fed by dropout)
-variance_ratio_predicted  the same in closed form
-drift_at_1 ... drift_at_32  predicted d from batches of that many samples
+variance_ratio_predicted  the same in closed form; `dropout_variance_ratio`
+drift_at_1 ... drift_at_256  rms of d of batches of that many samples; `curve.predicted_drift`
+measured_at_2 ...       the same, measured on random parts of the batch; `curve.measured_curve`
+training                whether the layer was called in training mode
+initial, tracked, ...   the state of the running statistics; `bnlint.live.statistics`
 
 Of the output:
 
-drift                   relative L2 distance of the outputs, batch against running statistics
-flip_rate               share of predictions that differ between the two
-flip_control            share that differs by the noise of the batch alone
-dropout_share           relative L2 distance that dropout makes by itself
-random_share            relative L2 distance between two runs that differ in the random seed
-batch                   samples in the input
+drift                   relative distance of the outputs, batch against running statistics
+drift_control           the same between the whole batch and its two halves: noise of the batch
+drift_net               drift less random_share, sqrt(drift^2 - random_share^2), 0 at least
+flip_rate               share of predictions (arg max over classes) that differ between the two
+flip_control            share that differs between the whole batch and its halves
+flip_excess             flip_rate - flip_control - flip_random
+flip_excess_error       its standard error, the sample as the unit
+flip_random             share that differs between two runs that differ in the random seed
+dropout_share           relative distance that dropout makes by itself, on running statistics
+random_share            relative distance between two runs that differ in the random seed (DropPath)
+batch, batches          samples in one batch; batches that were measured
+drift_before, drift_recalibrated  drift on held-out samples, before and after re-estimating the
+                        running statistics on the others by cumulative averaging
+flip_before, flip_recalibrated  flip_rate on the same samples, before and after
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from bnlint.live.moments import Moments
-
-BATCH_SIZES = (1, 2, 4, 8, 16, 32)
-"""The batch sizes at which a layer's drift is predicted."""
 
 
 def channel_drift(
@@ -60,26 +76,6 @@ def mean_shift(mean: Tensor, running_mean: Tensor, running_var: Tensor, eps: flo
     return ((mean - running_mean.to(mean)) * scale).abs()
 
 
-def predicted_drift(moments: Moments, samples: float, eps: float) -> Tensor | None:
-    """The rms of d of each channel for batches of `samples` samples, by the cluster formula
-
-        E[d^2](n) = S^2 / (n v) + Var(psi) / (4 n v^2) + (S^2 / (2 n v))^2
-
-    with v + eps in place of v where BatchNorm divides by it. A sample's positions are not
-    independent, so the sample is the unit: S^2 is the variance of the samples' means, psi_i the
-    second moment of sample i about the common mean. First-order delta method; the error of the rms
-    was at most 9 % for n = 2 to 32. None for a single sample, which shows no spread.
-    """
-    if moments.spread is None or moments.psi is None:
-        return None
-    variance = moments.variance
-    scale = variance + eps
-    shift = moments.spread / (samples * scale)
-    width = variance * moments.psi / (4 * samples * scale.pow(3))
-    bias = variance / scale * (moments.spread / (2 * samples * scale)).square()
-    return (shift + width + bias).sqrt()
-
-
 def dropout_variance_ratio(mean: Tensor, variance: Tensor, rate: float) -> float | None:
     """Variance of a dropped-out input over its variance without dropout, mean over channels.
 
@@ -103,21 +99,39 @@ def finite(value: float | Tensor | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def relative_distance(first: list[Tensor], second: list[Tensor]) -> float | None:
-    """Relative L2 distance of two outputs (lists of tensors), |first - second| / |second|.
+@dataclass
+class Distance:
+    """A relative L2 distance of outputs, |first - second| / |second|, over any number of batches.
 
-    Only floating tensors of equal shape count; None when there are none or nothing is finite.
+    Only floating tensors of equal shape count.
     """
-    pairs = [
-        (left.double(), right.double())
-        for left, right in zip(first, second)
-        if left.shape == right.shape and right.is_floating_point()
-    ]
-    distance = sum(float((left - right).square().sum()) for left, right in pairs)
-    norm = sum(float(right.square().sum()) for _, right in pairs)
-    if norm == 0.0:
-        return 0.0 if pairs and distance == 0.0 else None
-    return finite(math.sqrt(distance / norm))
+
+    _squared: float = 0.0
+    _norm: float = 0.0
+    _compared: bool = False
+
+    def add(self, first: list[Tensor], second: list[Tensor]) -> None:
+        """Two outputs of one batch, each a list of tensors."""
+        for left, right in zip(first, second):
+            if left.shape == right.shape and right.is_floating_point():
+                self._squared += float((left.double() - right.double()).square().sum())
+                self._norm += float(right.double().square().sum())
+                self._compared = True
+
+    @property
+    def value(self) -> float | None:
+        """The distance; None where there was nothing to compare or it is not finite."""
+        if self._norm == 0.0:
+            return 0.0 if self._compared and self._squared == 0.0 else None
+        share = self._squared / self._norm
+        return math.sqrt(share) if math.isfinite(share) else None
+
+
+def relative_distance(first: list[Tensor], second: list[Tensor]) -> float | None:
+    """The relative L2 distance of two outputs (lists of tensors); see `Distance`."""
+    distance = Distance()
+    distance.add(first, second)
+    return distance.value
 
 
 def predictions(outputs: list[Tensor], batch: int | None) -> Tensor | None:
@@ -135,11 +149,21 @@ def predictions(outputs: list[Tensor], batch: int | None) -> Tensor | None:
     return None
 
 
-def flip_rate(first: Tensor | None, second: Tensor | None) -> float | None:
-    """The share of predictions that differ."""
-    if first is None or second is None or first.shape != second.shape or not first.numel():
+def flips(first: list[Tensor], second: list[Tensor], batch: int | None) -> Tensor | None:
+    """The share of each sample's predictions that differ between two outputs, (N,).
+
+    None where the output is no classifier's (`predictions`), or where it has changed its shape.
+    """
+    left, right = predictions(first, batch), predictions(second, batch)
+    if left is None or right is None or left.shape != right.shape or not left.numel():
         return None
-    return float((first != second).float().mean())
+    return (left != right).double().flatten(1).mean(1) if left.dim() > 1 else (left != right).double()
+
+
+def flip_rate(first: list[Tensor], second: list[Tensor], batch: int | None) -> float | None:
+    """The share of predictions that differ between two outputs."""
+    found = flips(first, second, batch)
+    return None if found is None else float(found.mean())
 
 
 def on_cpu(tensor: Tensor) -> Tensor:

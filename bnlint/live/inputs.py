@@ -42,10 +42,10 @@ class Inputs:
         kwargs = map_tensors(dict(self.kwargs), change)
         return replace(self, args=map_tensors(self.args, change), kwargs=kwargs)
 
-    def halves(self) -> tuple[Inputs, Inputs] | None:
-        """The first and the second half of the batch; None where a half would be one sample."""
+    def halves(self, fewest: int) -> tuple[Inputs, Inputs] | None:
+        """The first and the second half of the batch; None where it has less than `fewest`."""
         batch = self.batch
-        if batch is None or batch < 4:
+        if batch is None or batch < fewest:
             return None
         middle = batch // 2
 

@@ -53,7 +53,14 @@ class BatchNormCall:
     @property
     def has_running(self) -> bool:
         """Whether running statistics exist."""
-        return self.running_mean is not None and self.running_var is not None
+        return self.running is not None
+
+    @property
+    def running(self) -> tuple[Tensor, Tensor] | None:
+        """Running mean and variance; None where the layer keeps none."""
+        if self.running_mean is None or self.running_var is None:
+            return None
+        return self.running_mean, self.running_var
 
     @property
     def values_per_channel(self) -> int:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor, nn
-
 from bnlint.finding import Number
-from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.graph import LayerGraph
 from bnlint.live import drift
+from bnlint.live.control import Control
 from bnlint.live.drawing import Drawing
+from bnlint.live.dropouts import Fed, behind_dropout, fed_by_dropout, variance_shift
 from bnlint.live.inputs import Inputs
-from bnlint.live.intercept import Plan, Source, Statistics
+from bnlint.live.intercept import Plan, Source
 from bnlint.live.modules import qualified
-from bnlint.live.observe import Cumulating, Drifting, Dropping, Seen, first_line
+from bnlint.live.numbers import layer_numbers
+from bnlint.live.observe import Averaging, Cumulating, Drifting, Dropping, drift_of, first_line
 from bnlint.live.passes import Outcome, Session
+from bnlint.live.recalibrate import Recalibration
 from bnlint.live.unseen import Unseen, unseen
 
 BATCH = Plan(Source.BATCH)
@@ -42,125 +43,137 @@ class Measuring:
     registered: int = 0
 
 
-def measure(session: Session, inputs: Inputs, *, recalibrate: bool) -> Measuring:
-    """Run the passes that this model needs: two at least, three with dropout, and the controls."""
-    return _Measurement(session, inputs).run(recalibrate)
+def measure(
+    session: Session,
+    batches: Sequence[Inputs],
+    *,
+    recalibrate: bool,
+    tell: Callable[[int, int], None] | None = None,
+) -> Measuring:
+    """Run the passes that this model needs on every batch.
+
+    With batch statistics, with running statistics, and in two halves (the control); on the first
+    batch once more with dropout on, and with another seed, where there is dropout or randomness.
+    tell: called with the batches that are done and that there are.
+    """
+    return _Measurement(session, batches).run(recalibrate, tell)
 
 
 class _Measurement:
-    def __init__(self, session: Session, inputs: Inputs) -> None:
+    def __init__(self, session: Session, batches: Sequence[Inputs]) -> None:
         self.session = session
-        self.inputs = inputs
-        self.batch = inputs.batch
-        self.first = Drifting(batch=self.batch)
-        self.output: dict[str, Number] = {"batch": self.batch}
+        self.batches = batches
+        self.inputs = batches[0]
+        self.drifting = Drifting(batch=self.inputs.batch)
+        self.control = Control(self.attempt)
+        self.output: dict[str, Number] = {"batch": self.inputs.batch, "batches": len(batches)}
         self.notes: list[Unseen] = []
 
-    def run(self, recalibrate: bool) -> Measuring:
-        drawing = Drawing(self.session.names, _title(self.session.model))
-        on_batch = self.session.run(self.inputs, BATCH, self.first, drawing)
+    def run(self, recalibrate: bool, tell: Callable[[int, int], None] | None) -> Measuring:
+        drawing = Drawing(self.session.names, qualified(type(self.session.model)).rpartition(".")[2])
+        on_batch = self.session.run(self.inputs, BATCH, self.drifting, drawing)
         graph = drawing.graph()
-        fed = _fed_by_dropout(graph, self.first.seen.values())
-        reference = Cumulating(self.first.seen, frozenset(fed))
-        on_running = self.session.run(self.inputs, RUNNING, reference)
-        self._compare(on_batch, on_running)
-        self._dropout(on_running, reference, fed)
-        self._randomness(on_running)
-        if not self.inputs.synthetic:
-            self._control(on_batch, recalibrate)
-        notes = unseen(self.session.names, self.first, on_batch)
+        self._first(on_batch, graph)
+        for done, inputs in enumerate(self.batches[1:], 1):
+            if tell is not None:
+                tell(done, len(self.batches))
+            self._further(inputs)
+        self._outputs()
+        if recalibrate:
+            self._recalibrate()
+        notes = unseen(self.session.names, self.drifting, on_batch)
         return Measuring(
             inputs=self.inputs,
             graph=graph,
             layers=self._layers(),
-            modes=self.first.modes,
+            modes=self.drifting.modes,
             output=self.output,
             uninspected=(*notes, *self.notes),
             registered=sum(1 for _ in self.session.names.batchnorms()),
         )
 
-    def _layers(self) -> dict[int, dict[str, Number]]:
-        calls = self.first.seen.values()
-        return {call.node: {**call.numbers} for call in calls if call.node is not None}
+    def _first(self, on_batch: Outcome, graph: LayerGraph) -> None:
+        """The first batch, on which also the shares of dropout and of chance are measured."""
+        fed = fed_by_dropout(graph, self.drifting.seen.values())
+        reference = Cumulating(self.drifting.seen, frozenset(fed))
+        on_running = self.session.run(self.inputs, RUNNING, reference)
+        self._dropout(on_running, graph, reference, fed)
+        self._randomness(on_running)
+        self._add(self.inputs, on_batch, on_running)
 
-    def _compare(self, on_batch: Outcome, on_running: Outcome) -> None:
-        """Batch against running statistics; nothing to compare where no call has both."""
-        if not any(seen.has_running for seen in self.first.seen.values()):
+    def _further(self, inputs: Inputs) -> None:
+        """One more batch; a loader may hold one that the model does not take."""
+        on_batch = self.attempt("a further batch", inputs, BATCH, self.drifting)
+        if on_batch is None:
             return
-        self.output["drift"] = drift.relative_distance(on_batch.outputs, on_running.outputs)
-        self.output["flip_rate"] = drift.flip_rate(
-            drift.predictions(on_batch.outputs, self.batch),
-            drift.predictions(on_running.outputs, self.batch),
+        on_running = self.attempt(
+            "a further batch", inputs, RUNNING, Cumulating(self.drifting.seen)
         )
+        if on_running is not None:
+            self._add(inputs, on_batch, on_running)
+
+    def _add(self, inputs: Inputs, on_batch: Outcome, on_running: Outcome) -> None:
+        controlled = not inputs.synthetic and bool(self.drifting.seen)
+        self.control.add(inputs, on_batch, on_running, in_halves=controlled)
+
+    def _layers(self) -> dict[int, dict[str, Number]]:
+        names = self.session.names
+        return {
+            seen.node: {**layer_numbers(seen, names.owner(seen.running[0] if seen.running else None))}
+            for seen in self.drifting.seen.values()
+            if seen.node is not None
+        }
+
+    def _outputs(self) -> None:
+        """Batch against running statistics; nothing to compare where no call has both."""
+        if any(seen.running is not None for seen in self.drifting.seen.values()):
+            self.output |= self.control.numbers(self.output.get("random_share"))
 
     def _dropout(
-        self, reference: Outcome, without: Cumulating, fed: Mapping[str, tuple[Node, ...]]
+        self, reference: Outcome, graph: LayerGraph, without: Cumulating, fed: Fed
     ) -> None:
         """Dropout's own share: running statistics with dropout on, against off."""
-        if not self.first.has_dropout:
+        if not self.drifting.has_dropout:
             self.output["dropout_share"] = 0.0
             return
-        observer = Dropping(frozenset(fed))
-        outcome = self._attempt("dropout", self.inputs, DROPPING, observer)
+        behind = behind_dropout(graph, self.drifting.seen.values())
+        observer = Dropping(behind | frozenset(fed))
+        outcome = self.attempt("dropout", self.inputs, DROPPING, observer)
         if outcome is None:
             return
         share = drift.relative_distance(outcome.outputs, reference.outputs)
         self.output["dropout_share"] = share
-        for key, producers in fed.items():
-            if key in without.inputs and key in observer.inputs:
-                numbers = self.first.seen[key].numbers
-                numbers.update(_shift(without.inputs[key], observer.inputs[key], producers))
+        for key, found in observer.inputs.items():
+            seen = self.drifting.seen[key]
+            if seen.running is not None and seen.possible:
+                seen.numbers["d_dropout"] = drift_of(found, seen.running, seen.eps)
+            if key in fed and key in without.inputs:
+                seen.numbers.update(variance_shift(without.inputs[key], found, fed[key]))
 
     def _randomness(self, reference: Outcome) -> None:
         """What stays random with dropout off (DropPath, noise): the same pass, another seed."""
         if not reference.random:
             self.output["random_share"] = 0.0
             return
-        again = self._attempt("randomness", self.inputs, RUNNING, another_seed=True)
+        again = self.attempt("randomness", self.inputs, RUNNING, another_seed=True)
         if again is not None:
             share = drift.relative_distance(again.outputs, reference.outputs)
             self.output["random_share"] = share
+            self.control.at_random(self.inputs, reference, again)
 
-    def _control(self, on_batch: Outcome, recalibrate: bool) -> None:
-        """Predictions of the same samples inside half the batch.
+    def _recalibrate(self) -> None:
+        recalibration = Recalibration(self.session, self.batches)
+        try:
+            self.output |= recalibration.run(self.drifting.seen)
+        except Exception as error:  # the model's own code, on half a batch
+            self._note("recalibration", error)
 
-        The mean over half of n samples differs from the mean over all n with variance S^2 / n,
-        just as the mean over n samples differs from the population's: so the flips between the
-        two are the flips that chance alone explains.
-        """
-        halves = self.inputs.halves()
-        if halves is None or not self.first.seen:
-            return
-        observer = Drifting() if recalibrate else None
-        outcomes = [
-            self._attempt("flip control", half, BATCH, watching)
-            for half, watching in zip(halves, (observer, None))
-        ]
-        whole = drift.predictions(on_batch.outputs, self.batch)
-        if outcomes[0] is None or outcomes[1] is None:
-            return
-        if whole is not None and self.batch is not None:
-            self.output["flip_control"] = _flips_in_halves(whole, outcomes, halves)
-        if observer is not None:
-            self._recalibrate(halves[1], observer, outcomes[1])
-
-    def _recalibrate(self, held_out: Inputs, calibrating: Drifting, on_batch: Outcome) -> None:
-        """The proof of cause: statistics of the first half, measured on the second."""
-        given: Statistics = {key: seen.statistics for key, seen in calibrating.seen.items()}
-        before = self._attempt("recalibration", held_out, RUNNING)
-        after = self._attempt("recalibration", held_out, Plan(Source.RUNNING, given=given))
-        if before is None or after is None:
-            return
-        for name, outcome in (("drift_before", before), ("drift_recalibrated", after)):
-            distance = drift.relative_distance(on_batch.outputs, outcome.outputs)
-            self.output[name] = distance
-
-    def _attempt(
+    def attempt(
         self,
         what: str,
         inputs: Inputs,
         plan: Plan,
-        observer: Drifting | Dropping | None = None,
+        observer: Drifting | Dropping | Cumulating | Averaging | None = None,
         *,
         another_seed: bool = False,
     ) -> Outcome | None:
@@ -168,52 +181,9 @@ class _Measurement:
         try:
             return self.session.run(inputs, plan, observer, another_seed=another_seed)
         except Exception as error:  # the model's own code, on an input it may not expect
-            reason = f"not measured: {type(error).__name__}: {first_line(error)}"
-            self.notes.append(Unseen(what, reason))
+            self._note(what, error)
             return None
 
-
-def _title(model: nn.Module) -> str:
-    return qualified(type(model)).rpartition(".")[2]
-
-
-def _fed_by_dropout(graph: LayerGraph, calls: Iterable[Seen]) -> dict[str, tuple[Node, ...]]:
-    """The calls whose input is directly the output of dropout, with those dropout nodes."""
-    found: dict[str, tuple[Node, ...]] = {}
-    for seen in calls:
-        if seen.node is None:
-            continue
-        producers = graph.producers(graph[seen.node])
-        if producers and all(node.kind is Kind.DROPOUT for node in producers):
-            found[seen.key] = producers
-    return found
-
-
-def _shift(
-    without: tuple[Tensor, Tensor], dropping: tuple[Tensor, Tensor], producers: tuple[Node, ...]
-) -> dict[str, float | None]:
-    """The variance shift of a BatchNorm's input, measured and predicted."""
-    mean, variance = without
-    total = float(variance.mean())
-    measured = float(dropping[1].mean()) / total if total > 0 else None
-    rate = producers[0].params.get("p")
-    alpha = "lpha" in producers[0].name
-    predicted = None
-    if isinstance(rate, (int, float)) and not alpha:
-        predicted = drift.dropout_variance_ratio(mean, variance, float(rate))
-    return {
-        "variance_ratio": drift.finite(measured),
-        "variance_ratio_predicted": drift.finite(predicted),
-    }
-
-
-def _flips_in_halves(
-    whole: Tensor, outcomes: list[Outcome | None], halves: tuple[Inputs, Inputs]
-) -> float | None:
-    found: list[Tensor] = []
-    for outcome, half in zip(outcomes, halves):
-        predicted = drift.predictions(outcome.outputs, half.batch) if outcome else None
-        if predicted is None:
-            return None
-        found.append(predicted)
-    return drift.flip_rate(whole, torch.cat(found))
+    def _note(self, what: str, error: Exception) -> None:
+        reason = f"not measured: {type(error).__name__}: {first_line(error)}"
+        self.notes.append(Unseen(what, reason))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,15 @@ CANCELLATION = 1e-4
 
 PROBES = 256
 """Positions of an input that are kept for comparison with another pass, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Mean and biased variance of each sample and channel of an input (N, C, P), each (N, C)."""
+
+    means: Tensor
+    variances: Tensor
+    positions: int
 
 
 @dataclass(frozen=True)
@@ -42,33 +51,66 @@ def by_position(tensor: Tensor) -> Tensor:
 
 def moments(tensor: Tensor) -> Moments:
     """The moments of a BatchNorm input (N, C, ...)."""
-    data = by_position(tensor)
-    samples, _, positions = data.shape
-    means, variances = _sample_moments(data)
-    mean = means.mean(0)
-    deviation = means - mean
-    variance = variances.mean(0) + deviation.square().mean(0)
+    return moments_of(by_sample(by_position(tensor)))
+
+
+def moments_of(data: Samples) -> Moments:
+    """The moments of an input of which the samples' own moments are known."""
+    samples = len(data.means)
+    mean = data.means.mean(0)
+    squared = (data.means - mean).square()
+    variance = data.variances.mean(0) + squared.mean(0)
     spread = psi = None
     if samples > 1:
-        spread = means.var(0)
-        psi = (variances + deviation.square()).var(0)
-    return Moments(mean, variance, spread, psi, samples, samples * positions)
+        spread = squared.sum(0) / (samples - 1)
+        psi = (data.variances + squared).var(0)
+    return Moments(mean, variance, spread, psi, samples, samples * data.positions)
 
 
-def _sample_moments(data: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each sample and channel, each (N, C).
+def by_sample(data: Tensor) -> Samples:
+    """Mean and biased variance of each sample and channel of (N, C, P) data.
 
     Through the norm, which is many times faster than `var_mean` on a CPU; `var_mean` where the
     difference would cancel.
     """
+    positions = data.shape[-1]
     means = data.mean(-1)
-    if data.shape[-1] == 1:
-        return means, torch.zeros_like(means)
-    squares = torch.linalg.vector_norm(data, dim=-1).square() / data.shape[-1]
+    if positions == 1:
+        return Samples(means, torch.zeros_like(means), positions)
+    squares = torch.linalg.vector_norm(data, dim=-1).square() / positions
     variances = squares - means.square()
     if bool((variances < CANCELLATION * squares).any()):
-        return means, data.var(-1, correction=0)
-    return means, variances
+        variances = data.var(-1, correction=0)
+    return Samples(means, variances, positions)
+
+
+def pooled(first: Moments, second: Moments) -> Moments:
+    """The moments of two batches taken together.
+
+    Mean, variance and spread are exact (Chan et al. 1979, "Updating formulae and a pairwise
+    algorithm for computing sample variances"). psi is a deviation from the common mean, of which
+    the difference of the two batches' means is left out: a term of second order.
+    """
+    samples, values = first.samples + second.samples, first.values + second.values
+    share = second.values / values
+    step = second.mean - first.mean
+    between = step.square() * share * (1 - share)
+    variance = first.variance * (1 - share) + second.variance * share + between
+    mean = first.mean + step * share
+    scatter = step.square() * (first.samples * second.samples / samples)
+    spread = (_scatter(first.spread, first) + _scatter(second.spread, second) + scatter) / (
+        samples - 1
+    )
+    width = (second.variance - first.variance).square() * (first.samples * second.samples / samples)
+    psi = (_scatter(first.psi, first) + _scatter(second.psi, second) + width) / (samples - 1)
+    return replace(
+        first, mean=mean, variance=variance, spread=spread, psi=psi, samples=samples, values=values
+    )
+
+
+def _scatter(variance: Tensor | None, of: Moments) -> Tensor:
+    """The sum of squared deviations behind an unbiased variance over samples."""
+    return torch.zeros_like(of.mean) if variance is None else variance * (of.samples - 1)
 
 
 def probes(data: Tensor) -> Tensor:

@@ -8,29 +8,58 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from bnlint.live import drift
+from bnlint.live.curve import measurable, measured_curve
 from bnlint.live.intercept import BatchNormCall, DropoutCall
-from bnlint.live.moments import by_position, moments, probes, skew, zeros_share
+from bnlint.live.moments import (
+    Moments,
+    by_position,
+    by_sample,
+    moments,
+    moments_of,
+    pooled,
+    probes,
+    skew,
+    zeros_share,
+)
 
 Numbers = dict[str, float | None]
 
 
 @dataclass
 class Seen:
-    """What the first pass knows of one BatchNorm call.
+    """What the passes know of one BatchNorm call, over all batches.
 
-    normalised: probes of the normalised input (K, C). statistics: the batch's mean and variance.
-    training: as it was called. possible: whether batch statistics exist at all.
+    training: as it was called. running: mean and variance, None where the layer keeps none.
+    moments: of its input on the path of batch statistics, dropout off. rows: rows of its input that
+    belong to one sample of the model (time steps, patches). normalised: probes of the normalised
+    input (K, C) of the latest batch. cumulative: distance per channel, one for each batch.
+    sizes, measured: batch sizes that were drawn from the first batch, and d (sizes, C) for them.
     """
 
     key: str
     node: int | None
     training: bool
-    has_running: bool
-    possible: bool
-    numbers: Numbers
-    normalised: Tensor
-    statistics: tuple[Tensor, Tensor]
+    running: tuple[Tensor, Tensor] | None
     eps: float
+    moments: Moments
+    rows: int
+    normalised: Tensor
+    sizes: tuple[int, ...]
+    measured: Tensor | None
+    zeros_share: float
+    skew: float
+    cumulative: list[Tensor] = field(default_factory=list)
+    numbers: Numbers = field(default_factory=dict)
+
+    @property
+    def possible(self) -> bool:
+        """Whether batch statistics exist at all."""
+        return self.moments.values > 1
+
+    @property
+    def path(self) -> str:
+        """The qualified name of the module."""
+        return self.key.rpartition("#")[0]
 
 
 class Silent:
@@ -45,9 +74,10 @@ class Silent:
 
 @dataclass
 class Drifting(Silent):
-    """Measures the drift of each BatchNorm call on the path of batch statistics.
+    """Measures each BatchNorm call on the path of batch statistics; one object for all batches.
 
-    batch: samples in the model's input, to which the predicted batch sizes refer.
+    batch: samples in the model's input, to which batch sizes refer. modes: by node, whether a
+    sensitive layer was called in training mode. failed: why a call could not be measured, by key.
     """
 
     batch: int | None = None
@@ -61,7 +91,7 @@ class Drifting(Silent):
         if node is not None:
             self.modes[node] = call.training
         try:
-            self.seen[key] = self._measure(key, node, call)
+            self._measure(key, node, call)
         except RuntimeError as error:
             self.failed[key] = f"its input cannot be measured ({first_line(error)})"
 
@@ -71,40 +101,33 @@ class Drifting(Silent):
         if node is not None and call is not None:
             self.modes[node] = call.training
 
-    def _measure(self, key: str, node: int | None, call: BatchNormCall) -> Seen:
+    def _measure(self, key: str, node: int | None, call: BatchNormCall) -> None:
         data = by_position(call.input)
-        found = moments(call.input)
+        samples = by_sample(data)
+        found = moments_of(samples)
         probed = probes(data)
-        numbers: Numbers = {
-            "batch": found.samples,
-            "values_per_channel": found.values,
-            "zeros_share": drift.finite(zeros_share(probed)),
-            "skew": drift.finite(skew(probed)),
-        }
+        normalised = (probed - found.mean) * (found.variance + call.eps).rsqrt()
+        known = self.seen.get(key)
+        if known is not None:
+            known.moments = pooled(known.moments, found)
+            known.normalised = normalised
+            return
         rows = _rows_per_sample(found.samples, self.batch)
-        for size in drift.BATCH_SIZES:
-            alone = size * rows * found.values // found.samples <= 1
-            predicted = None if alone else drift.predicted_drift(found, size * rows, call.eps)
-            numbers[f"drift_at_{size}"] = drift.finite(predicted)
-        possible = found.values > 1
-        mean, variance = call.running_mean, call.running_var
-        if possible and mean is not None and variance is not None:
-            d = drift.channel_drift(found.mean, found.variance, mean, variance, call.eps)
-            numbers["d"] = drift.finite(d)
-            numbers["floor"] = drift.finite(drift.predicted_drift(found, found.samples, call.eps))
-            shift = drift.mean_shift(found.mean, mean, variance, call.eps)
-            numbers["batch_mean_shift"] = drift.finite(shift)
-        scale = (found.variance + call.eps).rsqrt()
-        return Seen(
+        sizes = measurable(found.samples, rows)
+        drawn = tuple(size * rows for size in sizes)
+        self.seen[key] = Seen(
             key=key,
             node=node,
             training=call.training,
-            has_running=call.has_running,
-            possible=possible,
-            numbers=numbers,
-            normalised=drift.on_cpu((probed - found.mean) * scale),
-            statistics=(found.mean, found.variance),
+            running=call.running,
             eps=call.eps,
+            moments=found,
+            rows=rows,
+            normalised=normalised,
+            sizes=sizes,
+            measured=measured_curve(samples, drawn, call.eps) if drawn else None,
+            zeros_share=zeros_share(probed),
+            skew=skew(probed),
         )
 
 
@@ -117,7 +140,7 @@ class Cumulating(Silent):
 
     seen: Mapping[str, Seen]
     wanted: frozenset[str] = frozenset()
-    inputs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    inputs: dict[str, Moments] = field(default_factory=dict)
 
     def batchnorm(self, key: str, node: int | None, call: BatchNormCall) -> None:
         """Measure the distance of the two normalised outputs, on the same probes."""
@@ -125,35 +148,60 @@ class Cumulating(Silent):
         if known is None:
             return
         if key in self.wanted:
-            self.inputs[key] = input_moments(call)
-        mean, variance = call.running_mean, call.running_var
-        if mean is None or variance is None or not known.possible:
+            self.inputs[key] = moments(call.input)
+        if call.running is None or not known.possible:
             return
+        mean, variance = call.running
         probed = probes(by_position(call.input))
-        scale = (variance.to(probed) + call.eps).rsqrt()
-        normalised = drift.on_cpu((probed - mean.to(probed)) * scale)
+        normalised = (probed - mean.to(probed)) * (variance.to(probed) + call.eps).rsqrt()
         if normalised.shape == known.normalised.shape:
-            distance = (normalised - known.normalised).square().mean(0).sqrt()
-            known.numbers["cumulative"] = drift.finite(distance)
+            known.cumulative.append((normalised - known.normalised).square().mean(0).sqrt())
 
 
 @dataclass
 class Dropping(Silent):
-    """Measures the input of the calls that dropout feeds, with dropout on."""
+    """Measures the input of the calls that lie behind dropout, with dropout on."""
 
     wanted: frozenset[str]
-    inputs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    inputs: dict[str, Moments] = field(default_factory=dict)
 
     def batchnorm(self, key: str, node: int | None, call: BatchNormCall) -> None:
         """Keep the moments of a wanted call."""
         if key in self.wanted:
-            self.inputs[key] = input_moments(call)
+            self.inputs[key] = moments(call.input)
 
 
-def input_moments(call: BatchNormCall) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel of the input."""
-    found = moments(call.input)
-    return found.mean, found.variance
+@dataclass
+class Averaging(Silent):
+    """Statistics by cumulative averaging, as BatchNorm with `momentum=None` keeps them.
+
+    The mean over batches of the batch mean and of the unbiased batch variance.
+    """
+
+    sums: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def batchnorm(self, key: str, node: int | None, call: BatchNormCall) -> None:
+        """Add the statistics of one batch."""
+        found = moments(call.input)
+        if found.values < 2:
+            return
+        variance = found.variance * (found.values / (found.values - 1))
+        mean, total = self.sums.get(key, (0, 0))
+        self.sums[key] = (found.mean + mean, variance + total)
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    def statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and variance of each call."""
+        return {
+            key: (mean / self.counts[key], variance / self.counts[key])
+            for key, (mean, variance) in self.sums.items()
+        }
+
+
+def drift_of(found: Moments, running: tuple[Tensor, Tensor], eps: float) -> float | None:
+    """d of a layer, the mean over channels; None where it is no finite number."""
+    return drift.finite(drift.channel_drift(found.mean, found.variance, *running, eps))
 
 
 def first_line(error: BaseException) -> str:

@@ -33,15 +33,13 @@ def unseen(names: Names, first: Drifting, outcome: Outcome) -> list[Unseen]:
 def _impossible(first: Drifting) -> Iterator[Unseen]:
     for seen in first.seen.values():
         if not seen.possible:
-            name = seen.key.rpartition("#")[0]
             yield Unseen(
-                name,
+                seen.path,
                 "batch statistics are impossible: one value per channel (PyTorch raises in "
                 "training); it ran on running statistics",
             )
-        elif not seen.has_running:
-            name = seen.key.rpartition("#")[0]
-            yield Unseen(name, "it has no running statistics, so there is no drift to measure")
+        elif seen.running is None:
+            yield Unseen(seen.path, "it has no running statistics, so there is no drift to measure")
 
 
 def _scripted(names: Names) -> Iterator[Unseen]:
