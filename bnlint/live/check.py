@@ -18,6 +18,7 @@ from bnlint.live.observe import first_line
 from bnlint.live.passes import Session
 from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
+from bnlint.live.progress import progress
 from bnlint.live.report import Report, layer_reports
 from bnlint.rules import all_rules
 from bnlint.rules.base import Measured, Pictures, Rule
@@ -30,6 +31,27 @@ PURPOSES = {
     "inference": Purpose.INFERENCE,
     "training": Purpose.TRAINING,
 }
+
+
+BATCHES = 4
+"""Batches of a loader that are measured."""
+
+
+WITHOUT_DATA = frozenset(
+    {
+        "batch",
+        "values_per_channel",
+        "training",
+        "channels",
+        "tracked",
+        "initial",
+        "warm",
+        "nonfinite_channels",
+        "negative_channels",
+        "collapsed_channels",
+    }
+)
+"""Numbers of a layer that made-up input does not touch."""
 
 
 class Selection(Protocol):
@@ -48,14 +70,16 @@ def check(
     seed: int = 0,
     device: str | torch.device | None = None,
     settings: Selection | None = None,
+    batches: int = BATCHES,
 ) -> Report:
     """Run the model on batch statistics and on running statistics, and judge what is seen.
 
     inputs: a tensor, a tuple (positional arguments), a dict (keyword arguments), or a loader, of
-    which the first batch is taken; without them they are made up from the first layers, and the
-    report is marked synthetic. phase: what the forward is for; None measures and does not judge
-    the mode. recalibrate: also re-estimate the statistics on half of the batch and measure again
-    on the other half. device: where the check runs; the model is moved there for its duration.
+    which the first `batches` batches are taken; without them they are made up from the first
+    layers, and the report is marked synthetic. phase: what the forward is for; None measures and
+    does not judge the mode. recalibrate: also re-estimate the statistics on half of the batches (or
+    of the only one) and measure again on the other half. device: where the check runs; the model
+    is moved there for its duration.
 
     The model and all random number generators are bit-identical afterwards. Raises CheckError
     when the check cannot be done, and whatever the model itself raises.
@@ -64,6 +88,8 @@ def check(
         raise CheckError(f"unknown phase {phase!r}: use 'inference', 'training' or None")
     if not isinstance(model, nn.Module):
         raise CheckError(f"a {type(model).__name__} is no torch.nn.Module")
+    if batches < 1:
+        raise CheckError(f"batches={batches}: check at least one")
     root = unwrap(model)
     target = _device(device)
     with ExitStack() as restoring:
@@ -72,7 +98,7 @@ def check(
             root.to(target)
             preserve = restoring.enter_context(Preserve(root))
         session = Session(root, preserve, Names(root), seed)
-        measuring = _measure(session, inputs, target, recalibrate)
+        measuring = _measure(session, inputs, target, batches, recalibrate)
     return _report(measuring, root, phase, settings)
 
 
@@ -86,16 +112,17 @@ def _device(device: str | torch.device | None) -> torch.device | None:
 
 
 def _measure(
-    session: Session, inputs: Any, device: torch.device | None, recalibrate: bool
+    session: Session, inputs: Any, device: torch.device | None, batches: int, recalibrate: bool
 ) -> Measuring:
     if inputs is not None:
-        given = normalise(session.model, inputs, device)
-        return measure(session, given, recalibrate=recalibrate)
+        given = normalise(session.model, inputs, device, batches)
+        with progress(len(given)) as tell:
+            return measure(session, given, recalibrate=recalibrate, tell=tell)
     failures: list[Exception] = []
     torch.manual_seed(session.seed)
     for candidate in candidates(session.model):
         try:
-            return measure(session, candidate, recalibrate=False)
+            return measure(session, [candidate], recalibrate=False)
         except Exception as error:  # a shape that does not fit can raise anything
             failures.append(error)
     reason = f" ({type(failures[0]).__name__}: {failures[0]})" if failures else ""
@@ -119,6 +146,7 @@ def _report(
                 batch=inputs.batch,
                 place=Places().of_class(type(root)),
                 synthetic=inputs.synthetic,
+                loading=inputs.loading,
             ),
         ),
         measured=_evidence(measuring),
@@ -140,7 +168,7 @@ def _evidence(measuring: Measuring) -> Measured:
     if not measuring.inputs.synthetic:
         return Measured(measuring.layers, measuring.output)
     layers = {
-        node: {name: numbers[name] for name in ("batch", "values_per_channel")}
+        node: {name: value for name, value in numbers.items() if name in WITHOUT_DATA}
         for node, numbers in measuring.layers.items()
     }
     return Measured(layers, {"batch": measuring.inputs.batch}, synthetic=True)

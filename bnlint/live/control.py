@@ -108,7 +108,8 @@ def _joined(halves: list[Outcome], whole: list[Tensor]) -> tuple[list[Tensor], l
     joined: list[Tensor] = []
     compared: list[Tensor] = []
     for first, second, tensor in zip(halves[0].outputs, halves[1].outputs, whole):
-        if not tensor.dim() or len({t.shape[1:] for t in (first, second, tensor)}) > 1:
+        parts = (first, second, tensor)
+        if not all(t.dim() for t in parts) or len({t.shape[1:] for t in parts}) > 1:
             continue
         if len(first) + len(second) == len(tensor):
             joined.append(torch.cat((first, second)))

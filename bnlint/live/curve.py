@@ -83,4 +83,4 @@ def measurable(samples: int, rows: int) -> tuple[int, ...]:
 
     rows: how many rows of the layer's input belong to one sample of the model.
     """
-    return tuple(size for size in BATCH_SIZES if 1 < size and size * rows * 2 <= samples)
+    return tuple(size for size in BATCH_SIZES if size > 1 and size * rows * 2 <= samples)

@@ -157,7 +157,9 @@ def flips(first: list[Tensor], second: list[Tensor], batch: int | None) -> Tenso
     left, right = predictions(first, batch), predictions(second, batch)
     if left is None or right is None or left.shape != right.shape or not left.numel():
         return None
-    return (left != right).double().flatten(1).mean(1) if left.dim() > 1 else (left != right).double()
+    return (
+        (left != right).double().flatten(1).mean(1) if left.dim() > 1 else (left != right).double()
+    )
 
 
 def flip_rate(first: list[Tensor], second: list[Tensor], batch: int | None) -> float | None:

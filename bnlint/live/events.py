@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.live.inputs import Loading
 from bnlint.trace import (
     Backward,
     Built,
@@ -32,10 +33,12 @@ def live_trace(
     batch: int | None,
     place: Place | None,
     synthetic: bool,
+    loading: Loading | None = None,
 ) -> ModeTrace:
     """The trace of one forward of the model that was drawn.
 
     modes: by node, whether the layer was called in training mode. place: the model's class.
+    loading: how the loader that the batch comes from makes batches.
     """
     layers = {node.id: _layer(node, batch) for node in _sensitive(graph)}
     everything = frozenset(layers)
@@ -51,6 +54,8 @@ def live_trace(
             grad={Purpose.INFERENCE: False, Purpose.TRAINING: True}.get(purpose),
             output=_OUTPUT,
             batch=batch,
+            last_batch=loading.last if loading is not None else None,
+            keeps_rest=loading.keeps_rest if loading is not None else None,
             synthetic=synthetic,
             stated=purpose,
         )

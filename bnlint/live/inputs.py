@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader
 
 from bnlint.graph import Kind
 from bnlint.live.errors import CheckError
@@ -24,13 +25,27 @@ VOLUME_SIZES = (16, 32, 64)
 SEQUENCE_LENGTHS = (128, 1024, 16000, 32)
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How a loader cuts its data into batches.
+
+    batch: samples in a batch; last: samples in the last one, None when unknown; keeps_rest: whether
+    what is left over is handed out as a smaller last batch.
+    """
+
+    batch: int
+    last: int | None
+    keeps_rest: bool
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """The arguments of one forward."""
+    """The arguments of one forward. loading: how the loader that they come from makes batches."""
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     synthetic: bool = False
+    loading: Loading | None = None
 
     @property
     def batch(self) -> int | None:
@@ -58,37 +73,47 @@ class Inputs:
         return self.map(first), self.map(second)
 
 
-def normalise(model: nn.Module, value: Any, device: torch.device | None) -> Inputs:
-    """The user's inputs as arguments on the right device.
+def normalise(
+    model: nn.Module, value: Any, device: torch.device | None, batches: int = 1
+) -> list[Inputs]:
+    """The user's inputs as arguments on the right device: one entry for each batch.
 
     A tensor is the only argument, a tuple or list holds the positional ones, a dictionary the
-    keyword ones; of a loader the first batch is taken, less what forward does not ask for.
+    keyword ones; of a loader the first `batches` batches are taken, less what forward does not ask
+    for. Raises CheckError for anything else, and for a batch without samples.
     """
-    given = _arguments(model, value)
-    if next(tensors_in((given.args, dict(given.kwargs))), None) is None:
-        raise CheckError("the inputs hold no tensor: pass a tensor, a tuple, a dict or a loader")
+    given = _arguments(model, value, batches)
     target = device or device_of(model)
-    return given.map(lambda tensor: tensor.to(target))
+    for inputs in given:
+        if next(tensors_in((inputs.args, dict(inputs.kwargs))), None) is None:
+            raise CheckError(
+                "the inputs hold no tensor: pass a tensor, a tuple, a dict or a loader"
+            )
+        if inputs.batch == 0:
+            raise CheckError("the batch is empty: pass at least one sample")
+    return [inputs.map(lambda tensor: tensor.to(target)) for inputs in given]
 
 
-def _arguments(model: nn.Module, value: Any) -> Inputs:
+def _arguments(model: nn.Module, value: Any, batches: int) -> list[Inputs]:
     if isinstance(value, Inputs):
-        return value
+        return [value]
     if isinstance(value, Tensor):
-        return Inputs((value,))
+        return [Inputs((value,))]
     if isinstance(value, Mapping):
-        return Inputs((), dict(value))
+        return [Inputs((), dict(value))]
     if isinstance(value, (tuple, list)):
-        return Inputs(tuple(value))
+        return [Inputs(tuple(value))]
     if isinstance(value, Iterable):
-        return _from_loader(model, value)
+        loading = loading_of(value)
+        return [
+            replace(_of_loader(model, batch), loading=loading) for batch in _first(value, batches)
+        ]
     raise CheckError(
         f"inputs of type {type(value).__name__}: pass a tensor, a tuple, a dict or a loader"
     )
 
 
-def _from_loader(model: nn.Module, loader: Iterable[Any]) -> Inputs:
-    batch = _first_batch(loader)
+def _of_loader(model: nn.Module, batch: Any) -> Inputs:
     accepted, variadic = _parameters(model)
     if isinstance(batch, Mapping):
         wanted = {k: v for k, v in batch.items() if variadic or k in accepted}
@@ -98,16 +123,32 @@ def _from_loader(model: nn.Module, loader: Iterable[Any]) -> Inputs:
     return Inputs((batch,))
 
 
-def _first_batch(loader: Iterable[Any]) -> Any:
+def _first(loader: Iterable[Any], batches: int) -> list[Any]:
+    """The first batches of a loader, whose generator is put back afterwards."""
     generator = getattr(loader, "generator", None)
     state = generator.get_state() if isinstance(generator, torch.Generator) else None
     try:
-        for batch in loader:
-            return batch
+        found = list(islice(loader, batches))
     finally:
         if state is not None and generator is not None:
             generator.set_state(state)
-    raise CheckError("the loader gives no batch: pass one that is not empty")
+    if not found:
+        raise CheckError("the loader gives no batch: pass one that is not empty")
+    return found
+
+
+def loading_of(loader: object) -> Loading | None:
+    """How a DataLoader cuts its data into batches; None where that cannot be known."""
+    if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    size, drops = loader.batch_sampler.batch_size, loader.batch_sampler.drop_last
+    try:
+        total = len(loader.batch_sampler.sampler)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return Loading(size, None, not drops)  # a stream does not know its length
+    if drops:
+        return Loading(size, size if total >= size else None, keeps_rest=False)
+    return Loading(size, total % size or size if total else None, keeps_rest=True)
 
 
 def _signature(model: nn.Module) -> list[inspect.Parameter]:

@@ -70,7 +70,9 @@ class _Measurement:
         self.notes: list[Unseen] = []
 
     def run(self, recalibrate: bool, tell: Callable[[int, int], None] | None) -> Measuring:
-        drawing = Drawing(self.session.names, qualified(type(self.session.model)).rpartition(".")[2])
+        drawing = Drawing(
+            self.session.names, qualified(type(self.session.model)).rpartition(".")[2]
+        )
         on_batch = self.session.run(self.inputs, BATCH, self.drifting, drawing)
         graph = drawing.graph()
         self._first(on_batch, graph)
@@ -119,7 +121,9 @@ class _Measurement:
     def _layers(self) -> dict[int, dict[str, Number]]:
         names = self.session.names
         return {
-            seen.node: {**layer_numbers(seen, names.owner(seen.running[0] if seen.running else None))}
+            seen.node: {
+                **layer_numbers(seen, names.owner(seen.running[0] if seen.running else None))
+            }
             for seen in self.drifting.seen.values()
             if seen.node is not None
         }

@@ -64,9 +64,7 @@ class Recalibration:
         return averaging.statistics()
 
 
-def _note_layers(
-    seen: Mapping[str, Seen], held_out: Mapping[str, Seen], given: Statistics
-) -> None:
+def _note_layers(seen: Mapping[str, Seen], held_out: Mapping[str, Seen], given: Statistics) -> None:
     """Each layer's drift on the held-out samples with the new statistics."""
     for key, call in held_out.items():
         if key in seen and key in given and call.possible:

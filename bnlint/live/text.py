@@ -24,12 +24,15 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 
 OUTPUT_LINES: Final = (
     ("drift", "output drift, batch against running statistics (relative L2)"),
+    ("drift_control", "  of this expected by batch noise alone (control)"),
     ("flip_rate", "predictions that flip between the two"),
     ("flip_control", "  of these expected by batch noise alone (control)"),
     ("dropout_share", "output drift that dropout makes by itself"),
     ("random_share", "output drift by other randomness (DropPath, noise)"),
-    ("drift_before", "output drift on the second half of the batch"),
-    ("drift_recalibrated", "  the same after re-estimating statistics on the first half"),
+    ("drift_before", "output drift on the held-out half of the data"),
+    ("drift_recalibrated", "  the same after re-estimating statistics on the other half"),
+    ("flip_before", "predictions that flip on the held-out half"),
+    ("flip_recalibrated", "  the same after re-estimating statistics on the other half"),
 )
 
 
@@ -59,7 +62,9 @@ def heading(report: Report) -> str:
     """What was checked, for which phase, on how many samples."""
     phase = f", phase {report.phase}" if report.phase else ""
     batch = report.output.get("batch")
-    return f"bnlint check: {report.title}{phase}" + (f", batch {batch}" if batch else "")
+    batches = report.output.get("batches", 1)
+    size = f", {batches} batches of {batch}" if batches != 1 else f", batch {batch}"
+    return f"bnlint check: {report.title}{phase}" + (size if batch else "")
 
 
 SYNTHETIC: Final = (

@@ -26,7 +26,7 @@ from bnlint.live.report import Report
 
 def measured(model: nn.Module, *args: object) -> Measuring:
     with Preserve(model) as preserve:
-        return measure(Session(model, preserve, Names(model), 0), Inputs(args), recalibrate=False)
+        return measure(Session(model, preserve, Names(model), 0), [Inputs(args)], recalibrate=False)
 
 
 def graph_of(model: nn.Module, *args: object) -> LayerGraph:

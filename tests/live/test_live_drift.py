@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bnlint.live import drift
+from bnlint.live import curve, drift
 from bnlint.live.check import check
 from bnlint.live.moments import by_position, moments, probes, skew, zeros_share
 
@@ -78,7 +78,7 @@ def test_cluster_formula_predicts_the_drift_of_small_batches(size: int) -> None:
     generator = torch.Generator().manual_seed(size)
     pool = correlated(4096, generator)
     population = moments(pool)
-    predicted = drift.predicted_drift(population, size, EPS)
+    predicted = curve.predicted_drift(population, size, EPS)
     assert predicted is not None
     squares = []
     for _ in range(300):
@@ -99,13 +99,13 @@ def test_floor_is_the_drift_of_clean_statistics() -> None:
     population = moments(correlated(4096, generator))
     batch = moments(correlated(32, generator))
     d = drift.channel_drift(batch.mean, batch.variance, population.mean, population.variance, EPS)
-    floor = drift.predicted_drift(batch, 32, EPS)
+    floor = curve.predicted_drift(batch, 32, EPS)
     assert floor is not None
     assert 0.3 < float(d.mean() / floor.mean()) < 1.5
 
 
 def test_a_single_sample_has_no_noise_floor() -> None:
-    assert drift.predicted_drift(moments(torch.randn(1, 4, 8, 8)), 1, EPS) is None
+    assert curve.predicted_drift(moments(torch.randn(1, 4, 8, 8)), 1, EPS) is None
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,7 @@ def test_relative_distance_and_predictions() -> None:
     assert drift.relative_distance([first], [first]) == 0.0
     assert drift.relative_distance([first], [second]) == pytest.approx(math.sqrt(32) / 5)
     assert drift.relative_distance([torch.tensor([1])], [torch.tensor([1])]) is None
-    flips = drift.flip_rate(drift.predictions([first], 2), drift.predictions([second], 2))
-    assert flips == 0.5
+    assert drift.flip_rate([first], [second], 2) == 0.5
     assert drift.predictions([torch.randn(2, 1)], 2) is None
     assert drift.predictions([torch.randn(3, 5)], 2) is None
 
