@@ -52,10 +52,12 @@ LARGEST_GRAPH = 4_000
 class GraphDomain(Domain):
     """Makes a node of every layer call and operation.
 
-    The sources of a tensor are the nodes of which one has produced it.
+    The sources of a tensor are the nodes of which one has produced it. training: whether the mode
+    and the recording of gradients are taken as those of training; None: as either.
     """
 
     root: Value
+    training: bool | None = None
     nodes: list[Node] = field(default_factory=list)
     scope: list[Scope] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
@@ -63,6 +65,10 @@ class GraphDomain(Domain):
 
     def __post_init__(self) -> None:
         self.paths = {id(module): path for path, module in descendants(self.root)}
+
+    def is_training(self) -> Value:
+        """What `module.training` and the like are."""
+        return ANYTHING if self.training is None else Known(self.training)
 
     def add(
         self,
@@ -197,6 +203,7 @@ class GraphDomain(Domain):
             call_place=arguments.place,
             path=path,
             call_index=count,
+            checkpoint=machine.checkpoint,
             scope=tuple(self.scope[:-1] if inside else self.scope),
         )
         if kind is Kind.RECURRENT or kind is Kind.ATTENTION:
@@ -273,7 +280,19 @@ def draw_graph(machine: Interpreter, module: Value, title: str, budget: int) -> 
 
     Raises OutOfBudget when the module is too large to follow.
     """
-    domain = GraphDomain(module)
+    nodes = _drawn(machine, module, budget, training=None)
+    if nodes is None:
+        return None
+    if any(node.checkpoint is not None for node in nodes):
+        in_training = _drawn(machine, module, budget, training=True) or []
+        nodes = [_with_checkpoint(node, in_training) for node in nodes]
+    return LayerGraph(title, tuple(_with_positions(nodes)))
+
+
+def _drawn(
+    machine: Interpreter, module: Value, budget: int, *, training: bool | None
+) -> list[Node] | None:
+    domain = GraphDomain(module, training)
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None
     with machine.drawing(domain, budget):
@@ -288,7 +307,14 @@ def draw_graph(machine: Interpreter, module: Value, title: str, budget: int) -> 
         result = domain.call_module(machine, module, given, nowhere)
         outputs = [t.sources for t in tensors_in([result]) if t.sources]
         domain.add(Kind.OUTPUT, "output", outputs)
-    return LayerGraph(title, tuple(_with_positions(domain.nodes)))
+    return domain.nodes
+
+
+def _with_checkpoint(node: Node, in_training: list[Node]) -> Node:
+    """A node that is checkpointed only if in training all calls of its layer are."""
+    calls = [n for n in in_training if n.place == node.place and n.path == node.path]
+    always = bool(calls) and all(call.checkpoint is not None for call in calls)
+    return node if always or node.checkpoint is None else replace(node, checkpoint=None)
 
 
 def _inputs(domain: GraphDomain, forward: FunctionObject) -> Arguments:

@@ -91,8 +91,10 @@ class Attributes(Functions, Core):
     def tensor_attribute(self, value: Tensor, name: str) -> Value:
         """An attribute of data: `x.shape`, or a method."""
         match name:
-            case "shape" | "ndim" | "device" | "dtype" | "is_cuda" | "requires_grad":
+            case "shape" | "ndim" | "device" | "dtype" | "is_cuda":
                 return ANYTHING
+            case "requires_grad":
+                return self.is_training()
             case "data" | "T" | "real" | "grad":
                 return value
         return Method(value, name)
@@ -145,7 +147,7 @@ class Attributes(Functions, Core):
     def missing_attribute(self, instance: Instance, name: str) -> Value:
         """An attribute that the text never sets: inherited from outside, or unknown."""
         if name == "training":
-            return ANYTHING
+            return self.is_training()
         if name == "_modules":
             return entries_of(instance)
         return Method(instance, name)

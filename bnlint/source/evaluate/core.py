@@ -302,6 +302,10 @@ class Core(ABC):
         """Call something whose body cannot be seen."""
 
     @abstractmethod
+    def is_training(self) -> Value:
+        """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""
+
+    @abstractmethod
     def call_checkpointed(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """A call through torch.utils.checkpoint."""
 

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 class Domain:
     """Follows tensors through calls; draws nothing."""
 
+    def is_training(self) -> Value:
+        """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""
+        return ANYTHING
+
     def call_module(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
     ) -> Value:

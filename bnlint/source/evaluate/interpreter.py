@@ -273,6 +273,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """Export a module."""
         self.domain.export(self, module, how, arguments.place)
 
+    def is_training(self) -> Value:
+        """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""
+        return self.domain.is_training()
+
     def distribute(self, module: Value, arguments: Arguments) -> None:
         """A module is wrapped for several processes."""
         self.domain.distribute(self, module, arguments.place)

@@ -124,6 +124,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
             return self.call_checkpointed(name, arguments, frame)
         if name in NEVER_TRUE:
             return Known(False)
+        if name == "torch.is_grad_enabled":
+            return self.is_training()
         if name == "copy.deepcopy":
             return self._deepcopy(first or ANYTHING, arguments)
         if name == "torch.utils.data.DataLoader":
