@@ -94,8 +94,8 @@ class Node:
         one feeds the node in any one run.
     positions: values per channel and sample (H*W for images, 1 for (N, C)); None when unknown.
     batch: samples in the input; None when unknown.
-    checkpoint: where the call is checkpointed, which repeats it in the backward pass: whenever the
-        module is in training mode; None when it is not always, or not known.
+    checkpoint: where the call is checkpointed, which repeats it in the backward pass; None when in
+        training, with all options at their defaults, some call of the layer is not.
     """
 
     id: int

@@ -131,12 +131,18 @@ class Forward:
 class Backward:
     """Gradients flow back from these forward outputs; empty when it cannot be seen from which.
 
+    detached: those of them on which the loss depends with no gradient flowing (`x.detach()`).
     every: this happens in each `every`-th round of a loop only (`if (i + 1) % 4 == 0`).
     """
 
     outputs: frozenset[int]
     place: Place | None
     every: int = 1
+    detached: frozenset[int] = frozenset()
+
+    def reaches(self, forward: Forward) -> bool:
+        """Whether gradients surely flow from here into a forward."""
+        return forward.output in self.outputs - self.detached and forward.grad is not False
 
 
 @dataclass(frozen=True, slots=True)

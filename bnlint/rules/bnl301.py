@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bnlint.finding import Evidence, Finding, Measurement, Place, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import evidence_at, grouped, sensitive_layers
+from bnlint.rules.predicates import evidence_at, grouped, may_train, sensitive_layers
 from bnlint.trace import Forward, Mode, ModeTrace, Observation, Purpose
 
 LARGEST = 7
@@ -53,7 +53,7 @@ def _small(trace: ModeTrace, seen: Observation) -> _Small | None:
     forward = seen.event
     if not isinstance(forward, Forward) or trace.is_test or forward.batch is None:
         return None
-    if not 1 <= forward.batch <= LARGEST or not _may_train(trace, forward):
+    if not 1 <= forward.batch <= LARGEST or not may_train(trace, forward):
         return None
     layers = tuple(
         layer
@@ -63,14 +63,6 @@ def _small(trace: ModeTrace, seen: Observation) -> _Small | None:
         and forward.batch * (trace.layers[layer].positions or LARGEST + 1) > 1
     )
     return _Small(trace, forward, forward.batch, layers) if layers else None
-
-
-def _may_train(trace: ModeTrace, forward: Forward) -> bool:
-    """Whether the forward trains; a live run of which nobody said so is judged by measurement."""
-    purpose = trace.purpose(forward)
-    return purpose is Purpose.TRAINING or (
-        purpose is Purpose.UNSTATED and forward.stated is Purpose.UNSTATED
-    )
 
 
 def _finding(same_loader: list[_Small]) -> Finding:

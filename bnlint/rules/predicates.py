@@ -11,7 +11,7 @@ from typing import TypeGuard, TypeVar
 
 from bnlint.finding import Evidence, Place, Role
 from bnlint.graph import Kind, LayerGraph, Node, Parameter, same_block
-from bnlint.trace import Forward, ModeTrace, Observation, Purpose
+from bnlint.trace import Forward, ModeTrace, Observation, Purpose, SensitiveLayer
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -86,6 +86,12 @@ def sensitive_layers(observation: Observation, trace: ModeTrace, *kinds: Kind) -
     return [layer for layer in ids if trace.layers[layer].kind in kinds]
 
 
+def may_train(trace: ModeTrace, forward: Forward) -> bool:
+    """Whether a forward trains; or nobody says what a live run is for."""
+    purpose = trace.purpose(forward)
+    return purpose is Purpose.TRAINING or forward.stated is Purpose.UNSTATED
+
+
 def is_trained(trace: ModeTrace, model: int) -> bool:
     """Whether some forward of this model is a training step."""
     return any(
@@ -122,6 +128,18 @@ def block_key(graph: LayerGraph, node: Node) -> Hashable:
 def layer_name(node: Node) -> str:
     """How a message names a layer: its type, and its name in the model when it has one."""
     return f"{node.short_name} '{node.path}'" if node.path else node.short_name
+
+
+def sensitive_name(layer: SensitiveLayer) -> str:
+    """How a message names a layer of a trace: its type, and its name in the model."""
+    short = layer.name.rpartition(".")[2]
+    return f"{short} '{layer.path}'" if layer.path else short
+
+
+def model_title(trace: ModeTrace, model: int) -> str:
+    """How a message names a model of a trace."""
+    known = trace.models.get(model)
+    return known.title if known is not None else "the model"
 
 
 def and_more(same_layer: Sequence[tuple[LayerGraph, Node]]) -> str:

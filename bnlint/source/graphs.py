@@ -52,23 +52,24 @@ LARGEST_GRAPH = 4_000
 class GraphDomain(Domain):
     """Makes a node of every layer call and operation.
 
-    The sources of a tensor are the nodes of which one has produced it. training: whether the mode
-    and the recording of gradients are taken as those of training; None: as either.
+    The sources of a tensor are the nodes of which one has produced it. usual: the module is drawn
+    as in training with all options at their defaults; else as in any use.
     """
 
     root: Value
-    training: bool | None = None
+    usual: bool = False
     nodes: list[Node] = field(default_factory=list)
     scope: list[Scope] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.takes_defaults = self.usual
         self.paths = {id(module): path for path, module in descendants(self.root)}
 
     def is_training(self) -> Value:
         """What `module.training` and the like are."""
-        return ANYTHING if self.training is None else Known(self.training)
+        return Known(True) if self.usual else ANYTHING
 
     def add(
         self,
@@ -280,19 +281,17 @@ def draw_graph(machine: Interpreter, module: Value, title: str, budget: int) -> 
 
     Raises OutOfBudget when the module is too large to follow.
     """
-    nodes = _drawn(machine, module, budget, training=None)
+    nodes = _drawn(machine, module, budget, usual=False)
     if nodes is None:
         return None
     if any(node.checkpoint is not None for node in nodes):
-        in_training = _drawn(machine, module, budget, training=True) or []
-        nodes = [_with_checkpoint(node, in_training) for node in nodes]
+        usual = _drawn(machine, module, budget, usual=True) or []
+        nodes = [_with_checkpoint(node, usual) for node in nodes]
     return LayerGraph(title, tuple(_with_positions(nodes)))
 
 
-def _drawn(
-    machine: Interpreter, module: Value, budget: int, *, training: bool | None
-) -> list[Node] | None:
-    domain = GraphDomain(module, training)
+def _drawn(machine: Interpreter, module: Value, budget: int, *, usual: bool) -> list[Node] | None:
+    domain = GraphDomain(module, usual)
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None
     with machine.drawing(domain, budget):
@@ -310,9 +309,9 @@ def _drawn(
     return domain.nodes
 
 
-def _with_checkpoint(node: Node, in_training: list[Node]) -> Node:
-    """A node that is checkpointed only if in training all calls of its layer are."""
-    calls = [n for n in in_training if n.place == node.place and n.path == node.path]
+def _with_checkpoint(node: Node, usual: list[Node]) -> Node:
+    """A node that is checkpointed only if in usual training all calls of its layer are."""
+    calls = [n for n in usual if n.place == node.place and n.path == node.path]
     always = bool(calls) and all(call.checkpoint is not None for call in calls)
     return node if always or node.checkpoint is None else replace(node, checkpoint=None)
 

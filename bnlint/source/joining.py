@@ -59,11 +59,13 @@ def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
     sources: frozenset[int] = frozenset().union(*(part.sources for part in parts))
     batches = {part.batch for part in parts}
     loaders = {part.loader for part in parts}
+    attached: frozenset[int] = frozenset().union(*(part.sources - part.detached for part in parts))
     return Tensor(
         sources,
         all(part.synthetic for part in parts) and bool(parts),
         batches.pop() if len(batches) == 1 else None,
         loaders.pop() if len(loaders) == 1 else None,
+        sources - attached,
     )
 
 

@@ -229,7 +229,7 @@ class TraceDomain(Domain):
         assert isinstance(module, Layer | Instance)
         layers = self.reached(machine, module)
         if not layers:
-            return Tensor(made.sources, batch=made.batch, loader=made.loader)
+            return replace(made, synthetic=False)
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
         synthetic = made.synthetic and len(known) == len(given)
         gradient = machine.gradients[-1]
@@ -250,7 +250,7 @@ class TraceDomain(Domain):
                 checkpoint=machine.checkpoint,
             )
         )
-        return Tensor(made.sources | {output}, batch=made.batch, loader=made.loader)
+        return replace(made, sources=made.sources | {output}, synthetic=False)
 
     def call_torch(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
@@ -285,14 +285,15 @@ class TraceDomain(Domain):
         if merged.sources and (last in PREDICTIONS or last in SAVERS):
             usage = Usage.PREDICTION if last in PREDICTIONS else Usage.SAVED
             machine.events.append(Use(merged.sources, usage, arguments.place))
-        return merged
+        return replace(merged, detached=merged.sources) if last in DETACH else merged
 
     def backward(
         self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
     ) -> None:
         """Gradients flow back from these tensors."""
         every = machine.period.every if machine.period is not None else 1
-        machine.events.append(Backward(merge_tensors(tensors).sources, place, every))
+        loss = merge_tensors(tensors)
+        machine.events.append(Backward(loss.sources, place, every, loss.detached))
 
     def step(self, machine: Interpreter, optimizer: Parameters | None, place: Place | None) -> None:
         """An optimizer step."""
@@ -367,6 +368,7 @@ class TraceDomain(Domain):
         machine.events.append(ModeNotCalled(expression.attr, name, place))
 
 
+DETACH = frozenset({"detach", "detach_"})
 SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
 
 

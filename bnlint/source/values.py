@@ -79,13 +79,14 @@ class Tensor:
 
     sources: in a layer graph the nodes (ids) of which one has made it; in a trace the forward
     outputs that it depends on. synthetic: made of noise or zeros only. batch: its first dimension.
-    loader: the data loader that it comes from.
+    loader: the data loader that it comes from. detached: the sources to which no gradient flows.
     """
 
     sources: frozenset[int] = frozenset()
     synthetic: bool = False
     batch: int | None = None
     loader: Loader | None = None
+    detached: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

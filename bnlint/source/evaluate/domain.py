@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 class Domain:
     """Follows tensors through calls; draws nothing."""
 
+    takes_defaults: bool = False
+    """Whether the default of an option decides, as if nobody ever changed it."""
+
     def is_training(self) -> Value:
         """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""
         return ANYTHING

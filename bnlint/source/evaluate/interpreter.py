@@ -104,6 +104,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
             self.checkpoints, self.periods = outside
 
+    def truth(self, value: Value) -> bool | None:
+        """Whether a value counts as true; None when that is open."""
+        return super().truth(hard(value) if self.domain.takes_defaults else value)
+
     # --- calls -------------------------------------------------------------------------------
 
     def call_object(self, obj: Value, arguments: Arguments, frame: Frame) -> Value:
