@@ -241,4 +241,5 @@ with torch.no_grad():
     ),
     check=check,
     default=False,
+    live=True,
 )
