@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bnlint.live.check import check
+    from bnlint.live.errors import BatchNormWarning
+    from bnlint.live.watch import watch
     from bnlint.settings import Settings
     from bnlint.source.engine import LintResult, lint_paths, lint_source
 
 __version__ = "0.1.0"
 
-__all__ = ["LintResult", "Settings", "__version__", "check", "lint_paths", "lint_source"]
+__all__ = [
+    "BatchNormWarning",
+    "LintResult",
+    "Settings",
+    "__version__",
+    "check",
+    "lint_paths",
+    "lint_source",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,8 +34,10 @@ def __getattr__(name: str) -> Any:
     match name:
         case "lint_paths" | "lint_source" | "LintResult":
             module = "bnlint.source.engine"
-        case "check":
-            module = "bnlint.live.check"
+        case "check" | "watch":
+            module = f"bnlint.live.{name}"
+        case "BatchNormWarning":
+            module = "bnlint.live.errors"
         case "Settings":
             module = "bnlint.settings"
         case _:

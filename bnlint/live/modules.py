@@ -45,6 +45,22 @@ def is_scripted(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.jit.")
 
 
+def outermost_scripted(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The parts of a model that are TorchScript as a whole, with their names."""
+    outer: str | None = None
+    for path, module in root.named_modules():
+        inside = outer is not None and (not outer or path.startswith(f"{outer}."))
+        if is_scripted(module) and not inside:
+            outer = path
+            yield path, module
+
+
+def scripted_norms(module: nn.Module) -> int:
+    """BatchNorm layers inside a compiled TorchScript module."""
+    names = (getattr(part, "original_name", "") for part in module.modules())
+    return sum("BatchNorm" in name for name in names)
+
+
 def torch_class(cls: type) -> tuple[TorchName, type] | None:
     """The nearest class in the method resolution order that the table of torch names knows."""
     for base in cls.__mro__:

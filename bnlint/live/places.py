@@ -22,6 +22,9 @@ _OWN_FOLDERS = (
     str(Path(bnlint.__file__).parent) + "/",
 )
 
+_TYPED_IN = ("<stdin>", "<python-input", "<ipython-input")
+"""What Python calls the file of code that is typed in."""
+
 
 def display_path(file: str) -> str:
     """A path relative to the working directory where it lies below it, with forward slashes."""
@@ -32,17 +35,23 @@ def display_path(file: str) -> str:
         return path.as_posix()
 
 
-def _is_own(file: str) -> bool:
-    return file.startswith(_OWN_FOLDERS) or file.startswith("<")
+def is_own(file: str) -> bool:
+    """Whether a source file is torch's or ours (or none: generated code)."""
+    if file.startswith("<"):
+        return not file.startswith(_TYPED_IN)
+    return file.startswith(_OWN_FOLDERS)
 
 
 def calling_place() -> Place | None:
     """The expression that the innermost frame evaluates which is neither torch's nor ours."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_own(frame.f_code.co_filename):
+    while frame is not None and is_own(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is None:
-        return None
+    return None if frame is None else place_of_frame(frame)
+
+
+def place_of_frame(frame: FrameType) -> Place:
+    """The expression that a frame evaluates now."""
     code = frame.f_code
     position = next(islice(code.co_positions(), frame.f_lasti // 2, None), None)
     if position is None or None in position:
@@ -115,7 +124,7 @@ class Places:
             file = inspect.getsourcefile(cls)
         except (TypeError, OSError):
             return None
-        if file is None or _is_own(file):
+        if file is None or is_own(file):
             return None
         tree = self._tree(file)
         if tree is None:

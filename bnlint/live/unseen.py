@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bnlint.live.modules import Names, is_scripted, torch_entry
+from bnlint.live.modules import Names, outermost_scripted, scripted_norms, torch_entry
 from bnlint.live.observe import Drifting
 from bnlint.live.passes import Outcome
 
@@ -43,16 +43,10 @@ def _impossible(first: Drifting) -> Iterator[Unseen]:
 
 
 def _scripted(names: Names) -> Iterator[Unseen]:
-    outer = ""
-    for path, module in names.root.named_modules():
-        if not is_scripted(module) or (outer and path.startswith(f"{outer}.")):
-            continue
-        outer = path
-        held = [m for m in module.modules() if "BatchNorm" in getattr(m, "original_name", "")]
-        inside = f", {len(held)} BatchNorm inside" if held else ""
+    for path, module in outermost_scripted(names.root):
+        norms = scripted_norms(module)
+        inside = f", {norms} BatchNorm inside" if norms else ""
         yield Unseen(path, f"it is compiled TorchScript{inside}: check the module before scripting")
-        if not path:
-            return
 
 
 def _not_seen(names: Names, measured: set[str], outcome: Outcome) -> Iterator[Unseen]:
