@@ -69,7 +69,9 @@ class Watch:
         if self._running:
             raise RuntimeError("this watch is running already")
         for name in self._roster.scripted:
-            _warn(f"{name or 'the model'} is compiled TorchScript with BatchNorm inside: it is not watched")
+            _warn(
+                f"{name or 'the model'} is compiled TorchScript with BatchNorm inside: it is not watched"
+            )
         if not self._roster.entries and not self._roster.scripted:
             title = type(self._roster.root).__name__
             _warn(f"{title} holds neither BatchNorm nor Dropout: there is nothing to watch")
