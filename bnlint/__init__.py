@@ -42,7 +42,13 @@ def __getattr__(name: str) -> Any:
             module = "bnlint.settings"
         case _:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        remedy = f'bnlint.{name} needs torch: pip install "bnlint[torch]"'
+        raise ModuleNotFoundError(remedy, name="torch") from error
 
 
 def __dir__() -> list[str]:

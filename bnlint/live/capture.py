@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bnlint.live.drawing import Drawing, Operation
@@ -134,7 +135,24 @@ class Capture(TorchFunctionMode):
 
 
 @contextmanager
+def unsynchronised() -> Iterator[None]:
+    """SyncBatchNorm computes on this process's batch alone.
+
+    Its own forward waits for the other processes, which may not be checking, and refuses the CPU.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        yield
+        return
+    synchronised = nn.SyncBatchNorm.forward
+    nn.SyncBatchNorm.forward = nn.BatchNorm2d.forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.SyncBatchNorm.forward = synchronised  # type: ignore[method-assign]
+
+
+@contextmanager
 def eagerly() -> Iterator[None]:
     """No gradients, and no compiled code: it would run past every hook and mode."""
-    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"), unsynchronised():
         yield

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnlint.graph import TRANSPARENT, UNKNOWN, Kind, LayerGraph, Node, Parameter
 from bnlint.live.intercept import BatchNormCall, DropoutCall, Sensitive
 from bnlint.live.modules import Names, is_scripted, parameters_of, qualified, torch_entry
 from bnlint.live.operations import describe, may_write
-from bnlint.live.places import Places, calling_place
+from bnlint.live.places import Places, calling_place, computing_module
 from bnlint.live.stack import Running, Stack
 from bnlint.live.tensors import tensors_in
 from bnlint.live.writers import CONSTANT, Writers
@@ -170,12 +170,16 @@ class Drawing:
 
     def _module_behind(self, operation: Operation) -> Running | None:
         """The module whose own computation this function is, such as a subclass of BatchNorm2d."""
-        running = self.stack.innermost
-        if running is None:
+        kind = operation.entry.kind
+        if kind not in LAYERS:
             return None
-        entry = torch_entry(running.module)
-        same = entry is not None and entry.kind is operation.entry.kind and entry.kind in LAYERS
-        return running if same else None
+        running = self.stack.innermost
+        if running is not None and _is_of_kind(running.module, kind):
+            return running
+        module = computing_module()
+        if module is None or module not in self.names or not _is_of_kind(module, kind):
+            return None
+        return self.stack.called_directly(module)
 
     # -- nodes
 
@@ -232,6 +236,11 @@ class Drawing:
             )
             for tensor in held:
                 self._writers.made(tensor, CONSTANT)
+
+
+def _is_of_kind(module: nn.Module, kind: Kind) -> bool:
+    entry = torch_entry(module)
+    return entry is not None and entry.kind is kind
 
 
 def _version(tensor: Tensor) -> int | None:

@@ -50,6 +50,19 @@ def calling_place() -> Place | None:
     return None if frame is None else place_of_frame(frame)
 
 
+def computing_module() -> nn.Module | None:
+    """The innermost module among whose methods the current call is, up to the user's own code."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        candidate = frame.f_locals.get("self")
+        if isinstance(candidate, nn.Module):
+            return candidate
+        if not is_own(frame.f_code.co_filename):
+            return None
+        frame = frame.f_back
+    return None
+
+
 def place_of_frame(frame: FrameType) -> Place:
     """The expression that a frame evaluates now."""
     code = frame.f_code

@@ -13,8 +13,8 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from types import MemberDescriptorType, SimpleNamespace
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ MAXIMAL_DEPTH = 6
 
 MAXIMAL_VALUES = 200_000
 """Values that are remembered for one module, nearest first; a data set held by it stops here."""
+
+_EMPTY: Final = object()
+"""In place of the content of a slot that is not set."""
 
 _FOREIGN = ("torch.", "builtins", "threading", "logging", "concurrent.", "multiprocessing.")
 
@@ -100,8 +103,16 @@ class Snapshot:
             self._remember_numpy_generator(value)
             return []
         if _is_plain_object(value):
-            return [vars(value)]
+            return self._remember_object(value)
         return None
+
+    def _remember_object(self, value: object) -> list[object]:
+        """An instance: its `__dict__`, and the attributes that are slots of its classes."""
+        slots = _slots(value)
+        if slots:
+            self._undo.append(lambda: _refill_slots(value, slots))
+        attributes = [vars(value)] if hasattr(value, "__dict__") else []
+        return [*attributes, *(held for held in slots.values() if held is not _EMPTY)]
 
     def _remember_tensor(self, tensor: Tensor) -> list[object] | None:
         if id(tensor) in self._shared:
@@ -166,6 +177,27 @@ def _refill_set(target: set[Any], members: set[Any]) -> None:
         target.update(members)
 
 
+def _slots(value: object) -> dict[str, object]:
+    """The slots of an instance with what they hold."""
+    names = [
+        name
+        for cls in type(value).__mro__
+        for name, member in vars(cls).items()
+        if isinstance(member, MemberDescriptorType)
+    ]
+    return {name: getattr(value, name, _EMPTY) for name in names}
+
+
+def _refill_slots(target: object, slots: dict[str, object]) -> None:
+    for name, old in slots.items():
+        if getattr(target, name, _EMPTY) is old:
+            continue
+        if old is _EMPTY:
+            object.__delattr__(target, name)
+        else:
+            object.__setattr__(target, name, old)  # also where the class is frozen
+
+
 def _is_array(value: object) -> bool:
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
@@ -183,4 +215,4 @@ def _is_plain_object(value: object) -> bool:
         return isinstance(value, SimpleNamespace)
     if cls.__module__.startswith(_FOREIGN) or cls.__module__ == "torch" or callable(value):
         return False
-    return isinstance(getattr(value, "__dict__", None), dict)
+    return isinstance(getattr(value, "__dict__", None), dict) or bool(_slots(value))

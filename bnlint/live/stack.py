@@ -106,6 +106,16 @@ class Stack:
         """The holders as a node's scope."""
         return tuple(self.names.scope(module, path) for module, path in self.holders(within))
 
+    def called_directly(self, module: nn.Module) -> Running:
+        """A module whose `forward` is called past every hook (`self.bn.forward(x)`)."""
+        self.called[id(module)] = module
+        return Running(module, self.names.path(module), self._count(module), layer=True)
+
+    def _count(self, module: nn.Module) -> int:
+        count = self._calls.get(id(module), 0)
+        self._calls[id(module)] = count + 1
+        return count
+
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         parent = self._running[-1].path if self._running else ""
         path = self.names.path(module, parent)
@@ -114,8 +124,7 @@ class Stack:
                 self.elsewhere[path] = None
             return
         self.called[id(module)] = module
-        call_index = self._calls.get(id(module), 0)
-        self._calls[id(module)] = call_index + 1
+        call_index = self._count(module)
         outer = self.layer
         running = Running(module, path, call_index, self._stands_alone(module))
         self._running.append(running)

@@ -69,9 +69,8 @@ class Watch:
         if self._running:
             raise RuntimeError("this watch is running already")
         for name in self._roster.scripted:
-            _warn(
-                f"{name or 'the model'} is compiled TorchScript with BatchNorm inside: it is not watched"
-            )
+            part = name or "the model"
+            _warn(f"{part} is compiled TorchScript with BatchNorm inside: it is not watched")
         if not self._roster.entries and not self._roster.scripted:
             title = type(self._roster.root).__name__
             _warn(f"{title} holds neither BatchNorm nor Dropout: there is nothing to watch")
@@ -162,7 +161,11 @@ class Watch:
             self._report(judge(pictures, self._wanted), sighting.site)
 
     def _check_health(self, call: Call) -> None:
-        pass
+        if not self._health.has_broken():
+            return
+        graph, numbers = self._health.picture()
+        pictures = Pictures(graphs=(graph,), measured=Measured(numbers))
+        self._report(judge(pictures, self._wanted), call.site)
 
     def _report(self, findings: Iterable[Finding], site: Site) -> None:
         new = [found for found in findings if (found.code, found.place) not in self._findings]

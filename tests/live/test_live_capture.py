@@ -218,6 +218,13 @@ class Checkpointed(Block):
         return checkpoint(lambda y: self.bn(self.act(y)), x, use_reentrant=self.reentrant)
 
 
+class ForwardCalledDirectly(Block):
+    """Past every hook."""
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.bn.forward(self.act.forward(self.other.forward(x)))
+
+
 class CheckpointedReentrant(Checkpointed):
     reentrant = True
 
@@ -300,6 +307,7 @@ class Scaled(Block):
         (TorchBatchNorm, "conv"),
         (ByKeyword, "activation"),
         (CustomFunction, "gate"),
+        (ForwardCalledDirectly, "activation"),
         (Checkpointed, "activation"),
         (CheckpointedReentrant, "activation"),
         (Subclassed, "conv"),
@@ -320,6 +328,19 @@ def test_what_feeds_the_batchnorm(network: type[Block], producer: str, training:
     (numbers,) = found.layers.values()
     assert numbers["d"] is not None
     assert not [part for part in found.uninspected if "not called" not in part.reason]
+
+
+def test_a_forward_that_is_called_directly_has_the_names_of_the_modules() -> None:
+    graph = graph_of(nn.Sequential(OrderedDict(block=ForwardCalledDirectly())), IMAGES)
+    assert [node.path for node in graph.of_kind(Kind.CONV)] == ["block.conv", "block.other"]
+    node = norm(graph)
+    assert (node.path, node.name) == ("block.bn", "torch.nn.BatchNorm2d")
+    assert node.params["eps"] == 1e-3
+    assert [scope.path for scope in node.scope] == ["", "block"]
+    assert node.place is not None and node.call_place is not None
+    lines = Path(__file__).read_text().splitlines()
+    assert "self.bn = nn.BatchNorm2d" in lines[node.place.line - 1]
+    assert "self.bn.forward" in lines[node.call_place.line - 1]
 
 
 def test_operands_are_kept_apart() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -12,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from live_states import fingerprint
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -307,3 +310,110 @@ def test_functional_batch_norm_writes_no_buffer() -> None:
     version = model.mean._version
     check(model, torch.randn(8, 4))
     assert model.mean._version == version
+
+
+class Slotted:
+    __slots__ = ("empty", "history", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.history: list[int] = []
+
+
+class Extended(Slotted):
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    total: int = 0
+
+
+class SlottedMeter(Base):
+    def __init__(self, meter: object) -> None:
+        super().__init__()
+        self.meter = meter
+
+    def misbehave(self, y: Tensor) -> None:
+        object.__setattr__(self.meter, "total", 7)
+        if isinstance(self.meter, Slotted):
+            self.meter.empty = 1
+            self.meter.history.append(1)
+        if isinstance(self.meter, Extended):
+            self.meter.extra = 5
+
+
+@pytest.mark.parametrize("meter", [Slotted, Extended, Frozen])
+def test_objects_with_slots_are_restored(meter: type) -> None:
+    model = SlottedMeter(meter())
+    check(model, torch.randn(8, 6))
+    assert model.meter.total == 0
+    assert not hasattr(model.meter, "empty")
+    assert getattr(model.meter, "history", []) == []
+    assert getattr(model.meter, "extra", 0) == 0
+
+
+class Deep(nn.Module):
+    """A convolutional network with every kind of layer that a check looks at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+        self.drop = nn.Dropout2d(0.3)
+        self.block = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.GELU())
+        self.head = nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.BatchNorm1d(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop(self.stem(x))
+        return self.head(x + self.block(x))
+
+
+def deep() -> Deep:
+    torch.manual_seed(0)
+    model = Deep()
+    model(torch.randn(2, 3, 6, 6))
+    return model
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("error", [ArithmeticError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("layer", [name for name, _ in deep().named_modules()])
+def test_an_exception_at_every_layer(layer: str, error: type, before: bool) -> None:
+    model = deep()
+    module = model.get_submodule(layer)
+
+    def explode(*_: object) -> None:
+        raise error
+
+    register = module.register_forward_pre_hook if before else module.register_forward_hook
+    register(explode)
+    x = torch.randn(8, 3, 6, 6)
+    state = fingerprint(model)
+    with pytest.raises(error):
+        check(model, x)
+    assert fingerprint(model) == state
+    assert not torch_module._global_forward_hooks
+    assert not torch_module._global_forward_pre_hooks
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("error", [ArithmeticError, KeyboardInterrupt])
+def test_an_exception_in_every_pass(number: int, error: type) -> None:
+    model = deep()
+    calls = 0
+
+    def explode(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise error
+
+    model.block.register_forward_hook(explode)
+    x = torch.randn(8, 3, 6, 6)
+    state = fingerprint(model)
+    with contextlib.suppress(error):
+        check(model, x, recalibrate=True)
+    assert fingerprint(model) == state
