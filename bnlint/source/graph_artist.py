@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.source import ir
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain
+from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
+    children,
     descendants,
     is_module,
     is_module_class,
@@ -27,15 +31,27 @@ from bnlint.source.values import (
     ClassObject,
     FunctionObject,
     Instance,
+    Known,
     Layer,
     Value,
     alternatives,
 )
+from bnlint.source.walk import walk
 
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
 SIMILAR_FACTORIES = 2
 """Factories drawn of those that mention the same names: resnet18, resnet34, ..., resnet152."""
+
+
+_BATCHNORM = re.compile(r"(.*\.)?((Lazy)?BatchNorm[123]d|SyncBatchNorm)")
+
+
+class Situation(NamedTuple):
+    """One constructor call of a BatchNorm, and the shape of the block that it was made for."""
+
+    place: Place
+    block: Hashable
 
 
 class GraphArtist:
@@ -45,28 +61,37 @@ class GraphArtist:
         self.project = project
         self.machine = machine
         self.graphs: list[LayerGraph] = []
-        self.covered: set[Place] = set()
+        self.covered: set[Situation] = set()
+        """What is in some graph already."""
+        self.reached: set[Place] = set()
         """Constructor calls whose BatchNorm is in some graph."""
 
     def draw_graphs(self) -> None:
         """A graph for each function that returns a module and each module class that hold a
-        BatchNorm; then for the modules that scripts have built; then lone constructor calls."""
+        BatchNorm; then for the modules that scripts have built; then for what the defaults leave
+        out; then lone constructor calls."""
+        definitions = list(self._definitions())
+        classes = [d for d in reversed(definitions) if isinstance(d, ClassObject)]
+        for definition in self._different_factories(definitions):
+            self.draw_definition(definition)
+        for cls in classes:
+            self.draw_definition(cls)
+        for module in list(self.machine.built_modules):
+            self._draw(module, title_of(module), "", only_new=True)
+        for cls in classes:
+            if not _constructor_calls(cls) <= self.reached:
+                self.draw_definition(cls, given=True)
+        self.graphs += self._lone_layers()
+
+    def _definitions(self) -> Iterator[FunctionObject | ClassObject]:
+        """What the files define that mention BatchNorm, each once."""
         seen: set[tuple[str, ir.Span]] = set()
-        definitions = []
-        for definition in self.machine.definitions:
+        for definition in list(self.machine.definitions):
             facts = definition.frame.module.facts
             key = (facts.path, definition.definition.span)
             if key not in seen and facts.mentions_batchnorm:
                 seen.add(key)
-                definitions.append(definition)
-        for definition in self._different_factories(definitions):
-            self.draw_definition(definition)
-        for definition in reversed(definitions):
-            if isinstance(definition, ClassObject):
-                self.draw_definition(definition)
-        for module in list(self.machine.built_modules):
-            self._draw(module, title_of(module), "", only_new=True)
-        self.graphs += self._lone_layers()
+                yield definition
 
     def _different_factories(
         self, definitions: list[FunctionObject | ClassObject]
@@ -82,53 +107,112 @@ class GraphArtist:
                     yield definition
 
     def draw_definition(
-        self, definition: FunctionObject | ClassObject, *, only_new: bool = True
+        self,
+        definition: FunctionObject | ClassObject,
+        *,
+        only_new: bool = True,
+        given: bool = False,
     ) -> None:
-        """Draw what a class or a factory gives with its defaults."""
+        """Draw what a class or a factory gives with its defaults.
+
+        given: arguments that are None by default are given something.
+        """
         machine = self.machine
         if isinstance(definition, ClassObject) and not is_module_class(definition):
             return
+        binding = "its optional arguments given" if given else ""
+        if isinstance(definition, FunctionObject):
+            binding = f"built by {definition.name}()"
+        machine.handed_out.clear()
         with machine.drawing(Domain(), GRAPH_BUDGET):
             try:
-                value = self._build(definition)
+                value = self._build(definition, given)
             except OutOfBudget:
                 return
-            for single in alternatives(value):
-                if is_module(single):
-                    is_factory = isinstance(definition, FunctionObject)
-                    binding = f"built by {definition.name}()" if is_factory else ""
+            for single in filter(is_module, alternatives(value)):
+                if only_new and isinstance(definition, ClassObject):
+                    self._draw_left(single, title_of(single), binding)
+                else:
                     self._draw(single, title_of(single), binding, only_new)
+            for container in list(machine.handed_out):
+                self._draw_left(container, title_of(container), binding)
 
-    def _build(self, definition: FunctionObject | ClassObject) -> Value:
+    def _build(self, definition: FunctionObject | ClassObject, given: bool) -> Value:
         machine = self.machine
         if isinstance(definition, FunctionObject):
             return machine.call_function(definition, machine.free_arguments(definition))
         initializer = machine.find(definition, "__init__")
-        arguments = Arguments(place=_place_of(definition))
+        arguments = Arguments()
         if isinstance(initializer, FunctionObject):
-            arguments = machine.free_arguments(initializer)
-            arguments.place = _place_of(definition)
+            arguments = machine.free_arguments(initializer, given=given)
+        arguments.place = _place_of(definition)
         return machine.construct(definition, arguments)
 
     def _draw(self, module: Value, title: str, binding: str, only_new: bool) -> None:
-        places = set(_batchnorm_places(module))
-        if only_new and (not places or places <= self.covered):
+        situations = set(_situations(module))
+        if only_new and situations <= self.covered:
             return
+        self._add(module, title, binding, situations)
+        left = {situation.place for situation in situations} - self.reached
+        if left:
+            self._draw_apart(module, title, binding, situations)
+
+    def _add(
+        self,
+        module: Value,
+        title: str,
+        binding: str,
+        situations: set[Situation],
+        method: str = "forward",
+    ) -> None:
+        """Draw one forward (or another method), and note what is in it."""
         try:
-            graph = draw_graph(self.machine, module, title, GRAPH_BUDGET)
+            graph = draw_graph(self.machine, module, title, GRAPH_BUDGET, method)
         except OutOfBudget:
             return
         if graph is None:
             return
         self.graphs.append(replace(graph, binding=binding))
-        self.covered |= {
-            node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None
-        }
+        inside = {node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None}
+        self.covered |= {situation for situation in situations if situation.place in inside}
+        self.reached |= inside
+
+    def _draw_apart(
+        self, module: Value, title: str, binding: str, situations: set[Situation]
+    ) -> None:
+        """What forward leaves out: run by other methods, or from outside through a submodule."""
+        parts = [(n, m, set(_situations(m))) for n, m in children(module)]
+        parts = [part for part in parts if not {s.place for s in part[2]} <= self.reached]
+        if isinstance(module, Instance):
+            names = frozenset(name for name, _, _ in parts)
+            for method in self._methods_with(module, names):
+                self._add(module, f"{title}.{method}", binding, situations, method)
+        for name, part, _ in parts:
+            if kind_of(part) is not Kind.BATCHNORM:
+                self._draw_left(part, f"{title}.{name}", binding)
+
+    def _draw_left(self, module: Value, title: str, binding: str) -> None:
+        """Draw a module if it holds what no graph has."""
+        if not {situation.place for situation in _situations(module)} <= self.reached:
+            self._draw(module, title, binding, only_new=True)
+
+    def _methods_with(self, module: Instance, names: frozenset[str]) -> Iterator[str]:
+        """The public methods that mention one of these attributes."""
+        for cls in module.cls.linearization():
+            if not isinstance(cls, ClassObject):
+                continue
+            for name in list(cls.fields):
+                method = cls.value(str(name))
+                if not isinstance(method, FunctionObject) or method.is_static or method.is_property:
+                    continue
+                words = self.project.relevance.profile(method.definition).words
+                if method.name != "forward" and method.name[:2] != "__" and words & names:
+                    yield method.name
 
     def _lone_layers(self) -> Iterator[LayerGraph]:
         """Constructor calls that no forward leads to: their parameters can still be judged."""
         for place, (name, parameters) in self.machine.batchnorms.items():
-            if place in self.covered:
+            if place in self.reached:
                 continue
             unknown = Node(0, Kind.UNKNOWN, "")
             node = Node(1, Kind.BATCHNORM, name, parameters, place, inputs=(frozenset({0}),))
@@ -139,9 +223,41 @@ def _place_of(definition: ClassObject) -> Place:
     return definition.frame.module.facts.place(definition.definition.header)
 
 
-def _batchnorm_places(module: Value) -> Iterator[Place]:
-    for _, layer in descendants(module):
-        if kind_of(layer) is Kind.BATCHNORM and isinstance(layer, Layer | Instance):
-            described = torch_layer(layer)
-            if layer.place is not None and described is not None:
-                yield layer.place
+def _situations(module: Value) -> Iterator[Situation]:
+    """The BatchNorm layers that a module holds, each with the shape of the block around it."""
+    blocks: dict[str, Hashable] = {"": None}
+    for path, layer in descendants(module):
+        if isinstance(layer, Instance):
+            blocks[path] = _shape(layer)
+        if kind_of(layer) is not Kind.BATCHNORM or torch_layer(layer) is None:
+            continue
+        if isinstance(layer, Layer | Instance) and layer.place is not None:
+            yield Situation(layer.place, blocks[_block_path(path, blocks)])
+
+
+def _block_path(path: str, blocks: Mapping[str, Hashable]) -> str:
+    path = path.rpartition(".")[0]
+    while path not in blocks:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def _shape(block: Instance) -> Hashable:
+    """What decides the order of layers in a block: its flags, and the kinds of its parts."""
+    flags = frozenset(
+        (name, value.value)
+        for name, value in block.fields.items()
+        if isinstance(value, Known) and isinstance(value.value, bool | str | None)
+    )
+    parts = tuple((name, kind_of(part), title_of(part)) for name, part in children(block))
+    return (block.cls.qualified, flags, parts)
+
+
+def _constructor_calls(cls: ClassObject) -> set[Place]:
+    """Where the text of a class calls something that is named like a BatchNorm."""
+    place = cls.frame.module.facts.place
+    return {
+        place(node.span)
+        for node in walk(cls.definition.body)
+        if isinstance(node, ir.Call) and _BATCHNORM.fullmatch(ir_name(node.function))
+    }

@@ -17,6 +17,7 @@ from bnlint.source.evaluate.module_classes import (
     is_bare_container,
     is_container,
     is_module,
+    kind_of,
     title_of,
     torch_layer,
 )
@@ -98,11 +99,16 @@ class GraphDomain(Domain):
     # --- modules -----------------------------------------------------------------------------
 
     def call_module(
-        self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
+        self,
+        machine: Interpreter,
+        module: Value,
+        arguments: Arguments,
+        frame: Frame,
+        method: str = "forward",
     ) -> Value:
         """`module(arguments)`: run its forward, or add a node for a torch layer."""
         if isinstance(module, Instance):
-            forward = machine.find(module.cls, "forward")
+            forward = machine.find(module.cls, method)
             if isinstance(forward, FunctionObject):
                 with self._inside(module):
                     return machine.call_function(replace(forward, receiver=module), arguments)
@@ -276,10 +282,13 @@ class GraphDomain(Domain):
         return self._unknown(name, arguments)
 
 
-def draw_graph(machine: Interpreter, module: Value, title: str, budget: int) -> LayerGraph | None:
+def draw_graph(
+    machine: Interpreter, module: Value, title: str, budget: int, method: str = "forward"
+) -> LayerGraph | None:
     """The layer graph of one module object; None when it has no forward that can be run.
 
-    Raises OutOfBudget when the module is too large to follow.
+    method: what is called in place of forward. Raises OutOfBudget when the module is too large to
+    follow.
     """
     nodes = _drawn(machine, module, budget, usual=False)
     if nodes is None:
@@ -296,14 +305,14 @@ def _drawn(machine: Interpreter, module: Value, budget: int, *, usual: bool) -> 
     forward_arguments: Arguments | None = None
     with machine.drawing(domain, budget):
         if isinstance(module, Instance):
-            forward = machine.find(module.cls, "forward")
+            forward = machine.find(module.cls, method)
             forward_arguments = (
                 _inputs(domain, forward) if isinstance(forward, FunctionObject) else None
             )
-        if forward_arguments is None and not is_container(module):
+        if forward_arguments is None and not _runs(module):
             return None
         given = forward_arguments or Arguments([domain.add(Kind.INPUT, "input")])
-        result = domain.call_module(machine, module, given, nowhere)
+        result = domain.call_module(machine, module, given, nowhere, method)
         outputs = [t.sources for t in tensors_in([result]) if t.sources]
         domain.add(Kind.OUTPUT, "output", outputs)
     return domain.nodes
@@ -314,6 +323,11 @@ def _with_checkpoint(node: Node, usual: list[Node]) -> Node:
     calls = [n for n in usual if n.place == node.place and n.path == node.path]
     always = bool(calls) and all(call.checkpoint is not None for call in calls)
     return node if always or node.checkpoint is None else replace(node, checkpoint=None)
+
+
+def _runs(module: Value) -> bool:
+    """Whether a module without a forward of its own can be followed."""
+    return is_container(module) or kind_of(module) is Kind.BATCHNORM
 
 
 def _inputs(domain: GraphDomain, forward: FunctionObject) -> Arguments:

@@ -84,6 +84,8 @@ def join_fields(first: object, second: object) -> object:
         return first
     if isinstance(first, tuple) and isinstance(second, tuple):
         return join_elements(first, second)
+    if isinstance(first, frozenset) and isinstance(second, frozenset):
+        return first | second  # the MAYBE names
     if isinstance(first, bool) and isinstance(second, bool):
         return first or second  # the OPEN flag
     return one_of((first, second))  # type: ignore[arg-type]  # fields hold values

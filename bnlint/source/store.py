@@ -8,9 +8,11 @@ from typing import TypeAlias
 
 from bnlint.source.joining import ABSENT, join_fields
 from bnlint.source.values import (
+    MAYBE,
     HeapObject,
     Instance,
     Layer,
+    maybe_absent,
 )
 
 Key: TypeAlias = tuple[HeapObject, object]
@@ -42,6 +44,8 @@ class Store:
         if self._logs:
             self._logs[-1].setdefault((obj, key), obj.fields.get(key, ABSENT))
         self._put(obj, key, value)
+        if MAYBE in obj.fields and key in maybe_absent(obj):
+            self.write(obj, MAYBE, maybe_absent(obj) - {key})
 
     def begin(self) -> None:
         """Open a log: what is written from now on can be taken back."""
@@ -75,10 +79,13 @@ class Store:
         self._charge(len(keys) * len(outcomes) // JOINS_PER_STEP)
         for obj, name in keys:
             before = obj.fields.get(name, ABSENT)
-            joined = outcomes[0].get((obj, name), before)
-            for changes in outcomes[1:]:
-                joined = join_fields(joined, changes.get((obj, name), before))
+            found = [changes.get((obj, name), before) for changes in outcomes]
+            joined = found[0]
+            for value in found[1:]:
+                joined = join_fields(joined, value)
             self.write(obj, name, joined)
+            if joined is not ABSENT and ABSENT in found and isinstance(obj, Instance):
+                self.write(obj, MAYBE, maybe_absent(obj) | {name})
 
     @contextmanager
     def permanent(self) -> Iterator[None]:

@@ -332,12 +332,15 @@ class Marker(Enum):
     OPEN = "open"
     LAYER = "layer"
     OTHERS = "others"
+    MAYBE = "maybe"
 
 
 ITEMS: Final = Marker.ITEMS
 OPEN: Final = Marker.OPEN
 OTHERS: Final = Marker.OTHERS
 """Field of a Mapping: what the entries with unknown keys hold."""
+MAYBE: Final = Marker.MAYBE
+"""Field of an Instance: the names of the fields that only some paths have set, as a frozenset."""
 LAYER: Final = Marker.LAYER
 """Instance field: the torch layer that the project class subclasses, with its parameters."""
 
@@ -379,6 +382,12 @@ def alternatives(value: Value) -> tuple[Value, ...]:
 def hard(value: Value) -> Value:
     """The value itself, or the default that a Soft value carries."""
     return value.value if isinstance(value, Soft) else value
+
+
+def maybe_absent(obj: HeapObject) -> frozenset[object]:
+    """The names of the fields that only some paths have set."""
+    names = obj.fields.get(MAYBE)
+    return names if isinstance(names, frozenset) else frozenset()
 
 
 def items_of(obj: HeapObject) -> tuple[Element, ...]:

@@ -43,6 +43,7 @@ from bnlint.source.values import (
     hard,
     is_exact,
     items_of,
+    maybe_absent,
 )
 
 LONGEST_RANGE = 1024
@@ -236,8 +237,9 @@ class Builtins(Containers, Core):
         owner = self._first(arguments)
         if isinstance(name, Known) and isinstance(name.value, str):
             found = self.attribute(owner, name.value, frame)
-            if found is ANYTHING and len(arguments.positional) > 2:
-                return one_of((ANYTHING, arguments.positional[2]))
+            absent = isinstance(owner, Instance) and name.value in maybe_absent(owner)
+            if (found is ANYTHING or absent) and len(arguments.positional) > 2:
+                return one_of((found, arguments.positional[2]))
             return found
         if isinstance(owner, External):
             return External(f"{owner.name}.?")
@@ -250,6 +252,7 @@ class Builtins(Containers, Core):
             isinstance(owner, Instance | Layer)
             and isinstance(name, Known)
             and name.value in owner.fields
+            and name.value not in maybe_absent(owner)
         ):
             return Known(True)
         return ANYTHING
@@ -263,6 +266,7 @@ class Builtins(Containers, Core):
             and isinstance(name.value, str)
             and len(arguments.positional) > 2
         ):
+            self.join_container(owner, name.value, arguments.positional[2])
             self.store.write(owner, name.value, arguments.positional[2])
         return NONE
 
@@ -286,6 +290,9 @@ class Builtins(Containers, Core):
     def _to_mapping(self, arguments: Arguments, frame: Frame) -> Value:
         mapping = Mapping()
         source = arguments.positional[0] if arguments.positional else None
+        if isinstance(source, Alternatives):
+            each = (Arguments([single], arguments.keywords) for single in source.values)
+            return one_of(self._to_mapping(given, frame) for given in each)
         if isinstance(source, Mapping):
             mapping.fields.update(source.fields)
         elif source is not None:

@@ -179,12 +179,16 @@ class Functions(Core):
             return function
         return replace(result, owner=function.owner, is_static=function.is_static)
 
-    def free_arguments(self, function: FunctionObject) -> Arguments:
-        """Arguments for a function that nobody visible calls: defaults that a caller may change."""
+    def free_arguments(self, function: FunctionObject, *, given: bool = False) -> Arguments:
+        """Arguments for a function that nobody visible calls: defaults that a caller may change.
+
+        given: what is None by default is given something, nobody knows what.
+        """
         keywords: dict[str, Value] = {}
         for parameter, default in zip(function.definition.parameters, function.defaults):
             if default is not None and isinstance(default, Known) and not parameter.star:
-                keywords[parameter.name] = default if default == NONE else soft(default)
+                none = ANYTHING if given else default
+                keywords[parameter.name] = none if default == NONE else soft(default)
         return Arguments(keywords=keywords)
 
     # --- classes -----------------------------------------------------------------------------

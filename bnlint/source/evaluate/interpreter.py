@@ -17,6 +17,7 @@ from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
     descendants,
     entries_of,
+    is_container,
     is_module,
     is_module_class,
     is_module_dict,
@@ -72,6 +73,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Value] = {}
         self.built_modules: list[Layer] = []
+        """Sequentials that were built outside of every constructor."""
+        self.handed_out: list[Layer] = []
+        """Containers given to calls that cannot be seen, since this was last cleared."""
         self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
 
     @contextmanager
@@ -127,6 +131,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Call something whose body cannot be seen; functions given to it may run."""
+        given = (value for value in arguments.all() if isinstance(value, Layer))
+        self.handed_out += filter(is_container, given)
         return self.domain.unknown_call(self, name, arguments, frame)
 
     def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:

@@ -19,12 +19,15 @@ from bnlint.source.evaluate.module_classes import (
     is_module_class,
     is_module_dict,
 )
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
     LAYER,
     NONE,
+    Alternatives,
     Arguments,
+    Choice,
     Element,
     Frame,
     FunctionObject,
@@ -94,6 +97,11 @@ class ModuleMethods(Functions, Containers, Core):
                 return self._submodule(module, first)
             case "items" | "values" | "keys":
                 return self._entries_of(module, name)
+            case "__setattr__":
+                given = Arguments([module, *arguments.positional], place=arguments.place)
+                return self.call_external("builtins.setattr", given, frame)
+            case "_conv_forward":
+                return self.call_torch_forward(module, arguments, frame)
             case _ if name in SAME_OBJECT:
                 return module
             case _ if is_container(module):
@@ -235,12 +243,25 @@ class ModuleMethods(Functions, Containers, Core):
             found = self.elements(single)
             items = (Repeat((ANYTHING,)),) if found is None else found
         elif isinstance(single, Mapping):
-            named = {k: v for k, v in single.fields.items() if not isinstance(v, bool)}
-            container.fields.update(named)
-            items = tuple(named.values())  # type: ignore[arg-type]  # fields hold values
+            items = self._named_items(container, single)
+        elif isinstance(single, Alternatives) and {type(v) for v in single.values} == {Mapping}:
+            mappings = [value for value in single.values if isinstance(value, Mapping)]
+            items = (Choice(tuple(self._named_items(container, each) for each in mappings)),)
         if arguments.unknown and single is not None and single is ANYTHING:
             items = (Repeat((ANYTHING,)),)
         container.fields[ITEMS] = items
+
+    def _named_items(self, container: Layer | Instance, named: Mapping) -> tuple[Element, ...]:
+        """The modules of a dictionary, which become attributes of the container, too."""
+        items: list[Element] = []
+        for name, module in named.fields.items():
+            if isinstance(module, bool):
+                continue  # the OPEN flag
+            known = container.fields.get(name)
+            both = module if known is None else one_of((known, module))  # type: ignore[arg-type]
+            container.fields[name] = both
+            items.append(module)  # type: ignore[arg-type]  # fields hold values
+        return tuple(items)
 
     def super_method(self, value: Super, name: str, arguments: Arguments, frame: Frame) -> Value:
         """`super().name(...)` that no project class answers: torch's own method."""
