@@ -290,16 +290,18 @@ def draw_graph(
     method: what is called in place of forward. Raises OutOfBudget when the module is too large to
     follow.
     """
-    nodes = _drawn(machine, module, budget, usual=False)
+    nodes = _drawn(machine, module, budget, method, usual=False)
     if nodes is None:
         return None
     if any(node.checkpoint is not None for node in nodes):
-        usual = _drawn(machine, module, budget, usual=True) or []
+        usual = _drawn(machine, module, budget, method, usual=True) or []
         nodes = [_with_checkpoint(node, usual) for node in nodes]
     return LayerGraph(title, tuple(_with_positions(nodes)))
 
 
-def _drawn(machine: Interpreter, module: Value, budget: int, *, usual: bool) -> list[Node] | None:
+def _drawn(
+    machine: Interpreter, module: Value, budget: int, method: str, *, usual: bool
+) -> list[Node] | None:
     domain = GraphDomain(module, usual)
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None

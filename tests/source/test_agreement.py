@@ -60,7 +60,7 @@ def run_module(path: Path, name: str) -> LayerGraph:
     images = torch.randn(4, 4, 8, 8)
     with Preserve(net) as preserve:
         session = Session(net, preserve, Names(net), 0)
-        return measure(session, Inputs((images,)), recalibrate=False).graph
+        return measure(session, [Inputs((images,))], recalibrate=False).graph
 
 
 def kinds(nodes: tuple[Node, ...]) -> set[Kind]:
