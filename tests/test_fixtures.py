@@ -20,6 +20,9 @@ from bnlint.settings import Settings
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXPECTED = re.compile(r"# expect: (BNL\d{3}(?:, BNL\d{3})*)")
 
+LIVE_ONLY = {rule.code for rule in all_rules() if not rule.source}
+"""A mark with such a code is for the run of a fixture; the source half does not know the rule."""
+
 Mark = tuple[str, int | None, int, str]
 """File below fixtures/, cell, line, code."""
 
@@ -75,6 +78,7 @@ def linted() -> list[Finding]:
 def test_the_fixtures_give_exactly_the_expected_findings(linted: list[Finding]) -> None:
     found = {_mark(finding) for finding in linted}
     expected = {mark for path in _scripts("*/*") for mark in _expected(path)}
+    expected = {mark for mark in expected if mark[3] not in LIVE_ONLY}
     assert sorted(found - expected, key=str) == []
     assert sorted(expected - found, key=str) == []
     assert len(linted) == len(found)
@@ -138,8 +142,12 @@ def test_both_halves_say_the_same(
     name = path.relative_to(FIXTURES).as_posix()
     live_rules = {rule.code for rule in all_rules() if rule.live}
     from_source = {f.code for f in linted if _mark(f)[0] == name} & live_rules
-    from_run = {finding.code for finding in report.findings}
-    assert from_run == from_source, report.findings
+    marked = {mark for mark in _expected(path) if mark[3] in LIVE_ONLY}
+    # Most fixtures build a new network: that its statistics are new is a fact, and no news.
+    found = [f for f in report.findings if f.code in {code} | from_source or f.code != "BNL503"]
+    from_run = {finding.code for finding in found}
+    assert from_run == from_source | {mark[3] for mark in marked}, report.findings
+    assert marked == {_mark(finding) for finding in found if finding.code in LIVE_ONLY}
     assert (code in from_run) is path.stem.startswith("bad")
 
 

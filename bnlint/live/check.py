@@ -49,6 +49,7 @@ WITHOUT_DATA = frozenset(
         "nonfinite_channels",
         "negative_channels",
         "collapsed_channels",
+        "replaced",
     }
 )
 """Numbers of a layer that made-up input does not touch."""

@@ -78,9 +78,6 @@ def _picks(total: int, sizes: tuple[int, ...]) -> Tensor:
     return rows
 
 
-def measurable(samples: int, rows: int) -> tuple[int, ...]:
-    """The sizes (in samples of the model) that can be drawn from half of a layer's rows.
-
-    rows: how many rows of the layer's input belong to one sample of the model.
-    """
-    return tuple(size for size in BATCH_SIZES if size > 1 and size * rows * 2 <= samples)
+def measurable(samples: int) -> tuple[int, ...]:
+    """The sizes that can be drawn from half of this many samples."""
+    return tuple(size for size in BATCH_SIZES if 1 < size <= samples // 2)

@@ -14,7 +14,8 @@ d_dropout               d of the same layer with dropout on (layers behind a dro
 d_recalibrated          d on held-out samples against statistics re-estimated on the others
 cumulative              rms distance of the normalised outputs of the two paths, at 256 positions:
                         d and all that the BatchNorm layers before it add
-batch                   samples (rows) in the layer's input, of all batches together
+batch                   rows in the layer's input (N, C, ...), of all batches together
+samples                 samples of the model that the statistics were measured on
 values_per_channel      values that one channel's statistics are computed from, of all batches
 batch_mean_shift        |mu_b - mu_r| / s_r
 zeros_share, skew       of the layer's input: share of exact zeros, skewness E[(x - mu)^3] / v^1.5

@@ -9,6 +9,7 @@ from bnlint.finding import Number
 from bnlint.graph import LayerGraph
 from bnlint.live import drift
 from bnlint.live.control import Control
+from bnlint.live.conversions import replaced_classes
 from bnlint.live.drawing import Drawing
 from bnlint.live.dropouts import Fed, behind_dropout, fed_by_dropout, variance_shift
 from bnlint.live.inputs import Inputs
@@ -17,6 +18,7 @@ from bnlint.live.modules import qualified
 from bnlint.live.numbers import layer_numbers
 from bnlint.live.observe import Averaging, Cumulating, Drifting, Dropping, drift_of, first_line
 from bnlint.live.passes import Outcome, Session
+from bnlint.live.places import Places
 from bnlint.live.recalibrate import Recalibration
 from bnlint.live.unseen import Unseen, unseen
 
@@ -87,7 +89,7 @@ class _Measurement:
         return Measuring(
             inputs=self.inputs,
             graph=graph,
-            layers=self._layers(),
+            layers=self._layers(drawing.places),
             modes=self.drifting.modes,
             output=self.output,
             uninspected=(*notes, *self.notes),
@@ -118,15 +120,18 @@ class _Measurement:
         controlled = not inputs.synthetic and bool(self.drifting.seen)
         self.control.add(inputs, on_batch, on_running, in_halves=controlled)
 
-    def _layers(self) -> dict[int, dict[str, Number]]:
+    def _layers(self, places: Places) -> dict[int, dict[str, Number]]:
         names = self.session.names
-        return {
-            seen.node: {
-                **layer_numbers(seen, names.owner(seen.running[0] if seen.running else None))
-            }
-            for seen in self.drifting.seen.values()
-            if seen.node is not None
-        }
+        replaced = replaced_classes(names.root, places)
+        found: dict[int, dict[str, Number]] = {}
+        for seen in self.drifting.seen.values():
+            if seen.node is None:
+                continue
+            owner = names.owner(seen.running[0]) if seen.running is not None else None
+            found[seen.node] = {**layer_numbers(seen, owner)}
+            if id(owner) in replaced:
+                found[seen.node]["replaced"] = replaced[id(owner)]
+        return found
 
     def _outputs(self) -> None:
         """Batch against running statistics; nothing to compare where no call has both."""

@@ -84,6 +84,32 @@ def by_sample(data: Tensor) -> Samples:
     return Samples(means, variances, positions)
 
 
+def by_model_sample(rows: Samples, batch: int) -> Samples:
+    """Rows put together that belong to one of the model's `batch` samples.
+
+    A layer inside the model may see several rows of one sample (time steps, patches), which are as
+    little independent as positions are. Whether rows of a sample are neighbours or lie `batch`
+    apart cannot be seen: the order in which the samples differ more is the one that is true.
+    """
+    count, rest = len(rows.means), len(rows.means) % batch
+    if count <= batch or rest:
+        return rows
+    shape = (batch, count // batch, -1)
+    swapped = (count // batch, batch, -1)
+    means, variances = rows.means.view(shape), rows.variances.view(shape)
+    other_means = rows.means.view(swapped).transpose(0, 1)
+    other_variances = rows.variances.view(swapped).transpose(0, 1)
+    orders = [_joined(means, variances), _joined(other_means, other_variances)]
+    spreads = [float(found[0].var(0).sum()) for found in orders] if batch > 1 else [0.0, 0.0]
+    found = orders[0] if spreads[0] >= spreads[1] else orders[1]
+    return Samples(*found, rows.positions * (count // batch))
+
+
+def _joined(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each sample, of its rows (N, rows, C)."""
+    return means.mean(1), variances.mean(1) + means.var(1, correction=0)
+
+
 def pooled(first: Moments, second: Moments) -> Moments:
     """The moments of two batches taken together.
 

@@ -15,8 +15,9 @@ def layer_numbers(seen: Seen, module: nn.Module | None) -> Numbers:
     """All numbers of one call. module: the owner of its running statistics, if there is one."""
     found = seen.moments
     numbers: Numbers = {
-        "batch": found.samples,
+        "batch": seen.rows,
         "values_per_channel": found.values,
+        "samples": found.samples,
         "training": seen.training,
         "zeros_share": drift.finite(seen.zeros_share),
         "skew": drift.finite(seen.skew),
@@ -39,12 +40,12 @@ def layer_numbers(seen: Seen, module: nn.Module | None) -> Numbers:
 def _curve(seen: Seen) -> Numbers:
     """Expected d by batch size, predicted and measured; None for sizes without statistics."""
     found = seen.moments
-    curve = predicted_curve(found, tuple(size * seen.rows for size in BATCH_SIZES), seen.eps)
+    curve = predicted_curve(found, BATCH_SIZES, seen.eps)
     numbers: Numbers = dict.fromkeys(f"drift_at_{size}" for size in BATCH_SIZES)
     if curve is not None:
         positions = found.values // found.samples
         for size, value in zip(BATCH_SIZES, curve.mean(1).tolist()):
-            if size * seen.rows * positions > 1:
+            if size * positions > 1:
                 numbers[f"drift_at_{size}"] = drift.finite(value)
     if seen.measured is not None:
         for size, value in zip(seen.sizes, seen.measured.mean(1).tolist()):

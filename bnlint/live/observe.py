@@ -12,6 +12,7 @@ from bnlint.live.curve import measurable, measured_curve
 from bnlint.live.intercept import BatchNormCall, DropoutCall
 from bnlint.live.moments import (
     Moments,
+    by_model_sample,
     by_position,
     by_sample,
     moments,
@@ -30,9 +31,10 @@ class Seen:
     """What the passes know of one BatchNorm call, over all batches.
 
     training: as it was called. running: mean and variance, None where the layer keeps none.
-    moments: of its input on the path of batch statistics, dropout off. rows: rows of its input that
-    belong to one sample of the model (time steps, patches). normalised: probes of the normalised
-    input (K, C) of the latest batch. cumulative: distance per channel, one for each batch.
+    moments: of its input on the path of batch statistics, dropout off. rows: rows of its input
+    (N, C, ...), which may be more than there are samples (time steps, patches). normalised: probes
+    of the normalised input (K, C) of the latest batch. cumulative: distance per channel, one for
+    each batch.
     sizes, measured: batch sizes that were drawn from the first batch, and d (sizes, C) for them.
     """
 
@@ -103,18 +105,18 @@ class Drifting(Silent):
 
     def _measure(self, key: str, node: int | None, call: BatchNormCall) -> None:
         data = by_position(call.input)
-        samples = by_sample(data)
+        rows = by_sample(data)
+        samples = rows if not self.batch else by_model_sample(rows, self.batch)
         found = moments_of(samples)
         probed = probes(data)
         normalised = (probed - found.mean) * (found.variance + call.eps).rsqrt()
         known = self.seen.get(key)
         if known is not None:
             known.moments = pooled(known.moments, found)
+            known.rows += len(rows.means)
             known.normalised = normalised
             return
-        rows = _rows_per_sample(found.samples, self.batch)
-        sizes = measurable(found.samples, rows)
-        drawn = tuple(size * rows for size in sizes)
+        sizes = measurable(found.samples)
         self.seen[key] = Seen(
             key=key,
             node=node,
@@ -122,10 +124,10 @@ class Drifting(Silent):
             running=call.running,
             eps=call.eps,
             moments=found,
-            rows=rows,
+            rows=len(rows.means),
             normalised=normalised,
             sizes=sizes,
-            measured=measured_curve(samples, drawn, call.eps) if drawn else None,
+            measured=measured_curve(samples, sizes, call.eps) if sizes else None,
             zeros_share=zeros_share(probed),
             skew=skew(probed),
         )
@@ -208,10 +210,3 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-def _rows_per_sample(rows: int, batch: int | None) -> int:
-    """Rows of a layer's input that belong to one sample of the model (time steps, patches)."""
-    if not batch or rows % batch:
-        return 1
-    return max(rows // batch, 1)

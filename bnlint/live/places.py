@@ -117,6 +117,10 @@ class Places:
         return None
 
     def _assignment(self, cls: type, attribute: str) -> Place | None:
+        return next((_place(file, value) for file, _, value in self.assigned(cls, attribute)), None)
+
+    def assigned(self, cls: type, attribute: str) -> Iterator[tuple[str, type, ast.expr]]:
+        """What a class assigns to an attribute: the file, the class in whose body, the value."""
         for base in cls.__mro__:
             found = self._class(base)
             if found is None:
@@ -124,8 +128,7 @@ class Places:
             file, node = found
             for target, value in _attribute_assignments(node):
                 if target == attribute:
-                    return _place(file, value)
-        return None
+                    yield file, base, value
 
     def _class(self, cls: type) -> tuple[str, ast.ClassDef] | None:
         if cls not in self._classes:

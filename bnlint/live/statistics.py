@@ -9,6 +9,7 @@ warm                    1 - (1 - momentum)^tracked: share of the running statist
                         data; None where that cannot be known
 nonfinite_channels      channels whose running mean or variance is infinite or not a number
 negative_channels       channels with a running variance below zero
+replaced                class with a forward of its own that convert_sync_batchnorm replaced
 collapsed_channels      channels with a running variance of exactly zero whose input does vary
 """
 

@@ -437,7 +437,8 @@ def test_overridden_train_is_never_called() -> None:
 def test_frozen_batchnorm_under_a_training_root() -> None:
     model = Block()
     model.bn.eval()
-    assert check(model, IMAGES, phase="inference").ok("note")
+    report = check(model, IMAGES, phase="inference")
+    assert [finding.code for finding in report.findings] == ["BNL503"]  # not in training mode
 
 
 class DropPath(nn.Module):

@@ -128,7 +128,7 @@ def test_every_finding_of_the_live_check_conforms(
     if importlib.util.find_spec("torch") is None:
         pytest.skip("needs torch")
     monkeypatch.chdir(ROOT)
-    phase = "inference" if "bnl101" in file else "training"
+    phase = "inference" if 'PHASE = "inference"' in Path(file).read_text() else "training"
     arguments = ["check", f"{file}:build", "--phase", phase, "--output-format", "json"]
     result = CliRunner().invoke(main, arguments)
     report = json.loads(result.stdout)

@@ -15,6 +15,7 @@ from bnlint.settings import Settings
 
 ENGINE = {"BNL901", "BNL902", "BNL903"}
 """Codes of findings that the engine makes."""
+LIVE_ONLY = {rule.code for rule in all_rules() if not rule.source}
 EXPECTED = re.compile(r"# expect: (BNL\d{3}(?:, BNL\d{3})*)")
 
 rules = pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)
@@ -93,4 +94,5 @@ def test_an_example_lints_exactly_as_expected(rule: Rule, example: Example) -> N
     settings = Settings(extend_select=(rule.code,))
     result = bnlint.lint_source(example.code, "example.py", settings=settings)
     found = [(f.place.line, f.code) for f in result.findings if f.place is not None]
-    assert sorted(found) == expected_lines(example.code), result.findings
+    expected = [mark for mark in expected_lines(example.code) if mark[1] not in LIVE_ONLY]
+    assert sorted(found) == expected, result.findings
