@@ -47,7 +47,7 @@ def tracking_layers(pictures: Pictures) -> list[Layer]:
     for graph in pictures.graphs:
         for node in graph.of_kind(Kind.BATCHNORM):
             numbers = pictures.measured.layers.get(node.id, {})
-            if "initial" in numbers:
+            if "channels" in numbers:
                 found.setdefault(layer_key(graph, node, is_live=True), Layer(graph, node, numbers))
     return list(found.values())
 
