@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from bnlint.finding import Place
 from bnlint.graph import TRANSPARENT, UNKNOWN, Kind, LayerGraph, Node, Parameter
+from bnlint.live.callers import checkpointing
 from bnlint.live.intercept import BatchNormCall, DropoutCall, Sensitive
 from bnlint.live.modules import Names, is_scripted, parameters_of, qualified, torch_entry
 from bnlint.live.operations import describe, may_write
-from bnlint.live.places import Places, calling_place, computing_module
+from bnlint.live.places import Places, calling_place, computing_module, place_of_frame
 from bnlint.live.stack import Running, Stack
 from bnlint.live.tensors import tensors_in
 from bnlint.live.writers import CONSTANT, Writers
@@ -200,6 +202,7 @@ class Drawing:
             path=running.path,
             call_index=running.call_index,
             inputs=inputs,
+            checkpoint=_checkpoint() if entry.kind is Kind.BATCHNORM else None,
             **_extent(first),
         )
 
@@ -282,3 +285,9 @@ def _functional_parameters(sensitive: Sensitive | None) -> dict[str, Parameter]:
             return {"p": sensitive.p, "inplace": sensitive.inplace}
         case None:
             return {}
+
+
+def _checkpoint() -> Place | None:
+    """Where the current call is checkpointed, if it is."""
+    frame = checkpointing()
+    return None if frame is None else place_of_frame(frame)

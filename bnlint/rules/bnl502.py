@@ -33,10 +33,24 @@ def check(pictures: Pictures) -> Iterator[Finding]:
 
 
 def _in_graphs(pictures: Pictures) -> Iterator[_Layer]:
+    trained = _trained_in_run(pictures) if pictures.measured.is_live else None
     for graph in pictures.graphs:
         for node in graph.of_kind(Kind.BATCHNORM):
-            if node.checkpoint is not None and _moves_statistics(node):
+            if node.checkpoint is None or not _moves_statistics(node):
+                continue
+            if trained is None or node.id in trained:
                 yield _layer(graph, node, node.checkpoint)
+
+
+def _trained_in_run(pictures: Pictures) -> frozenset[int]:
+    """The layers that a live run, said to be training, has in training mode."""
+    return frozenset(
+        layer
+        for _, seen in pictures.observations
+        if isinstance(seen.event, Forward) and seen.event.stated is Purpose.TRAINING
+        for layer in seen.event.layers
+        if seen.must(layer, Mode.TRAIN)
+    )
 
 
 def _layer(graph: LayerGraph, node: Node, checkpoint: Place) -> _Layer:
@@ -109,7 +123,7 @@ A module, function or lambda that is given to `torch.utils.checkpoint.checkpoint
 `checkpoint_sequential` (its last segment is not checkpointed), runs a BatchNorm layer that tracks
 running statistics. bnlint looks at what happens in training: a call under `if self.training:` or
 `if x.requires_grad:` counts, one that an option switches on does not unless the option is on by
-default.""",
+default. `bnlint.check(model, inputs, phase="training")` sees the calls as they happen.""",
     why="""\
 Checkpointing keeps no activations and runs the function once more in the backward pass. The output
 and the gradients are the same, but the second run moves the running statistics again, with the same
@@ -232,4 +246,5 @@ class Body(nn.Module):
         ),
     ),
     check=check,
+    live=True,
 )
