@@ -180,7 +180,14 @@ class Line:
     def _checkpointed(self, call: Call, site: Site) -> Sighting:
         """The part of a training step that one line checkpoints."""
         layers = frozenset(index for index, by in call.recomputed.items() if by == site)
-        forward = self._forward(call, layers, batch=None, checkpoint=site.place)
+        forward = self._forward(
+            # The reentrant variant runs without gradients: the step itself says what it was for.
+            call,
+            layers,
+            batch=None,
+            stated=Purpose.TRAINING,
+            checkpoint=site.place,
+        )
         return self._trace(call, (*self._modes(call), forward, *_LEARNS), call.called, site)
 
     def _modes(self, call: Call) -> tuple[Event, ...]:
