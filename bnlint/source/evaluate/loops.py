@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, LoopRun
 from bnlint.source.joining import ABSENT, bounded, one_of
-from bnlint.source.store import Changes
+from bnlint.source.store import Changes, Key
 from bnlint.source.values import (
     ANYTHING,
     Choice,
@@ -122,7 +122,7 @@ class Loops(Core):
     ) -> bool:
         """Two rounds: the first from the state before the loop, the second from any state."""
         run = self._begin()
-        self._first_round(bind, statement, run, frame)
+        grown = self._first_round(bind, statement, run, frame)
         run.breaks.clear()
         with self.recording() as events:
             self.store.begin()
@@ -130,7 +130,7 @@ class Loops(Core):
             falls = self._round(statement.body, run, frame)
             changes = self.store.rollback()
         self._emit([tuple(events)], True, statement, frame)
-        self._widen(changes)
+        self._widen(changes, grown)
         if endless:
             return self._end(run, False)
         falls = self.execute(statement.orelse, frame)
@@ -142,20 +142,26 @@ class Loops(Core):
         statement: ir.For | ir.While,
         run: LoopRun,
         frame: Frame,
-    ) -> None:
+    ) -> frozenset[Key]:
+        """Run the body once; the lists that have grown."""
         self.store.begin()
         with self.recording():
             bind()
             self._round(statement.body, run, frame)
-        self._widen(self.store.rollback())
+        changes = self.store.rollback()
+        self._widen(changes, frozenset())
+        return frozenset(changes)
 
-    def _widen(self, changes: Changes) -> None:
-        """Join a round's writes into the state before it; what a list has gained is repeated."""
+    def _widen(self, changes: Changes, grown: frozenset[Key]) -> None:
+        """Join a round's writes into the state before it; what a list has gained is repeated.
+
+        grown: lists that an earlier round of the loop has written: their gain is repeated already.
+        """
         outcome: Changes = {}
         for (obj, name), after in changes.items():
             before = obj.fields.get(name, ABSENT)
             if isinstance(before, tuple) and isinstance(after, tuple):
-                outcome[obj, name] = _grown(before, after)
+                outcome[obj, name] = _grown(before, after, again=(obj, name) in grown)
             else:
                 outcome[obj, name] = after
         plain = {key: value for key, value in outcome.items() if not isinstance(value, tuple)}
@@ -220,11 +226,13 @@ def _counts(elements: tuple[Value, ...]) -> bool:
     )
 
 
-def _grown(before: tuple[Element, ...], after: tuple[Element, ...]) -> tuple[Element, ...]:
+def _grown(
+    before: tuple[Element, ...], after: tuple[Element, ...], *, again: bool
+) -> tuple[Element, ...]:
     """A list that a loop has appended to: what was appended is repeated."""
     if after[: len(before)] != before:
         return before if len(after) <= len(before) else bounded((Repeat(after),))
     gained = after[len(before) :]
-    if not gained or (before and isinstance(before[-1], Repeat)):
+    if not gained or (again and before and isinstance(before[-1], Repeat)):
         return before
     return bounded((*before, Repeat(gained)))

@@ -173,3 +173,16 @@ def test_containers_bound_no_block() -> None:
     assert norm.block is not None
     assert norm.block.path == ""
     assert [scope.container for scope in norm.scope] == [False, True]
+
+
+def test_two_loops_of_unknown_length_fill_one_list() -> None:
+    graph = body_of(
+        "layers = []\n"
+        "for _ in range(n):\n    layers.append(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))\n"
+        "for _ in range(m):\n    layers.append(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Tanh()))\n"
+        "self.f = nn.Sequential(*layers)\nself.bn = nn.BatchNorm2d(3)",
+        "return self.bn(self.f(x))",
+        parameters="n, m",
+    )
+    fed = {node.short_name for node in graph.producers(norms(graph)[0])}
+    assert fed == {"ReLU", "Tanh"}
