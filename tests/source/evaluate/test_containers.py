@@ -180,8 +180,8 @@ def test_two_loops_of_unknown_length_fill_one_list() -> None:
         "layers = []\n"
         "for _ in range(n):\n    layers.append(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))\n"
         "for _ in range(m):\n    layers.append(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Tanh()))\n"
-        "self.f = nn.Sequential(*layers)\nself.bn = nn.BatchNorm2d(3)",
-        "return self.bn(self.f(x))",
+        "self.f = nn.ModuleList(layers)\nself.bn = nn.BatchNorm2d(3)",
+        "return self.bn(self.f[int(x.mean())](x))",
         parameters="n, m",
     )
     fed = {node.short_name for node in graph.producers(norms(graph)[0])}
