@@ -181,6 +181,10 @@ class LayerGraph:
                     found[reader.id] = reader
         return tuple(found[key] for key in sorted(found))
 
+    def readers(self, node: Node) -> tuple[Node, ...]:
+        """The nodes that may read this node's output, transparent ones included."""
+        return tuple(self._readers.get(node.id, ()))
+
     @cached_property
     def _readers(self) -> dict[int, list[Node]]:
         readers: dict[int, list[Node]] = {}

@@ -95,6 +95,12 @@ _F_BATCH_NORM: Final[tuple[tuple[str, Parameter], ...]] = (
     ("momentum", 0.1),
     ("eps", 1e-5),
 )
+_FLATTEN: Final[tuple[tuple[str, Parameter], ...]] = (("start_dim", 1), ("end_dim", -1))
+_F_FLATTEN: Final[tuple[tuple[str, Parameter], ...]] = (
+    ("input", UNKNOWN),
+    ("start_dim", 0),
+    ("end_dim", -1),
+)
 _ADAPTIVE_POOL: Final[tuple[tuple[str, Parameter], ...]] = (("output_size", UNKNOWN),)
 _RECURRENT: Final[tuple[tuple[str, Parameter], ...]] = (
     ("input_size", UNKNOWN),
@@ -154,7 +160,8 @@ _MODULES: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], str], ...]]
         "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d",
     ),
     (Kind.UPSAMPLE, (), "Upsample UpsamplingNearest2d UpsamplingBilinear2d PixelShuffle"),
-    (Kind.RESHAPE, (), "Flatten Unflatten PixelUnshuffle ChannelShuffle Fold Unfold"),
+    (Kind.RESHAPE, _FLATTEN, "Flatten"),
+    (Kind.RESHAPE, (), "Unflatten PixelUnshuffle ChannelShuffle Fold Unfold"),
     (Kind.RESHAPE, (), "ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d"),
     (Kind.RESHAPE, (), "ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d"),
     (Kind.RESHAPE, (), "ConstantPad1d ConstantPad2d ConstantPad3d CircularPad1d CircularPad2d"),
@@ -181,7 +188,7 @@ _FUNCTIONS: Final[tuple[tuple[Kind, str], ...]] = (
     (Kind.UPSAMPLE, "interpolate upsample pixel_shuffle grid_sample"),
     (
         Kind.RESHAPE,
-        "view reshape flatten unflatten permute transpose transpose_ t squeeze squeeze_ unsqueeze "
+        "view reshape unflatten permute transpose transpose_ t squeeze squeeze_ unsqueeze "
         "unsqueeze_ expand expand_as repeat contiguous movedim moveaxis swapaxes swapdims "
         "view_as reshape_as pad channel_shuffle pixel_unshuffle unfold fold roll",
     ),
@@ -210,6 +217,7 @@ _SPECIAL_FUNCTIONS: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], s
         "dropout_ alpha_dropout_ feature_dropout feature_alpha_dropout_",
     ),
     (Kind.BATCHNORM, _F_BATCH_NORM, "batch_norm"),
+    (Kind.RESHAPE, _F_FLATTEN, "flatten"),
 )
 
 

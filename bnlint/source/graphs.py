@@ -41,6 +41,8 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
+    hard,
+    is_exact,
     items_of,
 )
 from bnlint.torchnames import lookup
@@ -248,6 +250,8 @@ class GraphDomain(Domain):
         return Sequence("tuple", (Repeat((tensor,)),))
 
     def _parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
+        if name.rpartition(".")[2] in ("view", "reshape"):
+            return {"shape": _shape(arguments)}
         entry = lookup(name)
         if entry is None or not entry.parameters:
             return {}
@@ -280,6 +284,19 @@ class GraphDomain(Domain):
         if not any(t.sources for t in tensors_in(arguments.all())):
             return ANYTHING
         return self._unknown(name, arguments)
+
+
+def _shape(arguments: Arguments) -> Parameter:
+    """The new shape that `x.view(...)` or `reshape` names; UNKNOWN where its length is."""
+    given = arguments.positional[1:]
+    if len(given) == 1:
+        single = hard(given[0])
+        if isinstance(single, Sequence) and is_exact(items_of(single)):
+            return parameter_of(single)
+        return UNKNOWN
+    if arguments.unknown or arguments.keywords:
+        return UNKNOWN
+    return tuple(parameter_of(value) for value in given)
 
 
 def draw_graph(

@@ -70,6 +70,8 @@ class Attributes(Functions, Core):
             case Tensor() | Method(Tensor(), _):
                 tensor = value.receiver if isinstance(value, Method) else value
                 assert isinstance(tensor, Tensor)
+                if name in ("T", "mT"):
+                    return self.operate("torch.Tensor.t", Arguments([tensor]), frame)
                 return self.tensor_attribute(tensor, name)
             case Layer():
                 found = value.value(name)
@@ -95,7 +97,7 @@ class Attributes(Functions, Core):
                 return ANYTHING
             case "requires_grad":
                 return self.is_training()
-            case "data" | "T" | "real" | "grad":
+            case "data" | "real" | "grad":
                 return value
         return Method(value, name)
 
