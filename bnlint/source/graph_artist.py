@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bnlint.finding import Place
-from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.source import ir
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain
@@ -42,7 +42,8 @@ GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
 SIMILAR_FACTORIES = 2
 """Factories drawn of those that mention the same names: resnet18, resnet34, ..., resnet152."""
-
+MOST_DRAWN = 3
+"""Graphs that show one constructor call, in the hope of one that knows its arguments."""
 
 _BATCHNORM = re.compile(r"(.*\.)?((Lazy)?BatchNorm[123]d|SyncBatchNorm)")
 
@@ -65,6 +66,8 @@ class GraphArtist:
         """What is in some graph already."""
         self.reached: set[Place] = set()
         """Constructor calls whose BatchNorm is in some graph."""
+        self.unsettled: Counter[Place] = Counter()
+        """How many graphs show a constructor call, none of them with its channels."""
 
     def draw_graphs(self) -> None:
         """A graph for each function that returns a module and each module class that hold a
@@ -76,7 +79,7 @@ class GraphArtist:
             self.draw_definition(definition)
         for cls in classes:
             self.draw_definition(cls)
-        for module in list(self.machine.built_modules):
+        for module in reversed(self.machine.built_modules):  # outer ones are built last
             self._draw(module, title_of(module), "", only_new=True)
         for cls in classes:
             if not _constructor_calls(cls) <= self.reached:
@@ -150,7 +153,8 @@ class GraphArtist:
 
     def _draw(self, module: Value, title: str, binding: str, only_new: bool) -> None:
         situations = set(_situations(module))
-        if only_new and situations <= self.covered:
+        settled = all(self._is_settled(situation.place) for situation in situations)
+        if only_new and settled and situations <= self.covered:
             return
         self._add(module, title, binding, situations)
         left = {situation.place for situation in situations} - self.reached
@@ -175,7 +179,25 @@ class GraphArtist:
         self.graphs.append(replace(graph, binding=binding))
         inside = {node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None}
         self.covered |= {situation for situation in situations if situation.place in inside}
+        self._note_channels(graph)
         self.reached |= inside
+
+    def _is_settled(self, place: Place) -> bool:
+        """Whether another graph of a constructor call would say nothing new."""
+        tries = self.unsettled[place]
+        return place in self.reached and (tries == 0 or tries >= MOST_DRAWN)
+
+    def _note_channels(self, graph: LayerGraph) -> None:
+        """Note whether a graph knows the arguments of the constructor calls that it shows."""
+        known: dict[Place, bool] = {}
+        for node in graph.of_kind(Kind.BATCHNORM):
+            if node.place is not None:
+                known[node.place] = known.get(node.place, False) or _knows_channels(graph, node)
+        for place, is_known in known.items():
+            if is_known:
+                del self.unsettled[place]
+            elif place not in self.reached or self.unsettled[place]:
+                self.unsettled[place] += 1
 
     def _draw_apart(
         self, module: Value, title: str, binding: str, situations: set[Situation]
@@ -193,7 +215,7 @@ class GraphArtist:
 
     def _draw_left(self, module: Value, title: str, binding: str) -> None:
         """Draw a module if it holds what no graph has."""
-        if not {situation.place for situation in _situations(module)} <= self.reached:
+        if not all(self._is_settled(situation.place) for situation in _situations(module)):
             self._draw(module, title, binding, only_new=True)
 
     def _methods_with(self, module: Instance, names: frozenset[str]) -> Iterator[str]:
@@ -217,6 +239,18 @@ class GraphArtist:
             unknown = Node(0, Kind.UNKNOWN, "")
             node = Node(1, Kind.BATCHNORM, name, parameters, place, inputs=(frozenset({0}),))
             yield LayerGraph(name.rpartition(".")[2], (unknown, node))
+
+
+def _knows_channels(graph: LayerGraph, norm: Node) -> bool:
+    """Whether a BatchNorm's size is known, and those of the layers with weights before it."""
+    layers = (norm, *graph.producers(norm))
+    sizes = [
+        node.params[name]
+        for node in layers
+        for name in ("num_features", "out_channels", "out_features")
+        if name in node.params
+    ]
+    return UNKNOWN not in sizes
 
 
 def _place_of(definition: ClassObject) -> Place:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 
 from bnlint.source.evaluate.containers import Containers
@@ -88,6 +88,8 @@ class Builtins(Containers, Core):
             "builtins.next": lambda a, f: self._loose_element(self._first(a)),
             "builtins.print": lambda a, f: NONE,
             "builtins.sum": self._sum,
+            "math.prod": self._prod,
+            "numpy.prod": self._prod,
             "builtins.exit": lambda a, f: External("never returns"),
             "builtins.quit": lambda a, f: External("never returns"),
             "sys.exit": lambda a, f: External("never returns"),
@@ -204,6 +206,13 @@ class Builtins(Containers, Core):
         for element in elements:
             total = self._plus(total, element, arguments, frame)
         return total
+
+    def _prod(self, arguments: Arguments, frame: Frame) -> Value:
+        """The product of a list of numbers; with an axis or a start it is not followed."""
+        elements = self.elements(self._first(arguments))
+        if elements is None or not is_exact(elements) or len(arguments.all()) > 1:
+            return ANYTHING
+        return reduce(lambda total, one: fold_binary("Multiply", total, one), elements, Known(1))
 
     def _plus(self, total: Value, element: Value, arguments: Arguments, frame: Frame) -> Value:
         if isinstance(element, Tensor):
