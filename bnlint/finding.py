@@ -90,6 +90,15 @@ class RemoveArgument:
 
 
 @dataclass(frozen=True, slots=True)
+class SetArgument:
+    """As ReplaceArgument; where the call has no such argument, `text` is added as a keyword."""
+
+    call: Place
+    parameter: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class InsertBefore:
     """Insert `text` as a statement of its own before the statement that holds `place`."""
 
@@ -112,7 +121,9 @@ class AddCall:
     place: Place
 
 
-Intent: TypeAlias = ReplaceArgument | RemoveArgument | InsertBefore | SwapElements | AddCall
+Intent: TypeAlias = (
+    ReplaceArgument | RemoveArgument | SetArgument | InsertBefore | SwapElements | AddCall
+)
 
 
 def places_of(intent: Intent) -> frozenset[Place]:
@@ -120,7 +131,7 @@ def places_of(intent: Intent) -> frozenset[Place]:
     match intent:
         case SwapElements(first, second):
             return frozenset({first, second})
-        case ReplaceArgument(call=place) | RemoveArgument(call=place):
+        case ReplaceArgument(call=place) | RemoveArgument(call=place) | SetArgument(call=place):
             return frozenset({place})
         case InsertBefore(place=place) | AddCall(place=place):
             return frozenset({place})

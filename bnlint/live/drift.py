@@ -19,7 +19,8 @@ samples                 samples of the model that the statistics were measured o
 values_per_channel      values that one channel's statistics are computed from, of all batches
 batch_mean_shift        |mu_b - mu_r| / s_r
 zeros_share, skew       of the layer's input: share of exact zeros, skewness E[(x - mu)^3] / v^1.5
-variance_ratio          variance of the input with dropout on over dropout off (fed by dropout)
+variance_ratio          variance of the input with dropout on over dropout off, where dropout feeds
+                        the layer directly or through one Conv or Linear
 variance_ratio_predicted  the same in closed form; `dropout_variance_ratio`
 drift_at_1 ... drift_at_256  rms of d of batches of that many samples; `curve.predicted_drift`
 measured_at_2 ...       the same, measured on random parts of the batch; `curve.measured_curve`
@@ -50,7 +51,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def channel_drift(
@@ -91,6 +92,32 @@ def dropout_variance_ratio(mean: Tensor, variance: Tensor, rate: float) -> float
         return None
     dropped = (mean.square() + variance) / keep - mean.square()
     return float(dropped.mean()) / total
+
+
+def added_variance(layer: nn.Module, dropped: Tensor, rate: float) -> Tensor | None:
+    """The variance that dropout on a layer's input adds to its output, for each output channel.
+
+    With keep probability p and weights w it is (1/p - 1) sum w^2 E[x^2], as dropout draws every
+    element by itself (Li et al. 2019, arXiv 1801.05134, section 3): the layer itself, run on the
+    squares of its input and weights. dropped: the dropout's input. None for a layer or an input
+    that is not of that form.
+    """
+    keep = 1 - rate
+    weight = getattr(layer, "weight", None)
+    if keep <= 0 or not isinstance(weight, Tensor):
+        return None
+    squares, weights = dropped.detach().square(), weight.detach().square()
+    try:
+        if isinstance(layer, nn.Linear):
+            spread = nn.functional.linear(squares, weights).flatten(0, -2)
+        elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            spread = layer._conv_forward(squares, weights, None).flatten(2).transpose(1, 2)
+            spread = spread.flatten(0, 1)
+        else:
+            return None
+    except RuntimeError:  # the input was given another shape on its way to the layer
+        return None
+    return (1 / keep - 1) * spread.mean(0)
 
 
 def finite(value: float | Tensor | None) -> float | None:

@@ -11,7 +11,14 @@ from bnlint.live import drift
 from bnlint.live.control import Control
 from bnlint.live.conversions import replaced_classes
 from bnlint.live.drawing import Drawing
-from bnlint.live.dropouts import Fed, behind_dropout, fed_by_dropout, variance_shift
+from bnlint.live.dropouts import (
+    Fed,
+    behind_dropout,
+    fed_by_dropout,
+    shift_through_weights,
+    upstream_dropouts,
+    variance_shift,
+)
 from bnlint.live.inputs import Inputs
 from bnlint.live.intercept import Plan, Source
 from bnlint.live.modules import qualified
@@ -98,8 +105,11 @@ class _Measurement:
 
     def _first(self, on_batch: Outcome, graph: LayerGraph) -> None:
         """The first batch, on which also the shares of dropout and of chance are measured."""
-        fed = fed_by_dropout(graph, self.drifting.seen.values())
-        reference = Cumulating(self.drifting.seen, frozenset(fed))
+        calls = self.drifting.seen.values()
+        fed = fed_by_dropout(graph, calls)
+        upstream = upstream_dropouts(graph, calls, self.drifting.dropouts, self.session.names)
+        wanted = frozenset(fed) | {key for key, _ in upstream.values()}
+        reference = Cumulating(self.drifting.seen, wanted, upstream)
         on_running = self.session.run(self.inputs, RUNNING, reference)
         self._dropout(on_running, graph, reference, fed)
         self._randomness(on_running)
@@ -158,6 +168,9 @@ class _Measurement:
                 seen.numbers["d_dropout"] = drift_of(found, seen.running, seen.eps)
             if key in fed and key in without.inputs:
                 seen.numbers.update(variance_shift(without.inputs[key], found, fed[key]))
+            elif key in without.added and key in without.inputs:
+                before, added = without.inputs[key], without.added[key]
+                seen.numbers.update(shift_through_weights(before, found, added))
 
     def _randomness(self, reference: Outcome) -> None:
         """What stays random with dropout off (DropPath, noise): the same pass, another seed."""

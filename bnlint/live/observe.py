@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnlint.live import drift
 from bnlint.live.curve import measurable, measured_curve
@@ -80,6 +80,7 @@ class Drifting(Silent):
 
     batch: samples in the model's input, to which batch sizes refer. modes: by node, whether a
     sensitive layer was called in training mode. failed: why a call could not be measured, by key.
+    dropouts: the nodes of the dropout calls, in the order of the forward.
     """
 
     batch: int | None = None
@@ -87,6 +88,7 @@ class Drifting(Silent):
     modes: dict[int, bool] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     has_dropout: bool = False
+    dropouts: list[int | None] = field(default_factory=list)
 
     def batchnorm(self, key: str, node: int | None, call: BatchNormCall) -> None:
         """Measure one call."""
@@ -99,6 +101,7 @@ class Drifting(Silent):
 
     def dropout(self, node: int | None, call: DropoutCall | None) -> None:
         """Note that dropout is there, and its mode."""
+        self.dropouts.append(node)
         self.has_dropout = self.has_dropout or call is None or call.p > 0
         if node is not None and call is not None:
             self.modes[node] = call.training
@@ -137,12 +140,27 @@ class Drifting(Silent):
 class Cumulating(Silent):
     """Compares each call's output on running statistics with what the first pass saw.
 
-    wanted: keys of the calls whose input moments are kept (those fed by dropout).
+    wanted: keys of the calls whose input moments are kept (those fed by dropout). upstream: by the
+    number of a dropout call, the layer that it feeds and the key of the BatchNorm call behind it.
+    added: by that key, the variance that the dropout would add.
     """
 
     seen: Mapping[str, Seen]
     wanted: frozenset[str] = frozenset()
+    upstream: Mapping[int, tuple[str, nn.Module]] = field(default_factory=dict)
     inputs: dict[str, Moments] = field(default_factory=dict)
+    added: dict[str, Tensor | None] = field(default_factory=dict)
+    dropouts: int = 0
+
+    def dropout(self, node: int | None, call: DropoutCall | None) -> None:
+        """Predict what this dropout does behind the layer that reads it."""
+        layer = self.upstream.get(self.dropouts)
+        self.dropouts += 1
+        if layer is None or call is None:
+            return
+        key, module = layer
+        by_element = call.function.__name__ in ("dropout", "dropout_")
+        self.added[key] = drift.added_variance(module, call.input, call.p) if by_element else None
 
     def batchnorm(self, key: str, node: int | None, call: BatchNormCall) -> None:
         """Measure the distance of the two normalised outputs, on the same probes."""

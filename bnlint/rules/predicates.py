@@ -25,6 +25,11 @@ def is_number(value: Parameter) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_functional(node: Node) -> bool:
+    """Whether a node is a call of a function (`F.batch_norm`), not of a layer."""
+    return node.short_name[:1].islower()
+
+
 def directly_after(graph: LayerGraph, node: Node, *kinds: Kind) -> bool:
     """Whether on every alternative the node's input is the output of one of these kinds."""
     producers = graph.producers(node)
@@ -35,6 +40,15 @@ def directly_before(graph: LayerGraph, node: Node, *kinds: Kind) -> bool:
     """Whether everything that may read the node's output is of one of these kinds."""
     consumers = graph.consumers(node)
     return bool(consumers) and all(consumer.kind in kinds for consumer in consumers)
+
+
+def feeds_only(graph: LayerGraph, node: Node, *kinds: Kind) -> bool:
+    """Whether all that reads a node's output, unchanged in shape, is of one of these kinds."""
+    readers = graph.readers(node)
+    return bool(readers) and all(
+        feeds_only(graph, reader, *kinds) if reader.kind is Kind.IDENTITY else reader.kind in kinds
+        for reader in readers
+    )
 
 
 def drops(dropout: Node) -> bool:

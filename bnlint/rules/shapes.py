@@ -147,7 +147,7 @@ class Shapes:
             case Kind.ADD | Kind.MUL if node.short_name in _ELEMENTWISE:
                 known = self._agreed(node, self._channels)
                 # A single channel is spread over those of an operand that cannot be seen.
-                is_sure = len(node.inputs) > 1 or known != {1}
+                is_sure = len(node.inputs) > 1 or known != frozenset({1})
                 return known if is_sure else None
             case Kind.POOL if spatial_dimensions(node) is not None:
                 return self._input(node, self._channels)

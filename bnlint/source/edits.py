@@ -19,6 +19,7 @@ from bnlint.finding import (
     Place,
     RemoveArgument,
     ReplaceArgument,
+    SetArgument,
     SwapElements,
 )
 from bnlint.source import ir
@@ -29,6 +30,7 @@ from bnlint.source.syntax import (
     first_offset,
     is_written_out,
     statement_around,
+    takes,
 )
 
 
@@ -111,6 +113,8 @@ class _Writer:
             case RemoveArgument(place, parameter):
                 call, index = self._argument(place, parameter)
                 return [] if call is None else self._remove(call, index)
+            case SetArgument(place, parameter, text):
+                return self._set(place, parameter, text)
             case InsertBefore(place, text):
                 span = self._span(place)
                 return [] if span is None else self._insert_before(span, text)
@@ -136,13 +140,31 @@ class _Writer:
         offset = self.facts.line_starts[line - 1] + column - 1
         return offset if offset <= len(self.text) else None
 
-    def _argument(self, place: Place, parameter: str) -> tuple[ir.Call | None, int]:
-        """The call at a place and the index of its argument; None when there is no such call."""
+    def _call(self, place: Place) -> ir.Call | None:
         span = self._span(place)
         nodes = [] if span is None else enclosing(self.facts.body, span)
-        call = next((n for n in nodes if isinstance(n, ir.Call) and n.span == span), None)
+        return next((n for n in nodes if isinstance(n, ir.Call) and n.span == span), None)
+
+    def _argument(self, place: Place, parameter: str) -> tuple[ir.Call | None, int]:
+        """The call at a place and the index of its argument; None when there is no such call."""
+        call = self._call(place)
         index = None if call is None else argument_of(call, parameter)
         return (None, 0) if call is None or index is None else (call, index)
+
+    def _set(self, place: Place, parameter: str, text: str) -> list[_Change]:
+        """Replace an argument, or add it to a call of torch's own that takes it."""
+        call, index = self._argument(place, parameter)
+        if call is not None:
+            return self._replace(call, index, parameter, text)
+        call = self._call(place)
+        if call is None or not takes(call, parameter) or any(a.star for a in call.arguments):
+            return []
+        if not call.arguments:
+            return [_Change(call.span[1] - 1, call.span[1] - 1, text)]
+        end = call.arguments[-1].span[1]
+        if self.text[end : call.span[1]].count(")") != 1:  # the last argument in parentheses
+            return []
+        return [_Change(end, end, f", {text}")]
 
     def _replace(self, call: ir.Call, index: int, parameter: str, text: str) -> list[_Change]:
         argument = call.arguments[index]

@@ -58,6 +58,11 @@ def argument_of(call: ir.Call, parameter: str) -> int | None:
     return position if is_plain else None
 
 
+def takes(call: ir.Call, parameter: str) -> bool:
+    """Whether a call is of torch's own layer or function, by its name, with such a parameter."""
+    return _position(call.function, parameter) is not None
+
+
 def is_written_out(value: ir.Expression) -> bool:
     """Whether an expression consists of literals only."""
     match value:

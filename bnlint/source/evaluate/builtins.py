@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import product
 
 from bnlint.source.evaluate.containers import Containers
@@ -212,7 +212,10 @@ class Builtins(Containers, Core):
         elements = self.elements(self._first(arguments))
         if elements is None or not is_exact(elements) or len(arguments.all()) > 1:
             return ANYTHING
-        return reduce(lambda total, one: fold_binary("Multiply", total, one), elements, Known(1))
+        total: Value = Known(1)
+        for element in elements:
+            total = fold_binary("Multiply", total, element)
+        return total
 
     def _plus(self, total: Value, element: Value, arguments: Arguments, frame: Frame) -> Value:
         if isinstance(element, Tensor):
