@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bnlint import lightning, testing
     from bnlint.live.check import check
     from bnlint.live.errors import BatchNormWarning
     from bnlint.live.watch import watch
@@ -23,8 +24,10 @@ __all__ = [
     "Settings",
     "__version__",
     "check",
+    "lightning",
     "lint_paths",
     "lint_source",
+    "testing",
     "watch",
 ]
 
@@ -32,6 +35,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The public name, from the module that defines it."""
     match name:
+        case "testing" | "lightning":
+            return importlib.import_module(f"bnlint.{name}")
         case "lint_paths" | "lint_source" | "LintResult":
             module = "bnlint.source.engine"
         case "check" | "watch":

@@ -22,7 +22,7 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
     match module.split(".")[1:]:
         case [] | ["__main__"] | ["cli", *_]:
             ours = {"cli": EVERYWHERE, "rules": EVERYWHERE, **dict.fromkeys(SHARED, EVERYWHERE)}
-            later = {"source": INSIDE, "live": INSIDE, "output": INSIDE}
+            later = dict.fromkeys(("source", "live", "output", "testing", "lightning"), INSIDE)
             return {**ours, **later, "": EVERYWHERE, "click": EVERYWHERE, "rich": INSIDE}
         case ["source", *_]:
             ours = dict.fromkeys({*SHARED, "source", "rules"}, EVERYWHERE)
@@ -36,6 +36,9 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
         case ["output", *_]:
             ours = dict.fromkeys({*SHARED, "output", "rules"}, EVERYWHERE)
             return {**ours, **dict.fromkeys(("rich", "jinja2", "matplotlib"), INSIDE)}
+        case ["testing"] | ["lightning"]:
+            ours = {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "live": INSIDE}
+            return {**ours, "lightning": INSIDE, "pytorch_lightning": INSIDE}
         case ["settings"]:
             return dict.fromkeys({*SHARED, "rules"}, EVERYWHERE)
         case _:
