@@ -50,7 +50,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if (error.name or "").partition(".")[0] != "torch":
             raise
         remedy = f'bnlint.{name} needs torch: pip install "bnlint[torch]"'
         raise ModuleNotFoundError(remedy, name="torch") from error
