@@ -174,6 +174,7 @@ class Listener:
         call = self._latest
         if call is None or entry is None or entry.kind is not Kind.BATCHNORM:
             return
+        self._gradient(call)
         if module.training:
             call.recomputed[entry.index] = site = self._checkpoints.get(entry.index)
             if site is None:  # it was not checkpointed when it was looked at: look again
@@ -237,7 +238,7 @@ class Listener:
         for node in nodes:
             node.register_prehook(partial(self._gradient, call))
 
-    def _gradient(self, call: Call, gradients: tuple[Tensor | None, ...]) -> None:
+    def _gradient(self, call: Call, gradients: tuple[Tensor | None, ...] = ()) -> None:
         if not call.learned:
             call.learned = True
             self._ear.learned(call)
