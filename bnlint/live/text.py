@@ -9,7 +9,9 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from bnlint.finding import Evidence, Finding, Place, Role
+from bnlint.live.charts import measured_curve_of, worst_layers
 from bnlint.paths import shown_path
+from bnlint.rules.curves import curve
 
 if TYPE_CHECKING:
     from bnlint.live.report import LayerReport, Report
@@ -54,6 +56,7 @@ def _lines(report: Report, width: int) -> Iterator[str]:
         yield from _table(report, width)
     yield ""
     yield from _output(report)
+    yield from _batch_sizes(report, width)
     yield from _findings(report, width)
     yield from _uninspected(report, width)
 
@@ -156,6 +159,20 @@ def _output(report: Report) -> Iterator[str]:
     yield "output"
     for key, text in known:
         yield f"  {text:<62} {percent(report.output[key]):>8}"
+
+
+def _batch_sizes(report: Report, width: int) -> Iterator[str]:
+    """The curve of the layer that needs the largest batch."""
+    worst = worst_layers(report, 1)
+    if not worst or report.synthetic:
+        return
+    predicted, measured = curve(worst[0].numbers), measured_curve_of(worst[0])
+    yield f"drift that chance alone gives, by batch size (worst layer: {_name(worst[0])})"[:width]
+    yield "  samples  " + "".join(f"{size:>7}" for size in predicted)
+    yield "  predicted" + "".join(f"{value:>7.3f}" for value in predicted.values())
+    if measured:
+        found = (number(measured.get(size)) for size in predicted)
+        yield "  measured " + "".join(f"{value:>7}" for value in found)
 
 
 def _findings(report: Report, width: int) -> Iterator[str]:

@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Measurement, Place, Role, Severity
-from bnlint.graph import Kind
+from bnlint.graph import Kind, Node
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import evidence_at, grouped, may_train, sensitive_layers
+from bnlint.rules.curves import expected_drift, sufficient_batch
+from bnlint.rules.predicates import (
+    evidence_at,
+    grouped,
+    layer_name,
+    may_train,
+    sensitive_layers,
+)
 from bnlint.trace import Forward, Mode, ModeTrace, Observation, Purpose
 
 LARGEST = 7
@@ -17,6 +24,9 @@ LARGEST = 7
 LARGEST_DRIFT = 0.2
 """Measured noise of a layer's statistics, in units of its output's deviation, from which on a small
 batch is reported: clean networks stay below 0.06, broken statistics lie above 0.2."""
+
+LARGEST_STEP = 8
+"""How many times the batch somebody may be asked for, or devices to synchronise over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,48 +96,54 @@ def _finding(same_loader: list[_Small]) -> Finding:
 
 def _measured_finding(small: _Small, pictures: Pictures) -> Finding | None:
     """Judged by the noise of the statistics at this batch size; None where it is small."""
-    worst, measured = _worst_layer(small, pictures)
     trains = small.trace.purpose(small.forward) is Purpose.TRAINING
+    worst = _worst_layer(small, pictures)
     if worst is None:
         return _finding([small]) if trains else None
-    if worst <= LARGEST_DRIFT and not (trains and small.batch == 1):
+    drift, node, measured = worst
+    if drift <= LARGEST_DRIFT and not (trains and small.batch == 1):
         return None
-    path = str(measured.get("path", ""))
+    enough = sufficient_batch(measured, LARGEST_DRIFT)
+    until = f"from {enough} samples on" if enough else "not even at 256 samples"
     return RULE.finding(
-        f"{_title(small)} runs in training mode on {small.batch} samples: at this batch size the "
-        f"statistics of '{path}' scatter by {worst:.2f} of its output's deviation; "
-        f"{_advice(small.batch)}",
+        f"{_title(small)} runs in training mode on {small.batch} samples: with that many, chance "
+        f"alone moves the output of {layer_name(node)} by {drift:.2f} of its deviation (below "
+        f"{LARGEST_DRIFT:g} {until}); {_measured_advice(small.batch, enough, node)}",
         small.place,
         severity=Severity.ERROR if small.batch == 1 else Severity.WARNING,
-        module=path or None,
-        measurement=measured,
+        module=node.path or None,
+        measurement={
+            **measured,
+            "path": node.path,
+            "expected_drift": drift,
+            "sufficient_batch": enough,
+        },
     )
 
 
-def _worst_layer(small: _Small, pictures: Pictures) -> tuple[float | None, Measurement]:
-    """The largest predicted drift at this batch size or the next one above, and its layer."""
-    paths = {
-        node.id: node.path
+def _worst_layer(small: _Small, pictures: Pictures) -> tuple[float, Node, Measurement] | None:
+    """The training layer with the largest drift that is expected at this batch size."""
+    found = [
+        (drift, node, numbers)
         for graph in pictures.graphs
         for node in graph.of_kind(Kind.BATCHNORM)
-        if node.id in pictures.measured.layers
-    }
-    worst: float | None = None
-    found: Measurement = {}
-    for node_id, numbers in pictures.measured.layers.items():
-        drift = _drift_at(numbers, small.batch)
-        if drift is not None and (worst is None or drift > worst):
-            worst, found = drift, {**numbers, "path": paths.get(node_id, "")}
-    return worst, found
+        if (numbers := pictures.measured.layers.get(node.id, {})).get("training") is not False
+        and (drift := expected_drift(numbers, small.batch)) is not None
+    ]
+    return max(found, key=lambda entry: entry[0], default=None)
 
 
-def _drift_at(numbers: Measurement, batch: int) -> float | None:
-    sizes = (size for size in (1, 2, 4, 8) if size >= batch)
-    for size in sizes:
-        value = numbers.get(f"drift_at_{size}")
-        if isinstance(value, int | float):
-            return float(value)
-    return None
+def _measured_advice(batch: int, enough: int | None, node: Node) -> str:
+    """What to do, by how far the batch is from enough, and by what is normalised."""
+    norm = "LayerNorm" if node.positions == 1 else "GroupNorm"
+    frozen = "freeze the BatchNorm layers with their pretrained statistics"
+    if enough is not None and enough <= LARGEST_STEP * batch:
+        devices = -(-enough // batch)
+        return (
+            f"use a batch of {enough}, SyncBatchNorm over {devices} devices, or {norm} in its "
+            f"place; in fine-tuning, {frozen}"
+        )
+    return f"use {norm} in its place; in fine-tuning, {frozen}"
 
 
 def _title(small: _Small) -> str:
@@ -175,10 +191,16 @@ config) and below 8, and the model has BatchNorm layers in training mode. A batc
 error, 2 to 7 a note. Loaders for validation and test, helpers that compute mean and deviation,
 and models without BatchNorm are not reported; nor are frozen (evaluated) BatchNorm layers.
 
-The live check does not go by the number alone. From one batch it predicts how far each layer's
-statistics scatter at batch sizes 1, 2, 4, ..., because a layer on a 56x56 map sees thousands of
-values per channel and one on a 1x1 map only as many as there are samples, and reports layers
-above 0.2 as a warning.""",
+The live check does not go by the number alone. From one batch of fewer than 8 samples it predicts
+how far the statistics of each layer scatter at batch sizes 1, 2, 4, ... 256, because a layer on a
+56x56 map sees thousands of values per channel and one on a 1x1 map only as many as there are
+samples. A sample counts as a cluster: with S^2 the variance of the samples' means, v the variance
+and psi the samples' second moments,
+
+    d(n)^2 = S^2 / (n v) + Var(psi) / (4 n v^2) + (S^2 / (2 n v))^2
+
+Layers above 0.2 of their output's deviation are a warning, which says from which batch size on they
+fall below it. The same curve is measured on random parts of a larger batch, for comparison.""",
     why="""\
 BatchNorm estimates mean and variance from the batch. The error of that estimate reaches the
 output in training, and evaluation with running statistics then is a different function. Wu and
