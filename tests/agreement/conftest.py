@@ -1,0 +1,8 @@
+"""Makes the helpers beside it, and those of the source half's tests, importable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "source"))

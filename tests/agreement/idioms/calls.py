@@ -1,0 +1,143 @@
+"""Helper methods, closures, lambdas, properties, super() and other ways to call."""
+
+from __future__ import annotations
+
+from writer import Writer, nested
+
+
+def helper_method(w: Writer) -> None:
+    name = w.name()
+    layer = w.attach()
+    ways = (
+        f"return F.relu({layer}(y))",
+        f"y = {layer}(y)\nreturn y",
+        f"if scale:\n    return {layer}(y) * 2\nreturn {layer}(y)",
+        f"out = {layer}(y)\nif not scale:\n    return out\nelse:\n    return out + y",
+    )
+    w.member(f"def _part_{name}(self, y, scale=False):\n{nested([w.random.choice(ways)])}")
+    w.forward(f"x = self._part_{name}(x{w.pick('', ', True', ', scale=False')})")
+
+
+def method_that_returns_a_tuple(w: Writer) -> None:
+    name = w.name()
+    first, second = w.attach(), w.attach()
+    w.member(f"def _two_{name}(self, y):\n    return {first}(y), {second}(y)")
+    w.forward(f"a, b = self._two_{name}(x)", w.pick("x = a + b", "x = b", "x = a * b"))
+
+
+def method_given_a_layer(w: Writer) -> None:
+    name = w.name()
+    w.member(f"def _through_{name}(self, layer, y, *more):\n    return layer(y, *more)")
+    w.forward(f"x = self._through_{name}({w.attach()}, x)")
+
+
+def static_method(w: Writer) -> None:
+    name = w.name()
+    w.member(f"@staticmethod\ndef _act_{name}(y):\n    return F.relu(y) + 1")
+    w.forward(f"x = self._act_{name}({w.attach()}(x))")
+
+
+def closure(w: Writer) -> None:
+    layer = w.attach()
+    w.forward(
+        *w.random.choice(
+            (
+                ["def inner(t):", f"    return {layer}(t)", "x = inner(x)"],
+                [f"x = (lambda t: {layer}(t))(x)"],
+                [f"run = {layer}", "x = run(x)"],
+                [f"run = lambda t, f={layer}: F.relu(f(t))", "x = run(x)"],
+                [f"x = functools.reduce(lambda t, f: f(t), [{layer}, F.relu], x)"],
+            )
+        )
+    )
+
+
+def property_of_layers(w: Writer) -> None:
+    name = w.name()
+    layer = w.attach()
+    w.member(f"@property\ndef the_{name}(self):\n    return {layer}")
+    w.forward(f"x = self.the_{name}(x)")
+
+
+def function_as_attribute(w: Writer) -> None:
+    name = w.name()
+    function = w.pick("F.relu", "torch.relu", "torch.tanh", "F.gelu", "partial(F.leaky_relu, negative_slope=0.2)")
+    w.build(f"self.{name} = {function}")
+    layer = w.attach()
+    w.forward(w.pick(f"x = self.{name}({layer}(x))", f"x = {layer}(self.{name}(x))"))
+
+
+def activation_by_name(w: Writer) -> None:
+    name, layer = w.name(), w.attach()
+    w.build(
+        w.pick(
+            f"self.{name} = getattr(F, 'relu')",
+            f"self.{name} = {{'relu': F.relu, 'tanh': torch.tanh}}['tanh']",
+            f"self.{name} = getattr(nn, 'ReLU')()",
+            f"self.{name} = nn.ModuleDict({{'relu': nn.ReLU(), 'elu': nn.ELU()}})['elu']",
+        )
+    )
+    w.forward(f"x = {layer}(self.{name}(x))")
+
+
+def explicit_forward(w: Writer) -> None:
+    layer = w.attach()
+    w.forward(w.pick(f"x = {layer}.forward(x)", f"x = {layer}.__call__(x)"))
+
+
+def keyword_call(w: Writer) -> None:
+    layer = w.attach(w.pick("nn.BatchNorm2d(4)", "$conv()", "nn.ReLU()", "nn.Dropout(0.1)"))
+    w.forward(w.pick(f"x = {layer}(input=x)", f"x = {layer}(**{{'input': x}})", f"x = {layer}(*[x])"))
+
+
+def layer_in_a_function(w: Writer) -> None:
+    """A function of the file is given layers and data."""
+    first, second = w.attach(), w.attach()
+    w.forward(
+        w.pick(
+            f"x = $run_all([{first}, {second}], x)",
+            f"x = $run_all(layers=({second},), x=x)",
+            f"x = $run_two({first}, {second}, x)",
+            f"x = $compose({first}, {second})(x)",
+        )
+    )
+
+
+def tail_called_early(w: Writer) -> None:
+    """A method that returns early, decided by the constructor."""
+    name = w.name()
+    w.build(f"self.{name}_early = {w.pick('True', 'False')}")
+    first, second = w.attach(), w.attach()
+    w.member(
+        f"def _maybe_{name}(self, y):\n    y = {first}(y)\n    if self.{name}_early:\n"
+        f"        return y\n    y = {second}(y)\n    return F.relu(y)"
+    )
+    w.forward(f"x = self._maybe_{name}(x)")
+
+
+def local_class(w: Writer) -> None:
+    name = w.name()
+    w.build(
+        "class Local(nn.Module):",
+        nested(
+            [
+                "def __init__(self, layer):",
+                "    super().__init__()",
+                "    self.layer = layer",
+                "def forward(self, x):",
+                "    return F.relu(self.layer(x))",
+            ]
+        ),
+        f"self.{name} = Local({w.layer()})",
+    )
+    w.forward(f"x = self.{name}(x)")
+
+
+def recursion(w: Writer) -> None:
+    name = w.name()
+    w.build(f"self.{name} = nn.ModuleList([{w.layer()}, {w.layer()}, nn.BatchNorm2d(4)])")
+    w.member(
+        f"def _deep_{name}(self, n, y):\n    y = self.{name}[n](y)\n"
+        f"    if n > 0:\n        return self._deep_{name}(n - 1, y)\n    return y"
+    )
+    w.forward(f"x = self._deep_{name}({w.pick('2', '1', f'len(self.{name}) - 1')}, x)")

@@ -1,0 +1,67 @@
+"""Both pictures of one project: read as text by the source half, run on a batch by the live half."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bnlint.graph import LayerGraph
+from bnlint.live.drawing import Drawing
+from bnlint.live.inputs import Inputs
+from bnlint.live.intercept import Plan, Source
+from bnlint.live.modules import Names
+from bnlint.live.passes import Session
+from bnlint.live.preserve import Preserve
+from bnlint.source.draw import _Artist
+from bnlint.source.extract import extract
+from bnlint.source.project import Project
+
+
+def read(root: Path, texts: dict[str, str]) -> LayerGraph | None:
+    """The source half's layer graph of `Net`; None when it cannot draw one."""
+    facts = {str(root / path): extract(str(root / path), text) for path, text in texts.items()}
+    artist = _Artist(Project(root, facts))
+    artist.load_all()
+    for definition in artist.machine.definitions:
+        if definition.name == "Net":
+            artist.draw_definition(definition, only_new=False)
+    return artist.graphs[0] if len(artist.graphs) == 1 else None
+
+
+def run(root: Path) -> LayerGraph:
+    """The live half's layer graph of `pkg.net:Net` below a folder."""
+    with _importable(root):
+        torch.manual_seed(0)
+        net: nn.Module = importlib.import_module("pkg.net").Net()
+        return watch(net)
+
+
+def watch(net: nn.Module) -> LayerGraph:
+    """The live half's layer graph of a module that takes (N, 4, 8, 8)."""
+    with Preserve(net) as preserve:
+        session = Session(net, preserve, Names(net), 0)
+        drawing = Drawing(session.names, "Net")
+        images = torch.randn(4, 4, 8, 8)
+        session.run(Inputs((images,)), Plan(Source.BATCH), drawing=drawing)
+        return drawing.graph()
+
+
+@contextmanager
+def _importable(root: Path) -> Iterator[None]:
+    """The folder's package `pkg` can be imported, and is forgotten afterwards."""
+    sys.path.insert(0, str(root))
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = writes
+        sys.path.remove(str(root))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pkg"]:
+            del sys.modules[name]
