@@ -101,6 +101,8 @@ _F_FLATTEN: Final[tuple[tuple[str, Parameter], ...]] = (
     ("start_dim", 0),
     ("end_dim", -1),
 )
+_DATA: Final[tuple[str, Parameter]] = ("input", UNKNOWN)
+_INPLACE: Final[tuple[tuple[str, Parameter], ...]] = (("inplace", False),)
 _ADAPTIVE_POOL: Final[tuple[tuple[str, Parameter], ...]] = (("output_size", UNKNOWN),)
 _RECURRENT: Final[tuple[tuple[str, Parameter], ...]] = (
     ("input_size", UNKNOWN),
@@ -137,13 +139,19 @@ _MODULES: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], str], ...]]
     (
         Kind.ACTIVATION,
         (),
-        "ReLU ReLU6 LeakyReLU PReLU RReLU ELU CELU SELU GELU SiLU Mish Hardswish Hardtanh "
-        "Softplus Softsign Tanh Hardshrink Softshrink Tanhshrink Threshold",
+        "PReLU GELU Softplus Softsign Tanh Hardshrink Softshrink Tanhshrink",
     ),
+    (Kind.ACTIVATION, _INPLACE, "ReLU ReLU6 SELU SiLU Mish Hardswish"),
+    (Kind.ACTIVATION, (("negative_slope", 0.01), *_INPLACE), "LeakyReLU"),
+    (Kind.ACTIVATION, (("alpha", 1.0), *_INPLACE), "ELU CELU"),
+    (Kind.ACTIVATION, (("lower", 1 / 8), ("upper", 1 / 3), *_INPLACE), "RReLU"),
+    (Kind.ACTIVATION, (("min_val", -1.0), ("max_val", 1.0), *_INPLACE), "Hardtanh"),
+    (Kind.ACTIVATION, (("threshold", UNKNOWN), ("value", UNKNOWN), *_INPLACE), "Threshold"),
+    (Kind.GATE, _INPLACE, "Hardsigmoid"),
     (
         Kind.GATE,
         (),
-        "Sigmoid Hardsigmoid LogSigmoid Softmax Softmax2d LogSoftmax Softmin GLU",
+        "Sigmoid LogSigmoid Softmax Softmax2d LogSoftmax Softmin GLU",
     ),
     (Kind.DROPOUT, _DROPOUT, "Dropout Dropout1d Dropout2d Dropout3d"),
     (Kind.DROPOUT, _DROPOUT, "AlphaDropout FeatureAlphaDropout"),
@@ -171,13 +179,12 @@ _MODULES: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], str], ...]]
 _FUNCTIONS: Final[tuple[tuple[Kind, str], ...]] = (
     (
         Kind.ACTIVATION,
-        "relu relu_ relu6 leaky_relu leaky_relu_ prelu rrelu rrelu_ elu elu_ celu celu_ selu "
-        "selu_ gelu silu mish hardswish hardtanh hardtanh_ softplus softsign tanh tanh_ "
-        "hardshrink softshrink tanhshrink threshold threshold_",
+        "relu_ leaky_relu_ prelu rrelu rrelu_ elu_ celu_ selu_ gelu hardtanh hardtanh_ softplus "
+        "softsign tanh tanh_ hardshrink softshrink tanhshrink threshold threshold_",
     ),
     (
         Kind.GATE,
-        "sigmoid sigmoid_ hardsigmoid logsigmoid softmax log_softmax softmin glu gumbel_softmax",
+        "sigmoid sigmoid_ logsigmoid softmax log_softmax softmin glu gumbel_softmax",
     ),
     (
         Kind.POOL,
@@ -218,6 +225,10 @@ _SPECIAL_FUNCTIONS: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], s
     ),
     (Kind.BATCHNORM, _F_BATCH_NORM, "batch_norm"),
     (Kind.RESHAPE, _F_FLATTEN, "flatten"),
+    (Kind.ACTIVATION, (_DATA, *_INPLACE), "relu relu6 selu silu mish hardswish"),
+    (Kind.ACTIVATION, (_DATA, ("negative_slope", 0.01), *_INPLACE), "leaky_relu"),
+    (Kind.ACTIVATION, (_DATA, ("alpha", 1.0), *_INPLACE), "elu celu"),
+    (Kind.GATE, (_DATA, *_INPLACE), "hardsigmoid"),
 )
 
 

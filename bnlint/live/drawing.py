@@ -119,6 +119,8 @@ class Drawing:
             self._draw_called_by_keyword(layer, tensors)
         entry = describe(function)
         watched = [sensitive.input] if sensitive is not None else tensors
+        if entry.kind in TRANSPARENT:
+            watched = tensors[:1]  # view_as(other), x[mask]: the others only say which values
         operands = [] if layer else self._operands(watched, unknown=entry.kind in LAYERS)
         versions = [(tensor, _version(tensor)) for tensor in tensors]
         first = watched[0] if watched else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,24 +19,29 @@ from bnlint.source.evaluate.module_classes import (
     is_container,
     is_module,
     kind_of,
+    parameter_of,
     title_of,
     torch_layer,
 )
-from bnlint.source.evaluate.torch_calls import parameter_of
+from bnlint.source.evaluate.torch_calls import writes_in_place
 from bnlint.source.facts import FileFacts
 from bnlint.source.joining import one_of
+from bnlint.source.memory import Memory
+from bnlint.source.store import Store
 from bnlint.source.values import (
     ANYTHING,
     NONE,
     Arguments,
     Choice,
     Element,
+    External,
     Frame,
     FunctionObject,
     Instance,
     Known,
     Layer,
     ModuleScope,
+    Partial,
     Repeat,
     Sequence,
     Tensor,
@@ -47,6 +53,8 @@ from bnlint.source.values import (
 )
 from bnlint.torchnames import lookup
 
+TENSOR_FUNCTION = re.compile(r"^torch\.((Tensor|nn\.functional|fft|linalg|special)\.)?\w+$")
+"""Functions of torch that calculate a tensor, whether the table of names knows them or not."""
 LARGEST_GRAPH = 4_000
 """Nodes of one graph; the largest published networks have about 2,500."""
 
@@ -60,15 +68,19 @@ class GraphDomain(Domain):
     """
 
     root: Value
+    store: Store
     usual: bool = False
     nodes: list[Node] = field(default_factory=list)
     scope: list[Scope] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
+    running: list[Value] = field(default_factory=list)
+    memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
         self.takes_defaults = self.usual
         self.paths = {id(module): path for path, module in descendants(self.root)}
+        self.memory = Memory(self.store, self.nodes)
 
     def is_training(self) -> Value:
         """What `module.training` and the like are."""
@@ -92,11 +104,19 @@ class GraphDomain(Domain):
             name=name,
             params=parameters or {},
             place=place,
-            inputs=tuple(inputs),
+            inputs=tuple(self.memory.current(operand) for operand in inputs),
             **{"scope": tuple(self.scope), **more},  # type: ignore[arg-type]
         )
         self.nodes.append(node)
+        self.memory.made(node.id)
         return Tensor(frozenset({node.id}))
+
+    def wrote(self, machine: Interpreter, target: Value, result: Value) -> None:
+        """`result` was calculated in the memory of `target`."""
+        for made in tensors_in([result]):
+            for writer in made.sources:
+                for tensor in tensors_in([target]):
+                    self.memory.overwritten(tensor.sources, writer)
 
     # --- modules -----------------------------------------------------------------------------
 
@@ -130,13 +150,25 @@ class GraphDomain(Domain):
     @contextmanager
     def _inside(self, module: Value) -> Iterator[None]:
         assert isinstance(module, Instance | Layer)
-        path = self.paths.get(id(module), "")
+        if self.running and self.running[-1] is module:
+            yield  # super().forward(x)
+            return
         qualified = module.cls.qualified if isinstance(module, Instance) else module.name
-        self.scope.append(Scope(path, qualified, is_bare_container(module)))
+        self.scope.append(Scope(self._path(module), qualified, is_bare_container(module)))
+        self.running.append(module)
         try:
             yield
         finally:
+            self.running.pop()
             self.scope.pop()
+
+    def _path(self, module: Value) -> str:
+        """The qualified name; for a module that is not registered, one below its caller's."""
+        known = self.paths.get(id(module))
+        if known is not None:
+            return known
+        above = self.scope[-1].path if self.scope else ""
+        return f"{above}.{title_of(module)}".lstrip(".")
 
     def _through_container(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
@@ -199,8 +231,8 @@ class GraphDomain(Domain):
         if entry is None and isinstance(wrapped, Layer | Instance):
             return self.call_module(machine, wrapped, arguments, frame)
         assert isinstance(module, Layer | Instance)
-        path = self.paths.get(id(module), "")
-        inside = bool(self.scope) and isinstance(module, Instance) and self.scope[-1].path == path
+        inside = bool(self.running) and self.running[-1] is module
+        path = self.scope[-1].path if inside else self._path(module)
         count = self.calls.get(id(module), 0)
         self.calls[id(module)] = count + 1
         tensor = self.add(
@@ -215,6 +247,8 @@ class GraphDomain(Domain):
             checkpoint=machine.checkpoint,
             scope=tuple(self.scope[:-1] if inside else self.scope),
         )
+        if layer.parameters.get("inplace") is True:
+            self.wrote(machine, arguments.positional[0] if arguments.positional else NONE, tensor)
         if kind is Kind.RECURRENT or kind is Kind.ATTENTION:
             return Sequence("tuple", (tensor, tensor))
         return tensor
@@ -226,7 +260,7 @@ class GraphDomain(Domain):
     ) -> Value:
         """A torch function or tensor method, or an operator."""
         entry = lookup(name)
-        kind = entry.kind if entry is not None else Kind.UNKNOWN
+        kind = entry.kind if entry is not None else Kind.CALL
         if name == "operator.getitem":
             kind = Kind.SLICE
         given = arguments.all()
@@ -234,14 +268,14 @@ class GraphDomain(Domain):
         if not tensors and not name.startswith("torch.nn.functional."):
             return ANYTHING
         match kind:
-            case Kind.CONCAT | Kind.ADD | Kind.MUL:
-                operands = [t.sources for t in tensors if t.sources]
-            case Kind.UNKNOWN:
+            case Kind.CONCAT | Kind.ADD | Kind.MUL | Kind.CALL:
                 operands = [t.sources for t in tensors if t.sources]
             case _:
                 operands = self._operands(given[:1])
         parameters = self._parameters(name, arguments)
         tensor = self.add(kind, name, operands, arguments.place, parameters)
+        if writes_in_place(name, arguments):
+            self.wrote(machine, given[0], tensor)
         if kind is Kind.SPLIT:
             return self._split(tensor, arguments)
         return tensor
@@ -273,9 +307,9 @@ class GraphDomain(Domain):
             operands.append(sources or self.add(Kind.UNKNOWN, "").sources)
         return operands
 
-    def _unknown(self, name: str, arguments: Arguments) -> Tensor:
+    def _unknown(self, name: str, arguments: Arguments, kind: Kind = Kind.UNKNOWN) -> Tensor:
         operands = [t.sources for t in tensors_in(arguments.all()) if t.sources]
-        return self.add(Kind.UNKNOWN, name, operands, arguments.place)
+        return self.add(kind, name, operands, arguments.place)
 
     def unknown_call(
         self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
@@ -283,7 +317,14 @@ class GraphDomain(Domain):
         """A call that cannot be seen; with tensors given it makes an unknown tensor."""
         if not any(t.sources for t in tensors_in(arguments.all())):
             return ANYTHING
-        return self._unknown(name, arguments)
+        is_plain = TENSOR_FUNCTION.match(name) and not any(map(_may_be_called, arguments.all()))
+        return self._unknown(name, arguments, Kind.CALL if is_plain else Kind.UNKNOWN)
+
+
+def _may_be_called(value: Value) -> bool:
+    """Whether a value is a function or a module, which the callee may run."""
+    callables = FunctionObject | External | Partial | Instance | Layer
+    return any(isinstance(single, callables) for single in alternatives(value))
 
 
 def _shape(arguments: Arguments) -> Parameter:
@@ -319,9 +360,9 @@ def draw_graph(
 def _drawn(
     machine: Interpreter, module: Value, budget: int, method: str, *, usual: bool
 ) -> list[Node] | None:
-    domain = GraphDomain(module, usual)
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None
+    domain = GraphDomain(module, machine.store, usual)
     with machine.drawing(domain, budget):
         if isinstance(module, Instance):
             forward = machine.find(module.cls, method)

@@ -24,7 +24,7 @@ TORCH = (
     "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n",
     "import torch\nimport torch.nn as nn\nfrom torch.nn import functional as F\n",
     "import torch as th\n\ntorch = th\nnn = th.nn\nF = nn.functional\n",
-    "import torch\nfrom torch import nn as nn\nimport torch.nn.functional\n\nF = torch.nn.functional\n",
+    "import torch\nfrom torch import nn as nn\n\nF = torch.nn.functional\n",
 )
 """Ways to import torch under the names that all texts use."""
 
@@ -67,7 +67,7 @@ class Files:
     def __init__(self, random: Random, parts: tuple[Part, ...], *, single: bool) -> None:
         self.random = random
         self.parts = {part.name: part for part in parts}
-        names = ("net",) if single else ("layers.norms", "layers.blocks", "models.parts", "net")
+        names = ("net",) if single else ("layers.norms", "layers.blocks", "models.units", "net")
         self.order = [File(name, random, random.choice(TORCH)) for name in names]
         self.home: dict[str, File] = {}
         self.exported: dict[str, list[str]] = {}
@@ -82,8 +82,10 @@ class Files:
         """Add a definition to a file that can see everything that it refers to."""
         needed = [self.order.index(self.place(need)) for need in REFERENCE.findall(text)]
         at_least = max(needed, default=0)
-        index = len(self.order) - 1 if name == "Net" else self.random.randint(
-            at_least, len(self.order) - 1
+        index = (
+            len(self.order) - 1
+            if name == "Net"
+            else self.random.randint(at_least, len(self.order) - 1)
         )
         home = self.order[index]
         home.texts.append(REFERENCE.sub(lambda m: self.spell(m[1], home), text))
@@ -103,17 +105,21 @@ class Files:
         package, _, module = home.dotted.rpartition(".")
         relative = self._relative(home, reader)
         absolute = f"{self.PACKAGE}.{home.dotted}"
-        ways = (
+        ways = [
             (f"from {absolute} import {name}", name),
             (f"from {relative} import {name}", name),
             (f"from {absolute} import {name} as Its{name}", f"Its{name}"),
             (f"import {absolute} as its_{module}", f"its_{module}.{name}"),
             (f"from {self.PACKAGE}.{package} import {module}", f"{module}.{name}"),
-            (f"import {absolute}", f"{absolute}.{name}"),
             (f"from {relative} import *", name),
-            (self._re_exported(package, module, name), name),
-            (f"try:\n    from {relative} import {name}\nexcept ImportError:\n    {name} = None", name),
-        )
+            (
+                f"try:\n    from {relative} import {name}\nexcept ImportError:\n    {name} = None",
+                name,
+            ),
+        ]
+        if package != reader.dotted.rpartition(".")[0]:  # whose own package is still being imported
+            ways.append((f"import {absolute}", f"{absolute}.{name}"))
+            ways.append((self._re_exported(package, module, name), name))
         line, spelled = self.random.choice(ways)
         reader.imports.append(line)
         return spelled

@@ -1,4 +1,4 @@
-"""Both pictures of one project: read as text by the source half, run on a batch by the live half."""
+"""Both pictures of one project: read as text by the source half, run by the live half."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bnlint.live.intercept import Plan, Source
 from bnlint.live.modules import Names
 from bnlint.live.passes import Session
 from bnlint.live.preserve import Preserve
-from bnlint.source.draw import _Artist
+from bnlint.source.draw import draw_definition
 from bnlint.source.extract import extract
 from bnlint.source.project import Project
 
@@ -26,12 +26,8 @@ from bnlint.source.project import Project
 def read(root: Path, texts: dict[str, str]) -> LayerGraph | None:
     """The source half's layer graph of `Net`; None when it cannot draw one."""
     facts = {str(root / path): extract(str(root / path), text) for path, text in texts.items()}
-    artist = _Artist(Project(root, facts))
-    artist.load_all()
-    for definition in artist.machine.definitions:
-        if definition.name == "Net":
-            artist.draw_definition(definition, only_new=False)
-    return artist.graphs[0] if len(artist.graphs) == 1 else None
+    graphs = draw_definition(Project(root, facts), "Net")
+    return graphs[0] if len(graphs) == 1 else None
 
 
 def run(root: Path) -> LayerGraph:

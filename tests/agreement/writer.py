@@ -124,7 +124,9 @@ class Writer:
 
     def text(self, name: str) -> str:
         """The class."""
-        members = "".join(f"{indent(member.strip(chr(10)), '    ')}\n\n" for member in self._members)
+        members = "".join(
+            f"{indent(member.strip(chr(10)), '    ')}\n\n" for member in self._members
+        )
         return (
             f"class {name}(nn.Module):\n"
             f"    def __init__(self):\n        super().__init__()\n"

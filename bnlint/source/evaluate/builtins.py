@@ -47,6 +47,7 @@ from bnlint.source.values import (
 )
 
 LONGEST_RANGE = 1024
+LONGEST_REDUCTION = 64
 
 
 class Builtins(Containers, Core):
@@ -104,6 +105,9 @@ class Builtins(Containers, Core):
             "tqdm.trange": self._range,
             "copy.copy": lambda a, f: self._first(a),
             "typing.cast": lambda a, f: a.get(1, "val") or ANYTHING,
+            "types.SimpleNamespace": self._namespace,
+            "argparse.Namespace": self._namespace,
+            "functools.reduce": self._reduce,
             "argparse.ArgumentParser": lambda a, f: Namespace("parser"),
         }
 
@@ -197,6 +201,26 @@ class Builtins(Containers, Core):
         ]
         return Sequence("list", tuple(results))
 
+    def _namespace(self, arguments: Arguments, frame: Frame) -> Value:
+        """An object with the attributes given: `SimpleNamespace(width=4)`."""
+        made = Namespace("namespace")
+        made.fields.update(arguments.keywords)
+        return made
+
+    def _reduce(self, arguments: Arguments, frame: Frame) -> Value:
+        """`functools.reduce(function, iterable[, initial])`."""
+        elements = self.elements(arguments.positional[1]) if len(arguments.positional) > 1 else None
+        if elements is None or not is_exact(elements) or len(elements) > LONGEST_REDUCTION:
+            return self.call_unknown(ANYTHING, arguments, frame)
+        given = [*arguments.positional[2:], *elements]
+        if not given:
+            return ANYTHING
+        total = given[0]
+        for element in given[1:]:
+            pair = Arguments([total, element], place=arguments.place)
+            total = self.call(arguments.positional[0], pair, frame)
+        return total
+
     def _sum(self, arguments: Arguments, frame: Frame) -> Value:
         elements = self.elements(self._first(arguments))
         if elements is None or not is_exact(elements):
@@ -267,7 +291,22 @@ class Builtins(Containers, Core):
             and name.value not in maybe_absent(owner)
         ):
             return Known(True)
+        if isinstance(owner, Instance) and isinstance(name, Known):
+            return self._has_by_class(owner, str(name.value))
         return ANYTHING
+
+    def _has_by_class(self, owner: Instance, name: str) -> Value:
+        """Whether an object has an attribute that its constructor has not set."""
+        bases = list(owner.cls.linearization())
+        if any(isinstance(base, ClassObject) and name in base.fields for base in bases):
+            return Known(True)
+        outside = [base for base in bases if not isinstance(base, ClassObject)]
+        plain = all(isinstance(b, External) and b.name in PLAIN_BASES for b in outside)
+        return (
+            Known(False)
+            if plain and name not in MODULE_ATTRIBUTES and name[:1] != "_"
+            else ANYTHING
+        )
 
     def _setattr(self, arguments: Arguments, frame: Frame) -> Value:
         name = hard(arguments.get(1, "name") or ANYTHING)
@@ -362,6 +401,20 @@ class Builtins(Containers, Core):
             return ANYTHING
         origin = next((v for v in values if isinstance(v, Soft)), None)
         return result if origin is None else soft(result, origin.place)
+
+
+PLAIN_BASES = frozenset({"torch.nn.Module", "torch.nn.modules.Module", "builtins.object"})
+MODULE_ATTRIBUTES = frozenset(
+    (
+        "training apply bfloat16 buffers call_super_init children compile cpu cuda double "
+        "dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter "
+        "get_submodule half ipu load_state_dict modules mtia named_buffers named_children "
+        "named_modules named_parameters parameters register_buffer register_forward_hook "
+        "register_module register_parameter requires_grad_ set_extra_state set_submodule "
+        "share_memory state_dict to to_empty train type xpu zero_grad add_module"
+    ).split()
+)
+"""What every nn.Module has, besides names that begin with an underscore."""
 
 
 def _numbered(elements: tuple[Element, ...]) -> tuple[Element, ...]:

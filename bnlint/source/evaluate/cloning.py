@@ -44,6 +44,14 @@ def template_key(cls: ClassObject, arguments: Arguments) -> object | None:
     return (cls, positional, keywords)
 
 
+def content_of(value: object) -> object | None:
+    """A hashable stand-in for a constant value; None for data and objects with an identity."""
+    try:
+        return None if isinstance(value, AnythingType) else _content(value)
+    except TypeError:
+        return None
+
+
 def _content(value: object) -> object:
     """A hashable stand-in for a value; raises TypeError for objects with an identity."""
     match value:

@@ -88,6 +88,8 @@ class Containers(Core):
                 self._insert(value, items, arguments)
             case "pop":
                 return self._pop(value, items, arguments)
+            case "__delitem__":
+                self._remove(value, items, hard(first))
             case "reverse":
                 self.store.write(value, ITEMS, items[::-1])
             case "__getitem__":
@@ -124,6 +126,20 @@ class Containers(Core):
         at = position.value % len(items)
         self.store.write(value, ITEMS, items[:at] + items[at + 1 :])
         return items[at]
+
+    def _remove(
+        self, value: Sequence | Layer | Instance, items: tuple[Element, ...], key: Value
+    ) -> None:
+        """`del value[key]`."""
+        if isinstance(key, Sequence) and key.kind == "slice":
+            removed = list(flat(items_of(self._slice(items, key, value))))  # type: ignore[arg-type]
+            kept = tuple(e for e in items if not any(e is r for r in removed))
+        elif isinstance(key, Known) and isinstance(key.value, int) and is_exact(items):
+            at = key.value % len(items) if items else 0
+            kept = items[:at] + items[at + 1 :]
+        else:
+            kept = (Repeat(items),) if items else ()
+        self.store.write(value, ITEMS, kept)
 
     def item(self, items: tuple[Element, ...], index: Value, owner: HeapObject) -> Value:
         """`items[index]`, for numbers and slices."""

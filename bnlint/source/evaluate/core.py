@@ -49,10 +49,14 @@ class OutOfBudget(Exception):
 
 @dataclass(slots=True)
 class Invocation:
-    """One running call: the values and states with which it returns early."""
+    """One running call: the values and states with which it returns early.
+
+    given: the receiver and the constant arguments, which tell rounds of a recursion apart.
+    """
 
     definition: ir.Function | ir.Lambda | ir.Class | None
     depth: int
+    given: object = None
     returns: list[Value] = field(default_factory=list)
     exits: list[Changes] = field(default_factory=list)
 
@@ -222,6 +226,10 @@ class Core(ABC):
         """`value.name`."""
 
     @abstractmethod
+    def group_members(self, value: Value) -> tuple[Value, ...]:
+        """The single objects behind a value."""
+
+    @abstractmethod
     def call_method(self, receiver: Value, name: str, arguments: Arguments, frame: Frame) -> Value:
         """`receiver.name(arguments)`."""
 
@@ -292,6 +300,10 @@ class Core(ABC):
     @abstractmethod
     def layer_parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
         """The constructor parameters of a torch layer."""
+
+    @abstractmethod
+    def wrote(self, target: Value, result: Value) -> None:
+        """A result was calculated in the memory of a target: `x += y`."""
 
     @abstractmethod
     def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:

@@ -68,6 +68,9 @@ class Domain:
         tensors = list(tensors_in(arguments.all()))
         return merge_tensors(tensors) if tensors else ANYTHING
 
+    def wrote(self, machine: Interpreter, target: Value, result: Value) -> None:
+        """A result was calculated in the memory of a target: `x += y`."""
+
     def created(self, machine: Interpreter, module: Layer | Instance) -> None:
         """A torch layer, or a project class that derives from one, has been built."""
 

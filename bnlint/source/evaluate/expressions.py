@@ -8,6 +8,7 @@ from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, sof
 from bnlint.source.joining import bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
+    ITEMS,
     OPEN,
     Alternatives,
     Arguments,
@@ -16,6 +17,7 @@ from bnlint.source.values import (
     Frame,
     FunctionObject,
     Known,
+    Layer,
     Mapping,
     ModuleScope,
     Repeat,
@@ -40,6 +42,7 @@ BUILTINS = frozenset(
     ).split()
 )
 LONGEST_COMPREHENSION = 256
+LONGEST_MULTIPLE = 256
 OPERATION_NAMES = {
     "Add": "torch.add",
     "Subtract": "torch.sub",
@@ -80,7 +83,7 @@ class Expressions(Core):
             case ir.Boolean():
                 return self._boolean(expression, frame)
             case ir.Unary(operator, operand):
-                return self._unary(operator, self.evaluate(operand, frame))
+                return self._unary(operator, self.evaluate(operand, frame), frame, expression.span)
             case ir.Conditional():
                 return self._conditional(expression, frame)
             case ir.Lambda(parameters):
@@ -211,6 +214,8 @@ class Expressions(Core):
             return self._sequence_binary(operator, first, second)
         if isinstance(second, Sequence) and operator == "Multiply":
             return self._sequence_binary(operator, second, first)
+        if isinstance(first, Layer) and ITEMS in first.fields:
+            return self._container_binary(operator, first, second)
         if operator == "Modulo" and isinstance(first, Known) and isinstance(first.value, str):
             return self._percent(left, right)
         return fold_binary(operator, left, right)
@@ -220,9 +225,23 @@ class Expressions(Core):
         if operator == "Add" and isinstance(other, Sequence):
             return Sequence(sequence.kind, bounded(items_of(sequence) + items_of(other)))
         count = other.value if isinstance(other, Known) else None
-        if operator == "Multiply" and isinstance(count, int) and 0 <= count <= 256:
+        if operator == "Multiply" and isinstance(count, int) and 0 <= count <= LONGEST_MULTIPLE:
             return Sequence(sequence.kind, items_of(sequence) * count)
         return ANYTHING
+
+    def _container_binary(self, operator: str, container: Layer, other: Value) -> Value:
+        """`sequential + sequential`, `module_list + modules`, `sequential * number`."""
+        made = Layer(container.name, {}, container.place)
+        items = items_of(container)
+        count = other.value if isinstance(other, Known) else None
+        if operator == "Multiply" and isinstance(count, int) and 0 <= count <= LONGEST_MULTIPLE:
+            made.fields[ITEMS] = items * count
+            return made
+        added = self.elements(other) if operator == "Add" else None
+        if added is None:
+            return ANYTHING
+        made.fields[ITEMS] = bounded(items + added)
+        return made
 
     def _percent(self, left: Value, right: Value) -> Value:
         """Old-style formatting."""
@@ -262,9 +281,12 @@ class Expressions(Core):
             return right if isinstance(right.value, bool) else one_of((left, right))
         return one_of((left, right)) if left is not ANYTHING else ANYTHING
 
-    def _unary(self, operator: str, operand: Value) -> Value:
+    def _unary(self, operator: str, operand: Value, frame: Frame, span: ir.Span) -> Value:
         if operator != "Not":
-            return operand if isinstance(operand, Tensor) else fold_unary(operator, operand)
+            if any(isinstance(single, Tensor) for single in alternatives(operand)):
+                arguments = Arguments([operand], place=self.place(frame, span))
+                return self.call_external(f"operator.{operator.lower()}", arguments, frame)
+            return fold_unary(operator, operand)
         truth = self.truth(operand)
         return ANYTHING if truth is None else Known(not truth)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
 from typing import Any
 
 from bnlint.finding import Place
+from bnlint.source.evaluate.module_classes import is_module_dict
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
+    OPEN,
     Alternatives,
     ClassObject,
     External,
@@ -20,6 +23,7 @@ from bnlint.source.values import (
     Instance,
     Known,
     Layer,
+    Mapping,
     ModuleReference,
     Partial,
     Sequence,
@@ -30,7 +34,7 @@ from bnlint.source.values import (
     items_of,
 )
 
-BINARY: Mapping[str, Callable[[Any, Any], object]] = {
+BINARY: MappingType[str, Callable[[Any, Any], object]] = {
     "Add": operator.add,
     "Subtract": operator.sub,
     "Multiply": operator.mul,
@@ -44,7 +48,7 @@ BINARY: Mapping[str, Callable[[Any, Any], object]] = {
     "LeftShift": operator.lshift,
     "RightShift": operator.rshift,
 }
-COMPARE: Mapping[str, Callable[[Any, Any], object]] = {
+COMPARE: MappingType[str, Callable[[Any, Any], object]] = {
     "Equal": operator.eq,
     "NotEqual": operator.ne,
     "LessThan": operator.lt,
@@ -52,7 +56,7 @@ COMPARE: Mapping[str, Callable[[Any, Any], object]] = {
     "GreaterThan": operator.gt,
     "GreaterThanEqual": operator.ge,
 }
-UNARY: Mapping[str, Callable[[Any], object]] = {
+UNARY: MappingType[str, Callable[[Any], object]] = {
     "Minus": operator.neg,
     "Plus": operator.pos,
     "BitInvert": operator.invert,
@@ -149,6 +153,10 @@ def truth_of(value: Value) -> bool | None:
             | Group()
         ):
             return True
+        case Mapping():
+            return bool(value.values()) or (
+                None if value.fields.get(OPEN) else len(value.fields) > 0
+            )
         case Layer():
             return True
     return None
@@ -197,9 +205,18 @@ def _contains(item: Value, container: Value) -> bool | None:
     if isinstance(container, Known):
         part, text = item.value, container.value
         return part in text if isinstance(part, str) and isinstance(text, str) else None
+    if isinstance(container, Mapping) or is_module_dict(container):
+        return _has_key(item, container)
     if not isinstance(container, Sequence):
         return None
     items = items_of(container)
     if item in items:
         return True
     return False if all(isinstance(element, Known) for element in items) else None
+
+
+def _has_key(item: Known, container: Value) -> bool | None:
+    assert isinstance(container, HeapObject)
+    if item.value in container.fields:
+        return True
+    return None if container.fields.get(OPEN) else False

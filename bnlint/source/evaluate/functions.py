@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bnlint.source import ir
+from bnlint.source.evaluate.cloning import content_of
 from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
 from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.folding import soft
@@ -34,6 +35,8 @@ from bnlint.trace import Call, Item
 
 DEEPEST_CALL = 28
 """Nested calls that are followed; below that a call's result is unknown."""
+DEEPEST_RECURSION = 8
+"""Nested calls of one function with other arguments each time."""
 
 
 class Functions(Core):
@@ -43,8 +46,8 @@ class Functions(Core):
         """Call a function: its body is run with the arguments bound."""
         self.spend()
         definition = function.definition
-        active = sum(1 for run in self.invocations if run.definition is definition)
-        if active > 1 or len(self.invocations) >= DEEPEST_CALL:
+        given = given_to(function, arguments)
+        if len(self.invocations) >= DEEPEST_CALL or self._is_endless(definition, given):
             self.not_followed(arguments)
             return ANYTHING
         if not self.relevance.matters(definition) and not self._touches_models(function, arguments):
@@ -55,7 +58,7 @@ class Functions(Core):
         entered = self._enter_decorators(function)
         try:
             with self.recording() as events:
-                result = self._run(definition, frame)
+                result = self._run(definition, frame, given)
         finally:
             del self.gradients[len(self.gradients) - entered :]
         self.wrap_call(function, arguments, events)
@@ -95,10 +98,15 @@ class Functions(Core):
         place = function.frame.module.facts.place(definition.span)
         return self.call_external(decorator.name, Arguments(place=place), function.frame)
 
-    def _run(self, definition: ir.Function | ir.Lambda, frame: Frame) -> Value:
+    def _is_endless(self, definition: ir.Function | ir.Lambda, given: object) -> bool:
+        """Whether a recursion need not end: a third round with the same constant arguments."""
+        active = [run.given for run in self.invocations if run.definition is definition]
+        return len(active) > 1 and (given in active or len(active) >= DEEPEST_RECURSION)
+
+    def _run(self, definition: ir.Function | ir.Lambda, frame: Frame, given: object) -> Value:
         if isinstance(definition, ir.Lambda):
             return self.evaluate(definition.body, frame)
-        invocation = Invocation(definition, self.store.depth)
+        invocation = Invocation(definition, self.store.depth, given)
         self.invocations.append(invocation)
         loops, self.loops = self.loops, []
         self.store.begin()
@@ -266,6 +274,15 @@ class Functions(Core):
                     elif isinstance(default, Known | Soft):
                         value = default
                     instance.fields[name] = value
+
+
+def given_to(function: FunctionObject, arguments: Arguments) -> object:
+    """The receiver and the constant arguments of a call, by content."""
+    return (
+        id(function.receiver) if function.receiver is not None else None,
+        tuple(content_of(value) for value in arguments.positional),
+        tuple((name, content_of(value)) for name, value in arguments.keywords.items()),
+    )
 
 
 def ir_name(expression: ir.Expression) -> str:

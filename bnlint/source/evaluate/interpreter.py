@@ -135,6 +135,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.handed_out += filter(is_container, given)
         return self.domain.unknown_call(self, name, arguments, frame)
 
+    def wrote(self, target: Value, result: Value) -> None:
+        """A result was calculated in the memory of a target: `x += y`."""
+        self.domain.wrote(self, target, result)
+
     def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Apply a tensor operation."""
         return self.domain.operation(self, name, arguments, frame)

@@ -22,6 +22,8 @@ from bnlint.source.values import (
 from bnlint.trace import Item, Loop
 
 LONGEST_UNROLLING = 64
+LONGEST_WHILE = 12
+"""Rounds of a `while` that are told apart."""
 
 
 class Loops(Core):
@@ -43,10 +45,27 @@ class Loops(Core):
         )
 
     def _while(self, statement: ir.While, frame: Frame) -> bool:
-        test = self.evaluate(statement.test, frame)
-        if self.truth(test) is False:
-            return self.execute(statement.orelse, frame)
+        """Rounds for as long as the test is known to be true, then any number of further ones."""
+        run = self._begin()
         endless = isinstance(statement.test, ir.Constant)
+        together = not self.constructing and self.relevance.acts(statement.body)
+        for _ in range(0 if together else LONGEST_WHILE):
+            decided = self.truth(self.evaluate(statement.test, frame))
+            if decided is False:
+                return self._end(run, self.execute(statement.orelse, frame))
+            if decided is None:
+                break
+            with self.recording() as events:
+                falls = self._round(statement.body, run, frame)
+            self._emit([tuple(events)], False, statement, frame)
+            if not falls:
+                return self._end(run, False)
+        falls = self._open_while(statement, frame, endless=endless)
+        return self._end(run, falls)
+
+    def _open_while(self, statement: ir.While, frame: Frame, *, endless: bool) -> bool:
+        if self.truth(self.evaluate(statement.test, frame)) is False:
+            return self.execute(statement.orelse, frame)
         return self._generic(
             lambda: self.evaluate(statement.test, frame), statement, frame, endless=endless
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bnlint.graph import Kind, Parameter
+from bnlint.graph import UNKNOWN, Kind, Parameter
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -17,9 +17,11 @@ from bnlint.source.values import (
     FunctionObject,
     HeapObject,
     Instance,
+    Known,
     Layer,
     Mapping,
     Sequence,
+    Soft,
     Value,
     alternatives,
     flat,
@@ -77,11 +79,35 @@ def is_module(value: Value) -> bool:
 def torch_layer(value: Value) -> TorchLayer | None:
     """The torch layer that an object is, itself or by its base class; None for everything else."""
     if isinstance(value, Layer):
-        return TorchLayer(value.name, value.parameters)
+        return TorchLayer(value.name, _with_changes(value.parameters, value))
     if isinstance(value, Instance):
         layer = value.fields.get(LAYER)
-        return layer if isinstance(layer, TorchLayer) else None
+        if isinstance(layer, TorchLayer):
+            return TorchLayer(layer.name, _with_changes(layer.parameters, value))
     return None
+
+
+def _with_changes(parameters: dict[str, Parameter], module: HeapObject) -> dict[str, Parameter]:
+    """The parameters with those that were set on the object later: `bn.momentum = 0.01`."""
+    changed = [name for name in CHANGEABLE if name in parameters and name in module.fields]
+    if not changed:
+        return parameters
+    return {**parameters, **{name: parameter_of(module.fields[name]) for name in changed}}
+
+
+CHANGEABLE = ("eps", "momentum", "p", "inplace", "track_running_stats")
+"""Parameters that a layer asks its attributes for in each forward."""
+
+
+def parameter_of(value: object) -> Parameter:
+    """The value of a constructor parameter as a rule sees it."""
+    if isinstance(value, Soft):
+        return parameter_of(value.value)
+    if isinstance(value, Known) and isinstance(value.value, int | float | str | bool | None):
+        return value.value
+    if isinstance(value, Sequence):
+        return tuple(parameter_of(item) for item in items_of(value))
+    return UNKNOWN
 
 
 def kind_of(value: Value) -> Kind | None:

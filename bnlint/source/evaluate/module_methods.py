@@ -10,7 +10,6 @@ from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.functions import Functions
 from bnlint.source.evaluate.module_classes import (
     TorchLayer,
-    children,
     descendants,
     entries_of,
     external_base,
@@ -155,7 +154,7 @@ class ModuleMethods(Functions, Containers, Core):
         found: list[Element] = []
         if is_container(module) and not named:
             return Sequence("list", items_of(module))
-        for name, child in children(module):
+        for name, child in entries_of(module).values().items():
             found.append(Sequence("tuple", (Known(name), child)) if named else child)
         return Sequence("list", tuple(found))
 

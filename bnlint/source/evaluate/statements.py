@@ -15,6 +15,7 @@ from bnlint.source.values import (
     ITEMS,
     OPEN,
     OTHERS,
+    Arguments,
     ClassObject,
     External,
     Frame,
@@ -24,6 +25,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    Method,
     ModuleReference,
     ModuleScope,
     Namespace,
@@ -85,7 +87,10 @@ class Statements(Core):
             case ir.Assert(test):
                 self.evaluate(test, frame)
                 narrow(self, test, True, frame)
-            case ir.Declare() | ir.Delete():
+            case ir.Delete(targets):
+                for target in targets:
+                    self._delete(target, frame)
+            case ir.Declare():
                 pass
         return True
 
@@ -113,6 +118,7 @@ class Statements(Core):
                 self.store.write(current, ITEMS, items_of(current) + added)
                 return
         result = self._binary(statement, current, value, frame)
+        self.wrote(current, result)
         self.assign(statement.target, result, frame)
 
     def _binary(
@@ -275,7 +281,7 @@ class Statements(Core):
     ) -> None:
         """`owner.name = value`."""
         objects = alternatives(owner)
-        for obj in objects:
+        for obj in (m for single in objects for m in self.group_members(single)):
             if isinstance(obj, ModuleReference):
                 obj = obj.scope
             if isinstance(obj, Instance | Layer | ClassObject | Namespace | ModuleScope):
@@ -283,6 +289,20 @@ class Statements(Core):
                     value = one_of((value, _field(obj, name, value)))
                 self.join_container(obj, name, value)
                 self.store.write(obj, name, value)
+
+    def _delete(self, target: ir.Expression, frame: Frame) -> None:
+        """`del items[-1]`, `del self.fc`, `del a, b`."""
+        match target:
+            case ir.Display(_, targets):
+                for single in targets:
+                    self._delete(single, frame)
+            case ir.Subscript(owner, index):
+                position = Arguments([self.evaluate(index, frame)])
+                self.call(Method(self.evaluate(owner, frame), "__delitem__"), position, frame)
+            case ir.Attribute(owner, attr):
+                obj = self.evaluate(owner, frame)
+                if isinstance(obj, Instance) and attr in obj.fields:
+                    self.store.write(obj, attr, ABSENT)
 
     def set_item(self, owner: Value, index: Value, value: Value) -> None:
         """`owner[index] = value`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bnlint.graph import UNKNOWN, Parameter
+from bnlint.graph import UNKNOWN, Kind, Parameter
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
 from bnlint.source.evaluate.cloning import clone
@@ -15,6 +15,7 @@ from bnlint.source.evaluate.known_models import known_model
 from bnlint.source.evaluate.module_classes import (
     DISTRIBUTED,
     WRAPPERS,
+    parameter_of,
     reachable_modules,
 )
 from bnlint.source.evaluate.module_methods import ModuleMethods
@@ -280,15 +281,18 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
         return options
 
 
-def parameter_of(value: object) -> Parameter:
-    """The value of a constructor parameter as a rule sees it."""
-    if isinstance(value, Soft):
-        return parameter_of(value.value)
-    if isinstance(value, Known) and isinstance(value.value, int | float | str | bool | None):
-        return value.value
-    if isinstance(value, Sequence):
-        return tuple(parameter_of(item) for item in items_of(value))
-    return UNKNOWN
+def writes_in_place(name: str, arguments: Arguments) -> bool:
+    """Whether a torch function writes to its first argument: `relu_(x)`, `relu(x, inplace=True)`,
+    `relu(x, True)`."""
+    last = name.rpartition(".")[2]
+    if last.endswith("_") and not last.endswith("__"):
+        return True
+    entry = lookup(name)
+    if entry is None or entry.kind not in (Kind.ACTIVATION, Kind.GATE, Kind.DROPOUT):
+        return False
+    names = [parameter for parameter, _ in entry.parameters]
+    position = names.index("inplace") if "inplace" in names else -1
+    return hard(arguments.get(position, "inplace") or NONE) == Known(True)
 
 
 def _first_dimension(arguments: Arguments) -> int | None:

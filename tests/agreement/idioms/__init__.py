@@ -8,8 +8,9 @@ from __future__ import annotations
 from inspect import isfunction
 from types import ModuleType
 
-from idioms import branches, calls, constructing, containers, flow, lists
 from writer import Idiom
+
+from idioms import branches, calls, constructing, containers, flow, lists
 
 
 def _of(module: ModuleType) -> tuple[Idiom, ...]:

@@ -64,9 +64,7 @@ def open_break(w: Writer) -> None:
 
 def tried(w: Writer) -> None:
     first, second = w.attach(), w.attach()
-    w.forward(
-        "try:", f"    x = {first}(x)", "except RuntimeError:", f"    x = {second}(x)"
-    )
+    w.forward("try:", f"    x = {first}(x)", "except RuntimeError:", f"    x = {second}(x)")
 
 
 def open_option(w: Writer) -> None:

@@ -61,7 +61,9 @@ def property_of_layers(w: Writer) -> None:
 
 def function_as_attribute(w: Writer) -> None:
     name = w.name()
-    function = w.pick("F.relu", "torch.relu", "torch.tanh", "F.gelu", "partial(F.leaky_relu, negative_slope=0.2)")
+    function = w.pick(
+        "F.relu", "torch.relu", "torch.tanh", "F.gelu", "partial(F.leaky_relu, negative_slope=0.2)"
+    )
     w.build(f"self.{name} = {function}")
     layer = w.attach()
     w.forward(w.pick(f"x = self.{name}({layer}(x))", f"x = {layer}(self.{name}(x))"))
@@ -81,13 +83,15 @@ def activation_by_name(w: Writer) -> None:
 
 
 def explicit_forward(w: Writer) -> None:
-    layer = w.attach()
+    layer = w.attach(w.pick("nn.BatchNorm2d(4)", "$conv()", "nn.ReLU()"))
     w.forward(w.pick(f"x = {layer}.forward(x)", f"x = {layer}.__call__(x)"))
 
 
 def keyword_call(w: Writer) -> None:
     layer = w.attach(w.pick("nn.BatchNorm2d(4)", "$conv()", "nn.ReLU()", "nn.Dropout(0.1)"))
-    w.forward(w.pick(f"x = {layer}(input=x)", f"x = {layer}(**{{'input': x}})", f"x = {layer}(*[x])"))
+    w.forward(
+        w.pick(f"x = {layer}(input=x)", f"x = {layer}(**{{'input': x}})", f"x = {layer}(*[x])")
+    )
 
 
 def layer_in_a_function(w: Writer) -> None:

@@ -57,8 +57,20 @@ def spread_arguments(w: Writer) -> None:
 
 def arithmetic(w: Writer) -> None:
     name = w.name()
-    width = w.pick("2 * 2", "8 // 2", "int(4.0)", "max(4, 2)", "$WIDTH", "sum([1, 3])", "4 ** 1",
-                   "-(-7 // 2)", "int(math.ceil(3.5))", "(16 >> 2)", "len('four')", "abs(-4)")  # fmt: skip
+    width = w.pick(
+        "2 * 2",
+        "8 // 2",
+        "int(4.0)",
+        "max(4, 2)",
+        "$WIDTH",
+        "sum([1, 3])",
+        "4 ** 1",
+        "-(-7 // 2)",
+        "int(math.ceil(3.5))",
+        "(16 >> 2)",
+        "len('four')",
+        "abs(-4)",
+    )
     w.build(f"width = {width}", f"self.{name} = nn.BatchNorm2d(width, eps=1e-{w.pick('3', '4')})")
     _then_run(w, name)
 
@@ -261,10 +273,17 @@ def initialised(w: Writer) -> None:
             "        m.weight.data.fill_(1)",
             "        m.bias.data.zero_()",
         ],
-        ["for name, p in self.named_parameters():", "    if p.dim() > 1:"]
-        + ["        nn.init.xavier_uniform_(p)"],
+        [
+            "for name, p in self.named_parameters():",
+            "    if p.dim() > 1:",
+            "        nn.init.xavier_uniform_(p)",
+        ],
         ["self.apply(lambda m: None)"],
-        ["for m in self.modules():", "    if type(m) == nn.Linear:", "        m.reset_parameters()"],
+        [
+            "for m in self.modules():",
+            "    if type(m) == nn.Linear:",
+            "        m.reset_parameters()",
+        ],
     )
     w.build(*w.random.choice(ways))
     w.forward(f"x = {w.attach()}(x)")

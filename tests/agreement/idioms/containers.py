@@ -69,7 +69,9 @@ def loop_of_blocks(w: Writer) -> None:
     w.build(
         "layers = []",
         f"for i in range({count}):",
-        nested([f"layers.append({w.layer()})", f"if i < {count} - 1:", "    layers += [nn.ReLU()]"]),
+        nested(
+            [f"layers.append({w.layer()})", f"if i < {count} - 1:", "    layers += [nn.ReLU()]"]
+        ),
         f"self.{name} = nn.Sequential(*layers)",
     )
     _run(w, name)
@@ -266,7 +268,5 @@ def stage_of_stages(w: Writer) -> None:
 
 def same_layer_twice(w: Writer) -> None:
     name = w.name()
-    w.build(
-        f"again = {w.layer()}", f"self.{name} = nn.Sequential(again, {w.layer()}, again)"
-    )
+    w.build(f"again = {w.layer()}", f"self.{name} = nn.Sequential(again, {w.layer()}, again)")
     _run(w, name)

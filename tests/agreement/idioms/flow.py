@@ -102,7 +102,10 @@ def residual(w: Writer) -> None:
 
 
 def projected_residual(w: Writer) -> None:
-    saved, shortcut = f"y{w.name()}", w.attach(w.pick("nn.Identity()", "$conv_bn(4)", "nn.Sequential()"))
+    saved, shortcut = (
+        f"y{w.name()}",
+        w.attach(w.pick("nn.Identity()", "$conv_bn(4)", "nn.Sequential()")),
+    )
     w.forward(f"{saved} = {shortcut}(x)", *w.block(), f"x = F.relu(x + {saved})")
 
 
@@ -221,8 +224,12 @@ def while_loop(w: Writer) -> None:
             (
                 ["i = 0", "while i < 2:", f"    x = {name}(x)", "    i += 1"],
                 ["i = 2", "while i:", f"    x = F.relu({name}(x))", "    i -= 1"],
-                ["n = 0", "while True:", f"    x = {name}(x)", "    n += 1"]
-                + ["    if n == 2:", "        break"],
+                [
+                    "n = 0",
+                    "while True:",
+                    f"    x = {name}(x)\n    n += 1",
+                    "    if n == 2:\n        break",
+                ],
             )
         )
     )

@@ -14,14 +14,21 @@ def _list(w: Writer) -> tuple[str, int]:
         [f"self.{name} = nn.ModuleList()", *(f"self.{name}.append({x})" for x in layers)],
         [f"self.{name} = nn.ModuleList({layers[0]} for _ in range({len(layers)}))"],
         [f"self.{name} = nn.ModuleList([])", f"self.{name}.extend([{text}])"],
-        [f"self.{name} = nn.ModuleList([{layers[0]}])", f"self.{name} += [{', '.join(layers[1:])}]"],
+        [
+            f"self.{name} = nn.ModuleList([{layers[0]}])",
+            f"self.{name} += [{', '.join(layers[1:])}]",
+        ],
         [f"found = [{text}]", f"self.{name} = nn.ModuleList(found)"],
         [
             f"self.{name} = nn.ModuleList([{', '.join(layers[1:])}])",
             f"self.{name}.insert(0, {layers[0]})",
         ],
-        ["found = []", f"for i in range({len(layers)}):", f"    found.append({layers[0]})"]
-        + [f"self.{name} = nn.ModuleList(found)"],
+        [
+            "found = []",
+            f"for i in range({len(layers)}):",
+            f"    found.append({layers[0]})",
+            f"self.{name} = nn.ModuleList(found)",
+        ],
     )
     w.build(*w.random.choice(ways))
     return f"self.{name}", len(layers)
@@ -65,8 +72,10 @@ def zipped(w: Writer) -> None:
         *w.random.choice(
             (
                 [f"for a, b in zip(self.{first}, self.{second}):", "    x = b(a(x))"],
-                [f"for i, (a, b) in enumerate(zip(self.{first}, self.{second})):"]
-                + ["    x = a(x)", "    if i > 0:", "        x = b(x)"],
+                [
+                    f"for i, (a, b) in enumerate(zip(self.{first}, self.{second})):",
+                    nested(["x = a(x)", "if i > 0:", "    x = b(x)"]),
+                ],
                 [f"for i, a in enumerate(self.{first}):", f"    x = self.{second}[i](a(x))"],
             )
         )
@@ -128,8 +137,10 @@ def dictionary(w: Writer) -> None:
         [f"for key, layer in self.{name}.items():", "    x = layer(x)"],
         [f"for layer in self.{name}.values():", "    x = layer(x)"],
         [f"x = self.{name}['p1'](self.{name}['p0'](x))"],
-        [f"for key in self.{name}.keys():", "    if key != 'p0':"]
-        + [f"        x = self.{name}[key](x)"],
+        [
+            f"for key in self.{name}.keys():",
+            nested(["if key != 'p0':", f"    x = self.{name}[key](x)"]),
+        ],
         [f"if 'p0' in self.{name}:", f"    x = self.{name}['p0'](x)"],
         [f"x = self.{name}.p1(x)"],
     )
@@ -156,9 +167,7 @@ def dictionary_of_lists(w: Writer) -> None:
         f"    {{'a': nn.ModuleList([{w.layer()}, $BN(4)]), 'b': nn.Sequential({w.layer()})}}",
         ")",
     )
-    w.forward(
-        f"for f in self.{name}['a']:", "    x = f(x)", f"x = self.{name}['b'](x)"
-    )
+    w.forward(f"for f in self.{name}['a']:", "    x = f(x)", f"x = self.{name}['b'](x)")
 
 
 def lists_of_lists(w: Writer) -> None:

@@ -216,7 +216,7 @@ def test_the_default_of_a_flag_may_be_changed_by_a_caller() -> None:
         ("return {'out': self.b(self.c(x))}", "conv", "output"),
         (
             "i = 0\nwhile i < 2:\n    x = self.c(x)\n    i += 1\nreturn self.b(x)",
-            "conv input",
+            "conv",
             "output",
         ),
         ("with torch.no_grad():\n    x = self.c(x)\nreturn self.b(x)", "conv", "output"),
