@@ -26,7 +26,7 @@ from bnlint.source.project import Project
 def read(root: Path, texts: dict[str, str]) -> LayerGraph | None:
     """The source half's layer graph of `Net`; None when it cannot draw one."""
     facts = {str(root / path): extract(str(root / path), text) for path, text in texts.items()}
-    graphs = draw_definition(Project(root, facts), "Net")
+    graphs = [g for g in draw_definition(Project(root, facts), "Net") if g.title == "Net"]
     return graphs[0] if len(graphs) == 1 else None
 
 

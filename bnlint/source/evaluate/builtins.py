@@ -291,7 +291,11 @@ class Builtins(Containers, Core):
             and name.value not in maybe_absent(owner)
         ):
             return Known(True)
-        if isinstance(owner, Instance) and isinstance(name, Known):
+        if (
+            isinstance(owner, Instance)
+            and isinstance(name, Known)
+            and name.value not in owner.fields
+        ):
             return self._has_by_class(owner, str(name.value))
         return ANYTHING
 
