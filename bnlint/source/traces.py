@@ -22,6 +22,7 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
+from bnlint.source.functional_dropout import dropout_calls, functional_dropout
 from bnlint.source.graphs import draw_graph
 from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
@@ -78,6 +79,7 @@ class TraceDomain(Domain):
     _outputs: dict[object, int] = field(default_factory=dict)
     _reached: dict[object, frozenset[str]] = field(default_factory=dict)
     _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
+    _functional: dict[object, bool] = field(default_factory=dict)
 
     # --- identities --------------------------------------------------------------------------
 
@@ -125,7 +127,26 @@ class TraceDomain(Domain):
             kind = kind_of(layer)
             if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and _is_active(layer)):
                 found.add(self._note_layer(layer, path, kind))
+            elif isinstance(layer, Instance) and self._drops(layer) is not None:
+                found.add(self._note_functional(layer, path))
         return frozenset(found)
+
+    def _drops(self, module: Instance) -> Place | None:
+        """Where a module calls functional dropout in training mode."""
+        key = (module.cls.frame.module.facts.path, module.cls.definition.span)
+        if key not in self._functional:
+            self._functional[key] = any(True for _ in dropout_calls(module.cls))
+        return functional_dropout(module) if self._functional[key] else None
+
+    def _note_functional(self, module: Instance, path: str) -> int:
+        number = self._id(module)
+        known = self.layers.get(number)
+        if known is None or (path and not known.path):
+            name = "torch.nn.functional.dropout"
+            self.layers[number] = SensitiveLayer(
+                number, Kind.DROPOUT, name, path, self._drops(module)
+            )
+        return number
 
     def _note_layer(self, layer: Value, path: str, kind: Kind) -> int:
         number = self._id(layer)
@@ -147,11 +168,14 @@ class TraceDomain(Domain):
     # --- building ----------------------------------------------------------------------------
 
     def created(self, machine: Interpreter, module: Layer | Instance) -> None:
-        """A torch layer has been built: in training mode, with the module that holds it."""
+        """A layer has been built: in training mode, with the module that holds it."""
         kind = kind_of(module)
-        if kind is not Kind.BATCHNORM and not (kind is Kind.DROPOUT and _is_active(module)):
+        if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and _is_active(module)):
+            number = self._note_layer(module, "", kind)
+        elif isinstance(module, Instance) and kind is None and self._drops(module) is not None:
+            number = self._note_functional(module, "")
+        else:
             return
-        number = self._note_layer(module, "", kind)
         if self._new:
             self._new[-1].append(number)
         else:
@@ -215,7 +239,11 @@ class TraceDomain(Domain):
         kind = kind_of(module)
         if kind is Kind.BATCHNORM or kind is Kind.DROPOUT:
             layer = self._note_layer(module, "", kind)
-            machine.events.append(SetMode(frozenset({layer}), mode, place, "training = ..."))
+        elif isinstance(module, Instance) and self._drops(module) is not None:
+            layer = self._note_functional(module, "")
+        else:
+            return
+        machine.events.append(SetMode(frozenset({layer}), mode, place, "training = ..."))
 
     # --- data --------------------------------------------------------------------------------
 
@@ -380,7 +408,9 @@ def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str])
         return held
     if graph is None or any(True for _ in graph.of_kind(Kind.UNKNOWN)):
         return held
-    return held & {node.path for node in graph.nodes}
+    called = {node.path for node in graph.nodes if node.path}
+    functions = (n for n in graph.of_kind(Kind.DROPOUT) if not n.path and n.scope)
+    return held & (called | {node.scope[-1].path for node in functions})
 
 
 def _is_active(layer: Value) -> bool:

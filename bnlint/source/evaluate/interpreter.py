@@ -320,7 +320,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             assert isinstance(copied, Instance)
             copied.place = arguments.place
             for _, module in descendants(copied):
-                if torch_layer(module) is not None and isinstance(module, Layer | Instance):
+                if isinstance(module, Instance | Layer):
                     self.domain.created(self, module)
             return copied
         with self.recording() as events:

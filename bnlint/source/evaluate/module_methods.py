@@ -219,6 +219,8 @@ class ModuleMethods(Functions, Containers, Core):
         elif lookup(base) is not None:
             instance.fields[LAYER] = TorchLayer(base, self.layer_parameters(base, arguments))
             self.layer_created(instance)
+        else:
+            self.layer_created(instance)
 
     def build_layer(self, name: str, arguments: Arguments) -> Layer:
         """Build a torch layer or container."""
