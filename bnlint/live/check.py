@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -11,15 +12,17 @@ from torch import nn
 from bnlint.finding import Finding, Severity
 from bnlint.live.errors import CheckError
 from bnlint.live.events import live_trace
-from bnlint.live.inputs import candidates, device_of, normalise
+from bnlint.live.inputs import Inputs, candidates, device_of, normalise
 from bnlint.live.measure import Measuring, measure
-from bnlint.live.modules import Names, unwrap
+from bnlint.live.modules import Names, is_distributed, unwrap
 from bnlint.live.observe import first_line
 from bnlint.live.passes import Session
 from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
 from bnlint.live.progress import progress
+from bnlint.live.ranks import ABOUT_PROCESSES, Ranks, compare, several_processes
 from bnlint.live.report import Report, layer_reports
+from bnlint.live.unseen import Unseen
 from bnlint.rules import all_rules
 from bnlint.rules.base import Measured, Pictures, Rule
 from bnlint.trace import Purpose
@@ -72,6 +75,7 @@ def check(
     device: str | torch.device | None = None,
     settings: Selection | None = None,
     batches: int = BATCHES,
+    distributed: bool = True,
 ) -> Report:
     """Run the model on batch statistics and on running statistics, and judge what is seen.
 
@@ -80,7 +84,9 @@ def check(
     layers, and the report is marked synthetic. phase: what the forward is for; None measures and
     does not judge the mode. recalibrate: also re-estimate the statistics on half of the batches (or
     of the only one) and measure again on the other half. device: where the check runs; the model
-    is moved there for its duration.
+    is moved there for its duration. distributed: where several processes run (torchrun), compare
+    their layers, batches and running statistics; False: check this process alone, without waiting
+    up to 30 seconds for the others.
 
     The model and all random number generators are bit-identical afterwards. Raises CheckError
     when the check cannot be done, and whatever the model itself raises.
@@ -99,8 +105,32 @@ def check(
             root.to(target)
             preserve = restoring.enter_context(Preserve(root))
         session = Session(root, preserve, Names(root), seed)
-        measuring = _measure(session, inputs, target, batches, recalibrate)
-    return _report(measuring, root, phase, settings)
+        given = None if inputs is None else normalise(root, inputs, target, batches)
+        ranks = _compare(session.names, given) if distributed else None
+        measuring = _measure(session, given, recalibrate)
+    note = (ranks,) if isinstance(ranks, Unseen) else ()
+    known = ranks if isinstance(ranks, Ranks) else None
+    measuring = _with_ranks(measuring, known, note)
+    is_shared = known is not None or is_distributed(model)
+    return _report(measuring, root, phase, settings, known, is_shared)
+
+
+def _compare(names: Names, given: list[Inputs] | None) -> Ranks | Unseen | None:
+    """What the other processes have; None where there are none."""
+    if not several_processes():
+        return None
+    return compare(names, given[0].batch if given else None)
+
+
+def _with_ranks(measuring: Measuring, ranks: Ranks | None, notes: tuple[Unseen, ...]) -> Measuring:
+    """The numbers with those that concern several processes."""
+    if ranks is None:
+        return replace(measuring, uninspected=(*measuring.uninspected, *notes))
+    layers = {
+        node: {**numbers, "rank_divergence": ranks.divergence.get(measuring.graph[node].path)}
+        for node, numbers in measuring.layers.items()
+    }
+    return replace(measuring, layers=layers, output={**measuring.output, **ranks.numbers()})
 
 
 def _device(device: str | torch.device | None) -> torch.device | None:
@@ -112,11 +142,8 @@ def _device(device: str | torch.device | None) -> torch.device | None:
         raise CheckError(f"device {str(device)!r} cannot be used: {first_line(error)}") from error
 
 
-def _measure(
-    session: Session, inputs: Any, device: torch.device | None, batches: int, recalibrate: bool
-) -> Measuring:
-    if inputs is not None:
-        given = normalise(session.model, inputs, device, batches)
+def _measure(session: Session, given: list[Inputs] | None, recalibrate: bool) -> Measuring:
+    if given is not None:
         with progress(len(given)) as tell:
             return measure(session, given, recalibrate=recalibrate, tell=tell)
     failures: list[Exception] = []
@@ -134,7 +161,12 @@ def _measure(
 
 
 def _report(
-    measuring: Measuring, root: nn.Module, phase: Phase | None, settings: Selection | None
+    measuring: Measuring,
+    root: nn.Module,
+    phase: Phase | None,
+    settings: Selection | None,
+    ranks: Ranks | None,
+    is_shared: bool,
 ) -> Report:
     inputs = measuring.inputs
     pictures = Pictures(
@@ -148,6 +180,7 @@ def _report(
                 place=Places().of_class(type(root)),
                 synthetic=inputs.synthetic,
                 loading=inputs.loading,
+                is_shared=is_shared,
             ),
         ),
         measured=_evidence(measuring),
@@ -161,6 +194,7 @@ def _report(
         uninspected=measuring.uninspected,
         synthetic=inputs.synthetic,
         registered=measuring.registered,
+        ranks=ranks,
     )
 
 
@@ -172,7 +206,8 @@ def _evidence(measuring: Measuring) -> Measured:
         node: {name: value for name, value in numbers.items() if name in WITHOUT_DATA}
         for node, numbers in measuring.layers.items()
     }
-    return Measured(layers, {"batch": measuring.inputs.batch}, synthetic=True)
+    output = {name: value for name, value in measuring.output.items() if name in ABOUT_PROCESSES}
+    return Measured(layers, {**output, "batch": measuring.inputs.batch}, synthetic=True)
 
 
 def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding]:

@@ -10,6 +10,7 @@ from bnlint.live.inputs import Loading
 from bnlint.trace import (
     Backward,
     Built,
+    Distribute,
     Event,
     Forward,
     Mode,
@@ -34,11 +35,13 @@ def live_trace(
     place: Place | None,
     synthetic: bool,
     loading: Loading | None = None,
+    is_shared: bool = False,
 ) -> ModeTrace:
     """The trace of one forward of the model that was drawn.
 
     modes: by node, whether the layer was called in training mode. place: the model's class.
-    loading: how the loader that the batch comes from makes batches.
+    loading: how the loader that the batch comes from makes batches. is_shared: several processes
+    train the model.
     """
     layers = {node.id: _layer(node, batch) for node in _sensitive(graph)}
     everything = frozenset(layers)
@@ -46,6 +49,8 @@ def live_trace(
     body: list[Event] = [Built(_MODEL, everything, Mode.TRAIN, None)]
     if evaluating:
         body.append(SetMode(evaluating, Mode.EVAL, None, "training flag"))
+    if is_shared and purpose is not Purpose.INFERENCE:
+        body.append(Distribute(_MODEL, everything, place))
     body.append(
         Forward(
             model=_MODEL,

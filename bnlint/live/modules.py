@@ -30,6 +30,18 @@ def is_wrapper(module: nn.Module) -> bool:
     return qualified(type(module)) in WRAPPERS
 
 
+def is_distributed(module: nn.Module) -> bool:
+    """Whether a DistributedDataParallel is among the wrappers around a model."""
+    while is_wrapper(module):
+        if qualified(type(module)).endswith(".DistributedDataParallel"):
+            return True
+        inner = module.module if hasattr(module, "module") else module._orig_mod
+        if not isinstance(inner, nn.Module):
+            break
+        module = inner
+    return False
+
+
 def unwrap(module: nn.Module) -> nn.Module:
     """The model inside compilation and data-parallel wrappers, whose threads hide a forward."""
     while is_wrapper(module):

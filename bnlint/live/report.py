@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bnlint.finding import Finding, Measurement, Number, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.live.errors import FindingsError
+from bnlint.live.ranks import Ranks
 from bnlint.live.unseen import Unseen
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Report:
     layers: one entry for each BatchNorm call in the order of the forward. output: relative drift,
     flip rate and its noise control, dropout's share and other randomness (`bnlint.live.drift`).
     uninspected: what was not seen, and why. synthetic: the inputs were made up. registered:
-    BatchNorm modules in the model.
+    BatchNorm modules in the model. ranks: what several processes know of each other.
     """
 
     title: str
@@ -97,6 +98,7 @@ class Report:
     uninspected: tuple[Unseen, ...]
     synthetic: bool
     registered: int
+    ranks: Ranks | None = None
 
     def ok(self, level: str | Severity = Severity.WARNING) -> bool:
         """Whether there is no finding at or above this level."""
@@ -129,6 +131,7 @@ class Report:
             "findings": [finding_to_dict(finding) for finding in self.findings],
             "layers": [layer.to_dict() for layer in self.layers],
             "output": dict(self.output),
+            "ranks": self.ranks.to_dict() if self.ranks is not None else None,
             "uninspected": [{"name": u.name, "reason": u.reason} for u in self.uninspected],
         }
 

@@ -57,6 +57,7 @@ def _lines(report: Report, width: int) -> Iterator[str]:
     yield ""
     yield from _output(report)
     yield from _batch_sizes(report, width)
+    yield from _processes(report)
     yield from _findings(report, width)
     yield from _uninspected(report, width)
 
@@ -173,6 +174,18 @@ def _batch_sizes(report: Report, width: int) -> Iterator[str]:
     if measured:
         found = (number(measured.get(size)) for size in predicted)
         yield "  measured " + "".join(f"{value:>7}" for value in found)
+
+
+def _processes(report: Report) -> Iterator[str]:
+    ranks = report.ranks
+    if ranks is None:
+        return
+    batches = ", ".join("?" if batch is None else str(batch) for batch in ranks.batches)
+    together = f" ({ranks.global_batch} together)" if ranks.global_batch is not None else ""
+    yield f"this is process {ranks.rank} of {ranks.world}; their batches: {batches}{together}"
+    if ranks.worst is not None:
+        layer, divergence = ranks.worst
+        yield f"their running statistics differ by d = {divergence:.3f} at most ('{layer}')"
 
 
 def _findings(report: Report, width: int) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bnlint.finding import Evidence, Finding, Role, Severity
+from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
 from bnlint.graph import Kind
-from bnlint.rules.base import Example, Pictures, Rule
+from bnlint.rules.base import Example, Measured, Pictures, Rule
 from bnlint.rules.predicates import evidence_at, grouped, model_title, sensitive_name
 from bnlint.trace import Distribute, Forward, Mode, ModeTrace, Observation, Purpose, SyncNorms
 
@@ -20,7 +20,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         and (layer := _local_layer(trace, seen, pictures)) is not None
     ]
     for same_place in grouped(found, lambda one: one[1].place or one[0].entry).values():
-        yield _finding(*same_place[0])
+        yield _finding(*same_place[0], pictures.measured)
 
 
 def _local_layer(trace: ModeTrace, seen: Observation, pictures: Pictures) -> int | None:
@@ -65,15 +65,27 @@ def _frozen_layers(trace: ModeTrace, pictures: Pictures) -> frozenset[int]:
     return frozenset(frozen - trained)
 
 
-def _finding(trace: ModeTrace, event: Distribute, layer: int) -> Finding:
+def _finding(trace: ModeTrace, event: Distribute, layer: int, measured: Measured) -> Finding:
     name = sensitive_name(trace.layers[layer])
     return RULE.finding(
         f"{model_title(trace, event.model)} is trained by several processes, and {name} normalises "
-        "the batch of each process by itself; with small batches convert it first: "
-        "nn.SyncBatchNorm.convert_sync_batchnorm(model)",
+        f"the batch of each process by itself{_sizes(measured.output)}; with small batches convert "
+        "it first: nn.SyncBatchNorm.convert_sync_batchnorm(model)",
         event.place,
         _evidence(trace, event, layer),
+        module=(trace.layers[layer].path or None) if measured.is_live else None,
+        measurement=measured.output,
     )
+
+
+def _sizes(output: Measurement) -> str:
+    """What a run knows of the processes: their batches, and how far their statistics differ."""
+    batch, together = output.get("batch"), output.get("batch_global")
+    divergence, layer = output.get("rank_divergence"), output.get("rank_divergence_layer")
+    sizes = f" ({batch} of {together} samples)" if together is not None else ""
+    if not isinstance(divergence, float):
+        return sizes
+    return f"{sizes}, their running statistics differ by up to d = {divergence:.2g} ('{layer}')"
 
 
 def _evidence(trace: ModeTrace, event: Distribute, layer: int) -> list[Evidence]:
@@ -93,7 +105,11 @@ RULE = Rule(
 A model is wrapped in `DistributedDataParallel`, holds BatchNorm layers, and no
 `convert_sync_batchnorm` is called on it. The rule is off unless it is selected, and silent when the
 project offers the conversion as an option, when the layers are frozen in evaluation mode, or when
-code that cannot be seen had the model before.""",
+code that cannot be seen had the model before.
+
+The live check sees a model that is wrapped, or a run of several processes. Under torchrun it also
+compares the processes: their batches, and how far their running statistics lie apart, with d as in
+BNL504 (0.002 when buffers are broadcast, 0.30 was measured without that on skewed data).""",
     why="""\
 Gradients are averaged over all processes, so people think of the global batch. BatchNorm does not
 follow: each process takes mean and variance from its own share. With 8 processes and a global batch
@@ -203,4 +219,5 @@ model = DistributedDataParallel(model)
     ),
     check=check,
     default=False,
+    live=True,
 )
