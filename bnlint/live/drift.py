@@ -25,6 +25,7 @@ variance_ratio_predicted  the same in closed form; `dropout_variance_ratio`
 drift_at_1 ... drift_at_256  rms of d of batches of that many samples; `curve.predicted_drift`
 measured_at_2 ...       the same, measured on random parts of the batch; `curve.measured_curve`
 training                whether the layer was called in training mode
+calls, apart, apart_floor  of a layer that is called several times; `bnlint.live.sharing`
 initial, tracked, ...   the state of the running statistics; `bnlint.live.statistics`
 
 Of the output:

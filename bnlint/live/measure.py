@@ -27,6 +27,7 @@ from bnlint.live.observe import Averaging, Cumulating, Drifting, Dropping, drift
 from bnlint.live.passes import Outcome, Session
 from bnlint.live.places import Places
 from bnlint.live.recalibrate import Recalibration
+from bnlint.live.sharing import sharing
 from bnlint.live.unseen import Unseen, unseen
 
 BATCH = Plan(Source.BATCH)
@@ -133,12 +134,13 @@ class _Measurement:
     def _layers(self, places: Places) -> dict[int, dict[str, Number]]:
         names = self.session.names
         replaced = replaced_classes(names.root, places)
+        shared = sharing(self.drifting.seen.values())
         found: dict[int, dict[str, Number]] = {}
         for seen in self.drifting.seen.values():
             if seen.node is None:
                 continue
             owner = names.owner(seen.running[0]) if seen.running is not None else None
-            found[seen.node] = {**layer_numbers(seen, owner)}
+            found[seen.node] = {**layer_numbers(seen, owner), **shared.get(seen.key, {})}
             if id(owner) in replaced:
                 found[seen.node]["replaced"] = replaced[id(owner)]
         return found

@@ -115,12 +115,13 @@ dropout off, beside the value that the formula below predicts for the nearest dr
 The variance shift of BNL202 goes through the weights. With q the share that dropout keeps, w the
 weights of one output and x its inputs, dropout adds (1/q - 1) sum w^2 E[x^2] to the variance V of
 that output, since every element is drawn by itself. BatchNorm learns V plus that in training and
-divides by it in evaluation, where it is V. The sum over many inputs that vary together makes V
-large beside what dropout adds, so the ratio is much nearer to 1 than directly behind dropout:
-measure it with `bnlint check` before you change anything. Li et al. advise to use dropout only
-behind the last BatchNorm of a network.""",
+divides by it in evaluation, where it is V. For inputs that vary independently the ratio is that
+of BNL202; inputs that vary together, as trained features do, make V larger and bring the ratio
+nearer to 1. So measure it with `bnlint check` before you change anything. Li et al. advise to use
+dropout only behind the last BatchNorm of a network.""",
     fine_when="""\
-- Nearly always: the shift is small with wide layers and small rates.
+- The rate is small: at p = 0.1 dropout adds about a tenth to the variance.
+- The live check measures a ratio near 1, as it often is behind many features that vary together.
 - The order is published with trained weights, as in HardNet and PointNet++.
 - The running statistics are re-estimated with dropout off.""",
     references=(

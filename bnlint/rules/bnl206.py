@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from bnlint.finding import Evidence, Finding, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import and_more, evidence_at, grouped, layer_key, layer_name
+from bnlint.rules.predicates import (
+    and_more,
+    evidence_at,
+    grouped,
+    has_alternative,
+    layer_key,
+    layer_name,
+)
 from bnlint.rules.shapes import SETS_CHANNELS, Shapes, count, rows_of_features, spatial_dimensions
 
 MOST_STEPS = 6
@@ -39,7 +46,9 @@ def _mismatches(graph: LayerGraph) -> Iterator[_Mismatch]:
         if expected is None:
             continue
         given = shapes.channels(norm) or _features_of_rows(graph, norm, expected)
-        if given is not None and expected not in given:
+        if given is None or expected in given:
+            continue
+        if not has_alternative(graph, norm):
             yield _Mismatch(graph, norm, given, tuple(shapes.sources_of_channels(norm)))
 
 

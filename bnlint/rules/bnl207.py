@@ -9,7 +9,14 @@ from typing import Final
 from bnlint.finding import Evidence, Finding, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import and_more, evidence_at, grouped, layer_key, layer_name
+from bnlint.rules.predicates import (
+    and_more,
+    evidence_at,
+    grouped,
+    has_alternative,
+    layer_key,
+    layer_name,
+)
 from bnlint.rules.shapes import Shapes, count, spatial_dimensions
 
 ACCEPTED: Final = {1: (2, 3), 2: (4,), 3: (5,)}
@@ -44,7 +51,9 @@ def _wrong(graph: LayerGraph) -> Iterator[_Wrong]:
         given = shapes.dimensions(norm)
         if given is None and 2 not in accepted and _normalises_features(graph, norm):
             given = 2
-        if given is not None and given not in accepted:
+        if given is None or given in accepted:
+            continue
+        if not has_alternative(graph, norm):
             yield _Wrong(graph, norm, given, tuple(_walk(graph, norm)))
 
 

@@ -162,7 +162,7 @@ class _Writer:
         if not call.arguments:
             return [_Change(call.span[1] - 1, call.span[1] - 1, text)]
         end = call.arguments[-1].span[1]
-        if self.text[end : call.span[1]].count(")") != 1:  # the last argument in parentheses
+        if self.text[end : call.span[1]].count(")") != 1:  # something unexpected behind it
             return []
         return [_Change(end, end, f", {text}")]
 

@@ -23,7 +23,7 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
-from bnlint.source.evaluate.torch_calls import writes_in_place
+from bnlint.source.evaluate.torch_calls import shape_of, writes_in_place
 from bnlint.source.facts import FileFacts
 from bnlint.source.joining import one_of
 from bnlint.source.memory import Memory
@@ -47,8 +47,6 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
-    hard,
-    is_exact,
     items_of,
 )
 from bnlint.torchnames import lookup
@@ -285,7 +283,7 @@ class GraphDomain(Domain):
 
     def _parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
         if name.rpartition(".")[2] in ("view", "reshape"):
-            return {"shape": _shape(arguments)}
+            return {"shape": shape_of(arguments)}
         entry = lookup(name)
         if entry is None or not entry.parameters:
             return {}
@@ -327,19 +325,6 @@ def _may_be_called(value: Value) -> bool:
     return any(isinstance(single, callables) for single in alternatives(value))
 
 
-def _shape(arguments: Arguments) -> Parameter:
-    """The new shape that `x.view(...)` or `reshape` names; UNKNOWN where its length is."""
-    given = arguments.positional[1:]
-    if len(given) == 1:
-        single = hard(given[0])
-        if isinstance(single, Sequence) and is_exact(items_of(single)):
-            return parameter_of(single)
-        return UNKNOWN
-    if arguments.unknown or arguments.keywords:
-        return UNKNOWN
-    return tuple(parameter_of(value) for value in given)
-
-
 def draw_graph(
     machine: Interpreter, module: Value, title: str, budget: int, method: str = "forward"
 ) -> LayerGraph | None:
@@ -373,9 +358,16 @@ def _drawn(
             return None
         given = forward_arguments or Arguments([domain.add(Kind.INPUT, "input")])
         result = domain.call_module(machine, module, given, nowhere, method)
-        outputs = [t.sources for t in tensors_in([result]) if t.sources]
-        domain.add(Kind.OUTPUT, "output", outputs)
+        domain.add(Kind.OUTPUT, "output", _outputs(result))
     return domain.nodes
+
+
+def _outputs(result: Value) -> list[frozenset[int]]:
+    """One operand for each tensor of the output; of alternative outputs one for all together."""
+    outputs = [tensor.sources for tensor in tensors_in([result]) if tensor.sources]
+    if len(list(alternatives(result))) > 1 and outputs:
+        return [frozenset().union(*outputs)]
+    return outputs
 
 
 def _with_checkpoint(node: Node, usual: list[Node]) -> Node:

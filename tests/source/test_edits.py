@@ -22,6 +22,7 @@ from bnlint.finding import (
     Place,
     RemoveArgument,
     ReplaceArgument,
+    SetArgument,
     Severity,
     SwapElements,
 )
@@ -65,6 +66,33 @@ def applied(text: str, edits: Sequence[Edit]) -> str:
 def comments(text: str) -> list[str]:
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return [token.string for token in tokens if token.type == tokenize.COMMENT]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("nn.Conv2d(3, 8, 3)", "nn.Conv2d(3, 8, 3, bias=False)"),
+        ("nn.Conv2d(3, 8, 3, bias=True)", "nn.Conv2d(3, 8, 3, bias=False)"),
+        ("nn.Linear(3, 8, True)", "nn.Linear(3, 8, bias=False)"),
+        (
+            "nn.Conv2d(\n    3,\n    8,  # wide\n    3,\n)",
+            "nn.Conv2d(\n    3,\n    8,  # wide\n    3, bias=False,\n)",
+        ),
+        ("nn.Conv2d(3, 8, 3, bias=use_bias)", None),
+        ("nn.Conv2d(*sizes)", None),
+        ("nn.Conv2d(3, 8, **more)", None),
+        ("nn.Conv2d(3, 8, (3))", "nn.Conv2d(3, 8, (3), bias=False)"),
+        ("nn.Conv2d(3, 8, 3  # (wide)\n)", None),
+        ("conv3x3(3, 8)", None),
+        ("nn.ReLU()", None),
+    ],
+)
+def test_an_argument_is_set(before: str, after: str | None) -> None:
+    intent = SetArgument(place_of(f"x = {before}\n", before), "bias", "bias=False")
+    edits = edits_of(f"x = {before}\n", intent)
+    assert bool(edits) is (after is not None)
+    if after is not None:
+        assert applied(f"x = {before}\n", edits) == f"x = {after}\n"
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,19 @@ def writes_in_place(name: str, arguments: Arguments) -> bool:
     return hard(arguments.get(position, "inplace") or NONE) == Known(True)
 
 
+def shape_of(arguments: Arguments) -> Parameter:
+    """The new shape that `x.view(...)` or `reshape` names; UNKNOWN where its length is."""
+    given = arguments.positional[1:]
+    if len(given) == 1:
+        single = hard(given[0])
+        if isinstance(single, Sequence) and is_exact(items_of(single)):
+            return parameter_of(single)
+        return UNKNOWN
+    if arguments.unknown or arguments.keywords:
+        return UNKNOWN
+    return tuple(parameter_of(value) for value in given)
+
+
 def _first_dimension(arguments: Arguments) -> int | None:
     first = hard(arguments.positional[0]) if arguments.positional else ANYTHING
     if isinstance(first, Sequence) and items_of(first):
