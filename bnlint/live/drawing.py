@@ -13,7 +13,7 @@ from bnlint.graph import TRANSPARENT, UNKNOWN, Kind, LayerGraph, Node, Parameter
 from bnlint.live.callers import checkpointing
 from bnlint.live.intercept import BatchNormCall, DropoutCall, Sensitive
 from bnlint.live.modules import Names, is_scripted, parameters_of, qualified, torch_entry
-from bnlint.live.operations import describe, may_write
+from bnlint.live.operations import describe, may_write, takes_shape_only
 from bnlint.live.places import Places, calling_place, computing_module, place_of_frame
 from bnlint.live.stack import Running, Stack
 from bnlint.live.tensors import tensors_in
@@ -121,6 +121,8 @@ class Drawing:
         watched = [sensitive.input] if sensitive is not None else tensors
         if entry.kind in TRANSPARENT:
             watched = tensors[:1]  # view_as(other), x[mask]: the others only say which values
+        elif takes_shape_only(entry.name):
+            watched = []
         operands = [] if layer else self._operands(watched, unknown=entry.kind in LAYERS)
         versions = [(tensor, _version(tensor)) for tensor in tensors]
         first = watched[0] if watched else None

@@ -70,6 +70,14 @@ _RECURRENT: Final = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell
 _DECORATION: Final = re.compile(r"(?:_with_indices|_)$")
 
 
+_BY_SHAPE: Final = re.compile(r"\w+_like$|new_(?:zeros|ones|empty|full|tensor)$")
+
+
+def takes_shape_only(name: str) -> bool:
+    """Whether a function asks its operand for shape and type only: `zeros_like`."""
+    return _BY_SHAPE.match(name.rpartition(".")[2]) is not None
+
+
 def is_query(function: Callable[..., Any]) -> bool:
     """Whether the function asks a tensor something and computes nothing that flows on."""
     name = getattr(function, "__name__", "")

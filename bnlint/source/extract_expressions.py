@@ -33,6 +33,7 @@ from bnlint.source.ir import (
     Subscript,
     Unary,
     Walrus,
+    Yield,
 )
 
 NOWHERE: Span = (0, 0)
@@ -245,12 +246,11 @@ class ExpressionExtractor:
     def _yield(self, node: cst.Yield) -> Expression:
         match node.value:
             case None:
-                parts: tuple[Expression, ...] = ()
+                return Yield(Constant(None, self.span(node)), False, self.span(node))
             case cst.From(item=item):
-                parts = (self.expression(item),)
+                return Yield(self.expression(item), True, self.span(node))
             case value:
-                parts = (self.expression(value),)
-        return Opaque(parts, self.span(node))
+                return Yield(self.expression(value), False, self.span(node))
 
     def parameters(self, node: cst.Parameters) -> tuple[Parameter, ...]:
         """Parameters in order, with defaults and annotations."""

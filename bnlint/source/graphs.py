@@ -309,6 +309,13 @@ class GraphDomain(Domain):
         operands = [t.sources for t in tensors_in(arguments.all()) if t.sources]
         return self.add(kind, name, operands, arguments.place)
 
+    def comparison(
+        self, machine: Interpreter, operator: str, left: Value, right: Value, place: Place
+    ) -> Value:
+        """`left < right` for tensors."""
+        given = Arguments([left, right], place=place)
+        return self._unknown(f"operator.{operator.lower()}", given, Kind.CALL)
+
     def unknown_call(
         self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
     ) -> Value:

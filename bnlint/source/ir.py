@@ -208,9 +208,18 @@ class Walrus:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """Any other expression: only its parts matter (await, yield)."""
+    """Any other expression: only its parts matter."""
 
     parts: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """`yield value`, or `yield from value`."""
+
+    value: Expression
+    delegates: bool
     span: Span
 
 
@@ -234,6 +243,7 @@ Expression: TypeAlias = (
     | FormatString
     | Walrus
     | Opaque
+    | Yield
 )
 
 # --- statements ------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Relevance:
         read = list(files)
         for facts in read:
             definitions += [(d.name, self.profile(d)) for d in _definitions(facts.body)]
+            definitions += [(name, self.profile(v)) for name, v in _tables(facts.body)]
         self.size = sum(self.profile(facts.body).size for facts in read)
         """Nodes of the whole project."""
         self.acting = _closure(definitions, ACTS)
@@ -97,6 +98,19 @@ COMMON = frozenset(
 
 def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
     return (node for node in walk(body) if isinstance(node, ir.Function | ir.Class))
+
+
+TABLES = (ir.DictDisplay, ir.Display, ir.Attribute)
+
+
+def _tables(body: ir.Body) -> Iterator[tuple[str, ir.Expression]]:
+    """Module-level names of classes and of tables of classes: `NORMS = {"bn": nn.BatchNorm2d}`."""
+    for statement in body:
+        match statement:
+            case ir.Assign(
+                (ir.Name(name),), ir.DictDisplay() | ir.Display() | ir.Attribute() as value
+            ):
+                yield name, value
 
 
 def _profile(code: object) -> Profile:

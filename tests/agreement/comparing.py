@@ -42,7 +42,7 @@ def compare(seen: LayerGraph, read: LayerGraph | None, *, is_open: bool) -> Tall
         if read is None or not calls:
             tally.unknown.append(f"{where} is not drawn")
             continue
-        known = [node for node in calls if not _is_unknown(read, node)]
+        known = [node for node in calls if not _is_unknown(read, node, live)]
         said = [differences(seen, live, read, node, is_open=is_open) for node in known]
         if known and not all(said):
             continue
@@ -57,9 +57,10 @@ def _may_be(node: Node, live: Node, *, is_open: bool) -> bool:
     return node.call_index >= live.call_index if is_open else node.call_index == live.call_index
 
 
-def _is_unknown(read: LayerGraph, node: Node) -> bool:
+def _is_unknown(read: LayerGraph, node: Node, live: Node) -> bool:
     around = [*read.producers(node), *read.consumers(node)]
-    return UNKNOWN in node.params.values() or any(n.kind is Kind.UNKNOWN for n in around)
+    parameters = [value for name, value in node.params.items() if name in live.params]
+    return UNKNOWN in parameters or any(n.kind is Kind.UNKNOWN for n in around)
 
 
 def differences(

@@ -13,12 +13,15 @@ REFERENCE = re.compile(r"\$(\w+)")
 STANDARD = """\
 import argparse
 import copy
+import enum
 import functools
+import itertools
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 """
 TORCH = (
     "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n",

@@ -36,3 +36,18 @@ def test_a_forward_called_without_hooks_has_its_layers_name() -> None:
 def test_a_tensor_that_only_says_the_shape_feeds_nothing() -> None:
     layers = bnlint.check(Shaped(), torch.randn(4, 4, 8, 8)).layers
     assert Kind.ACTIVATION not in layers[0].consumers
+
+
+class Noisy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(x)
+        return x + torch.zeros_like(x) + x.new_ones(1)
+
+
+def test_a_tensor_made_in_the_shape_of_another_is_not_fed_by_it() -> None:
+    layers = bnlint.check(Noisy(), torch.randn(4, 4, 8, 8)).layers
+    assert set(layers[0].consumers) == {Kind.ADD}

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import fold_binary, soft
-from bnlint.source.evaluate.instances import is_instance
+from bnlint.source.evaluate.instances import is_instance, is_subclass
 from bnlint.source.evaluate.module_classes import torch_layer
-from bnlint.source.joining import one_of
+from bnlint.source.joining import bounded, one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -25,6 +25,7 @@ from bnlint.source.values import (
     Element,
     External,
     Frame,
+    FunctionObject,
     Group,
     HeapObject,
     Instance,
@@ -74,16 +75,19 @@ class Builtins(Containers, Core):
             "builtins.zip": self._zip,
             "builtins.enumerate": self._enumerate,
             "builtins.map": self._map,
-            "builtins.filter": lambda a, f: self._loose(a.get(1, "iterable")),
+            "builtins.filter": self._filter,
+            "builtins.any": lambda a, f: self._any(a, True),
+            "builtins.all": lambda a, f: self._any(a, False),
+            "itertools.pairwise": self._pairwise,
             "builtins.isinstance": self._isinstance,
-            "builtins.issubclass": lambda a, f: ANYTHING,
+            "builtins.issubclass": self._issubclass,
             "builtins.getattr": self._getattr,
             "builtins.hasattr": self._hasattr,
             "builtins.setattr": self._setattr,
             "builtins.super": self._super,
             "builtins.type": self._type,
             "builtins.dict": self._to_mapping,
-            "builtins.callable": lambda a, f: ANYTHING,
+            "builtins.callable": lambda a, f: self._callable(self._first(a)),
             "builtins.vars": lambda a, f: self.attribute(self._first(a), "__dict__", f),
             "builtins.globals": lambda a, f: self._globals(f),
             "builtins.next": lambda a, f: self._loose_element(self._first(a)),
@@ -207,6 +211,50 @@ class Builtins(Containers, Core):
         made.fields.update(arguments.keywords)
         return made
 
+    def _filter(self, arguments: Arguments, frame: Frame) -> Value:
+        """`filter(function, iterable)`; for None the elements that count as true."""
+        function, iterable = self._first(arguments), arguments.get(1, "iterable")
+        elements = self.elements(iterable) if iterable is not None else None
+        if elements is None or not is_exact(elements):
+            return self._loose(iterable)
+        kept: list[Element] = []
+        for element in elements:
+            given = Arguments([element], place=arguments.place)
+            test = element if function == NONE else self.call(function, given, frame)
+            truth = self.truth(test)
+            if truth is None:
+                return self._loose(iterable)
+            kept += [element] if truth else []
+        return Sequence("list", tuple(kept))
+
+    def _any(self, arguments: Arguments, wanted: bool) -> Value:
+        """`any(...)` (wanted: True) and `all(...)` (wanted: False)."""
+        elements = self.elements(self._first(arguments))
+        if elements is None:
+            return ANYTHING
+        truths = {self.truth(element) for element in flat(elements)}
+        if wanted in truths and is_exact(elements):
+            return Known(wanted)
+        return ANYTHING if wanted in truths or None in truths else Known(not wanted)
+
+    def _pairwise(self, arguments: Arguments, frame: Frame) -> Value:
+        elements = self.elements(self._first(arguments))
+        if elements is None or not is_exact(elements):
+            return ANYTHING
+        pairs = (Sequence("tuple", pair) for pair in pairwise(elements))
+        return Sequence("list", tuple(pairs))
+
+    def _issubclass(self, arguments: Arguments, frame: Frame) -> Value:
+        if len(arguments.positional) != 2:
+            return ANYTHING
+        result = is_subclass(*arguments.positional)
+        return ANYTHING if result is None else Known(result)
+
+    def _callable(self, value: Value) -> Value:
+        if isinstance(value, FunctionObject | ClassObject | External | Partial | Layer):
+            return Known(True)
+        return Known(False) if isinstance(value, Known | Sequence | Mapping) else ANYTHING
+
     def _reduce(self, arguments: Arguments, frame: Frame) -> Value:
         """`functools.reduce(function, iterable[, initial])`."""
         elements = self.elements(arguments.positional[1]) if len(arguments.positional) > 1 else None
@@ -247,6 +295,8 @@ class Builtins(Containers, Core):
                 return element
             pair = Arguments([total, element], place=arguments.place)
             return self.call_external("torch.add", pair, frame)
+        if isinstance(total, Sequence) and isinstance(element, Sequence):
+            return Sequence(total.kind, bounded(items_of(total) + items_of(element)))
         return fold_binary("Add", total, element)
 
     def _isinstance(self, arguments: Arguments, frame: Frame) -> Value:

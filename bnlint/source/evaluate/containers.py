@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.enums import is_enum, members_of
 from bnlint.source.evaluate.module_classes import children, is_module_dict
-from bnlint.source.joining import one_of
+from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -14,6 +15,7 @@ from bnlint.source.values import (
     Alternatives,
     Arguments,
     Choice,
+    ClassObject,
     Element,
     Group,
     HeapObject,
@@ -53,6 +55,8 @@ class Containers(Core):
                 return (Repeat(keys),) if value.fields.get(OPEN) else keys
             case Known(str() as text) if len(text) <= 64:
                 return tuple(Known(character) for character in text)
+            case ClassObject() if is_enum(value):
+                return members_of(value)
             case Tensor():
                 return (Repeat((value,)),)
             case Loader(batch):
@@ -186,6 +190,9 @@ class Containers(Core):
                 return self._maybe_open(value, tuple(v for _, v in _entries(value)))
             case "keys":
                 return self._maybe_open(value, tuple(Known(k) for k, _ in _entries(value)))
+            case "__delitem__" if isinstance(key, Known) and key.value in value.fields:
+                self.store.write(value, key.value, ABSENT)
+                return NONE
             case "update":
                 self._update(value, key if isinstance(key, HeapObject) else None, arguments)
                 return NONE
@@ -206,6 +213,8 @@ class Containers(Core):
             return others if value.fields.get(OPEN) else one_of(entries)
         found = value.value(key.value)
         if found is not None:
+            if method == "pop":
+                self.store.write(value, key.value, ABSENT)
             return found
         if value.fields.get(OPEN) or method == "__getitem__":
             return others

@@ -24,6 +24,7 @@ from bnlint.source.values import (
     ModuleScope,
     Value,
 )
+from bnlint.source.values import Sequence as SequenceValue
 from bnlint.trace import Branch, Call, Exit, ExitKind, Item, Loop, Mode
 
 
@@ -52,11 +53,13 @@ class Invocation:
     """One running call: the values and states with which it returns early.
 
     given: the receiver and the constant arguments, which tell rounds of a recursion apart.
+    yields: what a generator has given; None where nothing is yielded.
     """
 
     definition: ir.Function | ir.Lambda | ir.Class | None
     depth: int
     given: object = None
+    yields: SequenceValue | None = None
     returns: list[Value] = field(default_factory=list)
     exits: list[Changes] = field(default_factory=list)
 
@@ -304,6 +307,10 @@ class Core(ABC):
     @abstractmethod
     def wrote(self, target: Value, result: Value) -> None:
         """A result was calculated in the memory of a target: `x += y`."""
+
+    @abstractmethod
+    def compare_data(self, operator: str, left: Value, right: Value, place: Place) -> Value:
+        """`left < right` for tensors."""
 
     @abstractmethod
     def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:

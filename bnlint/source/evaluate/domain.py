@@ -61,6 +61,12 @@ class Domain:
         """A torch function or tensor method, or an operator, applied to tensors."""
         return merge_tensors(tensors_in(arguments.all()))
 
+    def comparison(
+        self, machine: Interpreter, operator: str, left: Value, right: Value, place: Place
+    ) -> Value:
+        """`left < right` for tensors."""
+        return ANYTHING
+
     def unknown_call(
         self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
     ) -> Value:

@@ -43,6 +43,7 @@ BUILTINS = frozenset(
 )
 LONGEST_COMPREHENSION = 256
 LONGEST_MULTIPLE = 256
+ORDERINGS = frozenset("Equal NotEqual LessThan LessThanEqual GreaterThan GreaterThanEqual".split())
 OPERATION_NAMES = {
     "Add": "torch.add",
     "Subtract": "torch.sub",
@@ -110,10 +111,25 @@ class Expressions(Core):
                 return Sequence("slice", bounds)
             case ir.Starred(value):
                 return self.evaluate(value, frame)
+            case ir.Yield(value, delegates):
+                self.yielded(self.evaluate(value, frame), delegates)
+                return ANYTHING
             case ir.Opaque(parts):
                 for part in parts:
                     self.evaluate(part, frame)
                 return ANYTHING
+
+    def yielded(self, value: Value, delegates: bool) -> None:
+        """The running generator gives a value, or all elements of one."""
+        if not self.invocations:
+            return
+        invocation = self.invocations[-1]
+        given = invocation.yields = invocation.yields or Sequence("list")
+        more: tuple[Element, ...] = (value,)
+        if delegates:
+            found = self.elements(value)
+            more = (Repeat((ANYTHING,)),) if found is None else found
+        self.store.write(given, ITEMS, bounded((*items_of(given), *more)))
 
     def load(self, name: str, frame: Frame) -> Value:
         """The value of a variable: local, enclosing, global, builtin."""
@@ -216,6 +232,10 @@ class Expressions(Core):
             return self._sequence_binary(operator, second, first)
         if isinstance(first, Layer) and ITEMS in first.fields:
             return self._container_binary(operator, first, second)
+        if operator == "BitOr" and isinstance(first, Mapping) and isinstance(second, Mapping):
+            merged = Mapping()
+            merged.fields.update({**first.fields, **second.fields})
+            return merged
         if operator == "Modulo" and isinstance(first, Known) and isinstance(first.value, str):
             return self._percent(left, right)
         return fold_binary(operator, left, right)
@@ -260,6 +280,9 @@ class Expressions(Core):
         result: bool | None = True
         for operator, comparator in expression.comparisons:
             right = self.evaluate(comparator, frame)
+            if operator in ORDERINGS and (isinstance(left, Tensor) or isinstance(right, Tensor)):
+                place = self.place(frame, expression.span)
+                return self.compare_data(operator, left, right, place)
             single = compare(operator, left, right)
             if single is False:
                 return Known(False)

@@ -28,6 +28,7 @@ from bnlint.source.values import (
     Partial,
     Sequence,
     Soft,
+    Tensor,
     Value,
     alternatives,
     is_exact,
@@ -191,12 +192,22 @@ def _same(left: Value, right: Value, identity: bool) -> bool | None:
     objects = (HeapObject, External, FunctionObject, ModuleReference, Group, Partial)
     if left == NONE or right == NONE:
         other = right if left == NONE else left
-        return False if isinstance(other, objects) else None
+        return False if isinstance(other, (*objects, Tensor)) else None
     if isinstance(left, objects) and isinstance(right, objects):
         if isinstance(left, Sequence) or isinstance(right, Sequence):
-            return None if not identity else left is right
+            return left is right if identity else _same_elements(left, right)
         return left is right or left == right
     return None
+
+
+def _same_elements(left: Value, right: Value) -> bool | None:
+    """Whether two lists or tuples of constants are equal."""
+    if not isinstance(left, Sequence) or not isinstance(right, Sequence):
+        return None
+    first, second = items_of(left), items_of(right)
+    if not all(isinstance(item, Known) for item in (*first, *second)):
+        return None
+    return left.kind == right.kind and first == second
 
 
 def _contains(item: Value, container: Value) -> bool | None:

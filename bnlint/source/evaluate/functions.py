@@ -8,8 +8,9 @@ from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
 from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
 from bnlint.source.evaluate.domain import tensors_in
+from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.folding import soft
-from bnlint.source.evaluate.module_classes import reachable_modules
+from bnlint.source.evaluate.module_classes import builds_modules, reachable_modules
 from bnlint.source.evaluate.statements import gradient_of
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
@@ -28,6 +29,7 @@ from bnlint.source.values import (
     Sequence,
     Soft,
     Value,
+    alternatives,
     flat,
     is_exact,
 )
@@ -35,6 +37,8 @@ from bnlint.trace import Call, Item
 
 DEEPEST_CALL = 28
 """Nested calls that are followed; below that a call's result is unknown."""
+RECORDS = frozenset({"dataclass", "NamedTuple", "BaseModel", "define"})
+"""Decorators and bases of classes whose fields are their constructor's parameters."""
 DEEPEST_RECURSION = 8
 """Nested calls of one function with other arguments each time."""
 
@@ -68,6 +72,8 @@ class Functions(Core):
         """Whether a call is given modules, or data that models have made."""
         values = [function.receiver, *arguments.all()] if function.receiver else arguments.all()
         if any(tensor.sources for tensor in tensors_in(values)):
+            return True
+        if any(builds_modules(single) for value in values for single in alternatives(value)):
             return True
         return any(True for value in values for _ in reachable_modules(value))
 
@@ -119,6 +125,8 @@ class Functions(Core):
             self.invocations.pop()
             self.loops = loops
         self._join_exits(invocation, falls)
+        if invocation.yields is not None:
+            return invocation.yields
         values = invocation.returns + ([NONE] if falls else [])
         return one_of(values) if values else External("never returns")
 
@@ -233,6 +241,8 @@ class Functions(Core):
 
     def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
         """Build an instance and run its constructor."""
+        if is_enum(cls):
+            return member_with(cls, "value", arguments.get(0, "value"))
         instance = Instance(cls, arguments.place)
         if self._is_under_construction(cls):
             self.not_followed(arguments)
@@ -257,8 +267,9 @@ class Functions(Core):
         return len(active) > 6
 
     def _is_dataclass(self, cls: ClassObject) -> bool:
-        names = (ir_name(decorator) for decorator in cls.definition.decorators)
-        return any(name.rpartition(".")[2] == "dataclass" for name in names)
+        names = [ir_name(decorator) for decorator in cls.definition.decorators]
+        names += [base.name for base in cls.linearization() if isinstance(base, External)]
+        return any(name.rpartition(".")[2] in RECORDS for name in names)
 
     def _fill_dataclass(self, instance: Instance, arguments: Arguments) -> None:
         positional = list(arguments.positional)

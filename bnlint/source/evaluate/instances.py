@@ -18,7 +18,7 @@ from bnlint.source.values import (
     Tensor,
     Value,
 )
-from bnlint.torchnames import canonical
+from bnlint.torchnames import CONTAINERS, canonical, lookup
 
 MODULE_CLASSES = frozenset({"torch.nn.Module", "torch.nn.modules.Module"})
 BATCHNORM_BASES = frozenset(
@@ -52,12 +52,30 @@ def is_instance(value: Value, cls: Value) -> bool | None:
     return _is_builtin_instance(value, name)
 
 
+def is_subclass(cls: Value, base: Value) -> bool | None:
+    """`issubclass(cls, base)`; None when that is open."""
+    if cls is base or cls == base:
+        return True
+    bases = list(cls.linearization()) if isinstance(cls, ClassObject) else [cls]
+    if isinstance(base, ClassObject):
+        return base in bases if all(isinstance(b, ClassObject | External) for b in bases) else None
+    if not isinstance(base, External):
+        return None
+    names = {canonical(b.name) for b in bases if isinstance(b, External)}
+    if canonical(base.name) in names:
+        return True
+    if base.name in MODULE_CLASSES:
+        return True if any(lookup(name) or name in CONTAINERS for name in names) else None
+    return None
+
+
 def _is_builtin_instance(value: Value, name: str) -> bool | None:
     expected = BUILTIN_TYPES.get(name)
     if isinstance(value, Tensor):
         return True if name == "torch.Tensor" else (False if expected else None)
     if expected is None:
-        return False if isinstance(value, Known) and name == "torch.Tensor" else None
+        is_plain = isinstance(value, Known | Sequence | Mapping)
+        return False if is_plain and name.startswith("torch.") else None
     if isinstance(value, Known):
         return isinstance(value.value, expected)
     if isinstance(value, Sequence):

@@ -12,6 +12,7 @@ from bnlint.source.evaluate.attributes import Attributes
 from bnlint.source.evaluate.cloning import clone, template_key
 from bnlint.source.evaluate.core import Core, Gradient, happens
 from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.expressions import Expressions
 from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
@@ -139,6 +140,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """A result was calculated in the memory of a target: `x += y`."""
         self.domain.wrote(self, target, result)
 
+    def compare_data(self, operator: str, left: Value, right: Value, place: Place) -> Value:
+        """`left < right` for tensors."""
+        return self.domain.comparison(self, operator, left, right, place)
+
     def operate(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Apply a tensor operation."""
         return self.domain.operation(self, name, arguments, frame)
@@ -154,6 +159,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
                 return self._unknown_method(receiver, name, arguments, frame)
             case Instance() | Layer():
                 return self._method_of_module(receiver, name, arguments, frame)
+            case ClassObject() if name == "__getitem__" and is_enum(receiver):
+                return member_with(receiver, "name", hard(arguments.positional[0]))
             case External(qualified) if name == "__getitem__" and arguments.positional:
                 return self._registered(qualified, hard(arguments.positional[0]))
             case Group():

@@ -20,6 +20,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    Partial,
     Sequence,
     Soft,
     Value,
@@ -69,6 +70,18 @@ def is_module_class(cls: ClassObject) -> bool:
         unseen |= base is ANYTHING
     forward = cls.fields.get("forward")
     return unseen and isinstance(forward, FunctionObject)
+
+
+def builds_modules(value: Value) -> bool:
+    """Whether a value is a module class, or a `partial` of one."""
+    match value:
+        case External(name):
+            return name.startswith("torch.nn.") and name.rpartition(".")[2][:1].isupper()
+        case ClassObject():
+            return is_module_class(value)
+        case Partial(function):
+            return builds_modules(function)
+    return False
 
 
 def is_module(value: Value) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, Gradient
+from bnlint.source.evaluate.enums import as_member, is_enum, member_names
 from bnlint.source.evaluate.module_classes import is_module_dict
 from bnlint.source.evaluate.narrowing import narrow
 from bnlint.source.evaluate.periods import period_of
@@ -255,9 +256,21 @@ class Statements(Core):
         cls = ClassObject(definition, frame, bases, f"{frame.module.name}.{definition.name}")
         body = Frame(frame.module, frame, cls, CLASS_BODY)
         self.execute(definition.body, body)
+        members = member_names(cls) if is_enum(cls) else []
         for name, value in body.fields.items():
+            if name in members:
+                value = as_member(cls, str(name), value)  # type: ignore[arg-type]
             self.store.write(cls, name, value)
         self.defined(cls, frame)
+        return self._decorated_class(cls, frame)
+
+    def _decorated_class(self, cls: ClassObject, frame: Frame) -> Value:
+        """What the project's own decorators make of a class: `@register("name")`."""
+        for decorator in reversed(cls.definition.decorators):
+            function = self.evaluate(decorator, frame)
+            if isinstance(function, FunctionObject):
+                made = self.call(function, Arguments([cls]), frame)
+                cls = made if isinstance(made, ClassObject) else cls
         return cls
 
     # --- assignment --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from writer import Idiom
 
-from idioms import branches, calls, constructing, containers, flow, lists
+from idioms import branches, calls, configuring, constructing, containers, flow, lists
 
 
 def _of(module: ModuleType) -> tuple[Idiom, ...]:
@@ -22,7 +22,9 @@ def _of(module: ModuleType) -> tuple[Idiom, ...]:
 
 
 CLOSED = tuple(
-    idiom for file in (containers, lists, constructing, flow, calls) for idiom in _of(file)
+    idiom
+    for file in (containers, lists, constructing, configuring, flow, calls)
+    for idiom in _of(file)
 )
 """The text decides which way a forward takes."""
 OPEN = _of(branches)

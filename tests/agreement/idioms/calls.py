@@ -145,3 +145,78 @@ def recursion(w: Writer) -> None:
         f"    if n > 0:\n        return self._deep_{name}(n - 1, y)\n    return y"
     )
     w.forward(f"x = self._deep_{name}({w.pick('2', '1', f'len(self.{name}) - 1')}, x)")
+
+
+def generator_of_layers(w: Writer) -> None:
+    name = w.name()
+    first, second = w.attach(), w.attach()
+    w.member(f"def _each_{name}(self):\n    yield {first}\n    yield {second}")
+    w.forward(f"for f in self._each_{name}():", "    x = f(x)")
+
+
+def list_of_operations(w: Writer) -> None:
+    layer = w.attach()
+    w.forward(
+        w.pick(
+            f"for op in [{layer}, F.relu, lambda t: t * 2]:\n    x = op(x)",
+            f"for op in ({layer}, torch.tanh):\n    x = op(x) + x",
+            f"ops = {{'a': {layer}, 'b': F.gelu}}\nfor key in 'ab':\n    x = ops[key](x)",
+        )
+    )
+
+
+def decorated_method(w: Writer) -> None:
+    name, layer = w.name(), w.attach()
+    decorator = w.pick("torch.no_grad()", "$twice", "torch.jit.ignore", "$named('half')")
+    w.member(f"@{decorator}\ndef _wrapped_{name}(self, y):\n    return {layer}(y)")
+    w.forward(f"x = self._wrapped_{name}(x)")
+
+
+def optional_input(w: Writer) -> None:
+    name, layer = w.name(), w.attach()
+    w.member(
+        f"def _with_{name}(self, y, skip=None, *, scale=None):\n    if skip is not None:\n"
+        f"        y = y + skip\n    y = {layer}(y)\n    return y if scale is None else y * scale"
+    )
+    w.forward(
+        f"x = self._with_{name}(x{w.pick('', ', x', ', skip=x', ', scale=2', ', x, scale=3')})"
+    )
+
+
+def results_by_name(w: Writer) -> None:
+    """A helper returns a dictionary or a named tuple."""
+    name = w.name()
+    first, second = w.attach(), w.attach()
+    w.member(
+        f"def _named_{name}(self, y):\n    low = {first}(y)\n"
+        f"    return {{'low': low, 'high': {second}(low)}}"
+    )
+    w.forward(
+        f"out = self._named_{name}(x)",
+        w.pick("x = out['high']", "x = out['low'] + out['high']", "x = list(out.values())[0]"),
+    )
+
+
+def checkpointed(w: Writer) -> None:
+    name, layer = w.name(), w.attach()
+    w.build(f"self.{name}_cp = {w.pick('True', 'False')}")
+    w.forward(
+        f"if self.{name}_cp:",
+        f"    x = torch.utils.checkpoint.checkpoint({layer}, x, use_reentrant=False)",
+        "else:",
+        f"    x = {layer}(x)",
+    )
+
+
+def submodule_by_path(w: Writer) -> None:
+    name = w.name()
+    w.build(f"self.{name} = nn.Sequential(nn.Sequential({w.layer()}), {w.layer()})")
+    w.forward(
+        w.pick(
+            f"x = self.get_submodule('{name}.0')(x)",
+            f"x = self._modules['{name}'](x)",
+            f"x = self.{name}.get_submodule('1')(x)",
+            f"x = dict(self.named_children())['{name}'](x)",
+            f"x = getattr(self.{name}, '0')(x)",
+        )
+    )

@@ -1,4 +1,4 @@
-"""How the layer of a step comes to be: classes as values, flags, constants, configurations."""
+"""How the layer of a step comes to be: classes as values, factories, copies, later changes."""
 
 from __future__ import annotations
 
@@ -40,133 +40,6 @@ def partials(w: Writer) -> None:
     _then_run(w, name)
 
 
-def spread_arguments(w: Writer) -> None:
-    name = w.name()
-    w.build(
-        w.pick(
-            f"options = {{'eps': 1e-4, 'momentum': None}}\nself.{name} = $BN(4, **options)",
-            f"options = dict(eps=1e-4)\noptions['momentum'] = 0.3\nself.{name} = $BN(4, **options)",
-            f"options = {{}}\noptions.update(affine=False)\nself.{name} = $BN(4, **options)",
-            f"sizes = (4,)\nself.{name} = $BN(*sizes)",
-            f"both = {{'num_features': 4, **{{'eps': 1e-2}}}}\nself.{name} = $BN(**both)",
-            f"options = {{'bias': False}}\nself.{name} = nn.Conv2d(4, 4, 1, **options)",
-        )
-    )
-    _then_run(w, name)
-
-
-def arithmetic(w: Writer) -> None:
-    name = w.name()
-    width = w.pick(
-        "2 * 2",
-        "8 // 2",
-        "int(4.0)",
-        "max(4, 2)",
-        "$WIDTH",
-        "sum([1, 3])",
-        "4 ** 1",
-        "-(-7 // 2)",
-        "int(math.ceil(3.5))",
-        "(16 >> 2)",
-        "len('four')",
-        "abs(-4)",
-    )
-    w.build(f"width = {width}", f"self.{name} = nn.BatchNorm2d(width, eps=1e-{w.pick('3', '4')})")
-    _then_run(w, name)
-
-
-def class_constant(w: Writer) -> None:
-    name = w.name()
-    w.member(f"{name}_width = {w.pick('4', '2 + 2', '$WIDTH')}")
-    w.build(f"self.{name} = nn.BatchNorm2d(self.{name}_width)")
-    _then_run(w, name)
-
-
-def flag(w: Writer) -> None:
-    name, value = w.name(), w.pick("True", "False", "not False", "'bn' == 'bn'", "3 > 4", "None")
-    w.build(f"use = {value}")
-    if w.chance():
-        w.build(f"self.{name} = {w.layer()} if use else {w.layer()}")
-    else:
-        w.build("if use:", f"    self.{name} = {w.layer()}")
-        w.build("else:", f"    self.{name} = {w.layer()}")
-    _then_run(w, name)
-
-
-def chosen_by_name(w: Writer) -> None:
-    name, kind = w.name(), w.pick("bn", "conv", "none")
-    names = w.pick("('conv', 'c')", "['conv']", "{'conv'}")
-    w.build(
-        f"kind = '{kind}'",
-        "if kind == 'bn':",
-        f"    self.{name} = nn.BatchNorm2d(4)",
-        f"elif kind in {names}:",
-        f"    self.{name} = {w.layer()}",
-        "else:",
-        f"    self.{name} = nn.Identity()",
-    )
-    _then_run(w, name)
-
-
-def matched(w: Writer) -> None:
-    name, kind = w.name(), w.pick("bn", "relu", "other")
-    w.build(
-        f"kind = '{kind}'",
-        "match kind:",
-        nested(
-            [
-                f"case 'bn':\n    self.{name} = nn.BatchNorm2d(4)",
-                f"case 'relu' | 'elu':\n    self.{name} = nn.ReLU()",
-                f"case _:\n    self.{name} = {w.layer()}",
-            ]
-        ),
-    )
-    _then_run(w, name)
-
-
-def optional_layer(w: Writer) -> None:
-    name = w.name()
-    w.build(f"self.{name} = {w.layer() if w.chance() else 'None'}")
-    w.forward(
-        *w.random.choice(
-            (
-                [f"if self.{name} is not None:", f"    x = self.{name}(x)"],
-                [f"if self.{name}:", f"    x = self.{name}(x)"],
-                [f"x = self.{name}(x) if self.{name} is not None else x"],
-                [f"if self.{name} is None:", "    pass", "else:", f"    x = self.{name}(x)"],
-            )
-        )
-    )
-
-
-def identity_by_flag(w: Writer) -> None:
-    name, value = w.name(), w.pick("0.0", "0.2", "1")
-    w.build(f"p = {value}", f"self.{name} = nn.Dropout(p) if p > 0.0 else nn.Identity()")
-    _then_run(w, name)
-
-
-def remembered_flag(w: Writer) -> None:
-    """A flag that the constructor keeps and the forward asks."""
-    name, value = w.name(), w.pick("True", "False")
-    w.build(f"self.{name}_use = {value}")
-    first, second = w.attach(), w.attach()
-    w.forward(
-        f"if self.{name}_use{w.pick('', ' is True', ' == True')}:",
-        nested([f"x = {first}(x)"]),
-        "else:",
-        nested([f"x = {second}(x)"]),
-    )
-
-
-def built_under_a_flag(w: Writer) -> None:
-    """A layer that only exists when a flag is set."""
-    name, value = w.name(), w.pick("True", "False")
-    w.build(f"self.{name}_use = {value}", f"if self.{name}_use:", f"    self.{name} = {w.layer()}")
-    w.forward(
-        w.pick(f"if self.{name}_use:", f"if hasattr(self, '{name}'):"), f"    x = self.{name}(x)"
-    )
-
-
 def built_by_a_method(w: Writer) -> None:
     name = w.name()
     w.member(
@@ -198,50 +71,6 @@ def static_factory(w: Writer) -> None:
     name = w.name()
     w.member(f"@staticmethod\ndef _unit_{name}(k):\n    return nn.Sequential($conv(k=k), $BN(4))")
     w.build(f"self.{name} = {w.pick('self', 'type(self)', 'self.__class__')}._unit_{name}(3)")
-    _then_run(w, name)
-
-
-def namespace_of_options(w: Writer) -> None:
-    name = w.name()
-    w.build(
-        f"cfg = SimpleNamespace(width=4, eps=1e-4, use={w.pick('True', 'False')})",
-        f"self.{name} = nn.BatchNorm2d(cfg.width, cfg.eps) if cfg.use else {w.layer()}",
-    )
-    _then_run(w, name)
-
-
-def dictionary_of_options(w: Writer) -> None:
-    name = w.name()
-    w.build(
-        "cfg = {'norm': {'width': 4, 'eps': 1e-4}, 'kernels': [1, 3]}",
-        f"self.{name} = nn.Sequential(",
-        "    nn.Conv2d(cfg['norm']['width'], 4, cfg['kernels'][0]),",
-        "    nn.BatchNorm2d(cfg['norm']['width'], eps=cfg['norm'].get('eps', 1e-5)),",
-        ")",
-    )
-    _then_run(w, name)
-
-
-def table_of_settings(w: Writer) -> None:
-    """Rows of numbers as in MobileNet and EfficientNet."""
-    name = w.name()
-    w.build(
-        "rows = [\n    # t, c, n\n    [1, 6, 1],\n    [2, 4, 2],\n]",
-        "inputs, layers = 4, []",
-        "for t, c, n in rows:",
-        nested(
-            [
-                "for i in range(n):",
-                nested(
-                    [
-                        "layers.append($InvertedResidual(inputs, c, 1, expand_ratio=t))",
-                        "inputs = c",
-                    ]
-                ),
-            ]
-        ),
-        f"self.{name} = nn.Sequential(*layers)",
-    )
     _then_run(w, name)
 
 
@@ -325,4 +154,97 @@ def replaced(w: Writer) -> None:
 def replaced_in_a_block(w: Writer) -> None:
     name = w.name()
     w.build(f"self.{name} = $WrappedNorm(4)", f"self.{name}.act = {w.pick('nn.Tanh()', '$BN(4)')}")
+    _then_run(w, name)
+
+
+def widths_by_index(w: Writer) -> None:
+    name = w.name()
+    loop = w.pick(
+        "for i in range(len(channels) - 1):\n    a, b = channels[i], channels[i + 1]",
+        "for i, b in enumerate(channels[1:], 1):\n    a = channels[i - 1]",
+        "for a, b in itertools.pairwise(channels):\n    pass",
+    )
+    more = w.pick("[8, 6]", "[4 * 2 ** i for i in range(2)]", "list(range(6, 9))")
+    w.build(
+        f"channels = [4] + {more}",
+        "layers = []",
+        loop,
+        nested(["layers += [nn.Conv2d(a, b, 1), nn.BatchNorm2d(b), nn.ReLU()]"]),
+        f"self.{name} = nn.Sequential(*layers, nn.Conv2d(channels[-1], 4, 1))",
+    )
+    _then_run(w, name)
+
+
+def filtered(w: Writer) -> None:
+    name = w.name()
+    maybe = w.pick("None", w.layer(), "None if 4 > 3 else nn.ReLU()")
+    w.build(
+        w.pick(
+            f"self.{name} = nn.Sequential(*filter(None, [{w.layer()}, {maybe}, nn.ReLU()]))",
+            f"layers = [{w.layer()}, {maybe}, nn.BatchNorm2d(4)]\n"
+            f"self.{name} = nn.Sequential(*[l for l in layers if l])",
+            f"layers = [{w.layer()}, {maybe}]\n"
+            f"self.{name} = nn.Sequential(*filter(lambda l: l is not None, layers))",
+        )
+    )
+    _then_run(w, name)
+
+
+def mapped(w: Writer) -> None:
+    name = w.name()
+    w.build(
+        w.pick(
+            f"self.{name} = nn.Sequential(*map(nn.BatchNorm2d, [4, 4]))",
+            f"self.{name} = nn.Sequential(*itertools.chain([{w.layer()}], [{w.layer()}]))",
+            f"self.{name} = nn.Sequential(*sum([[{w.layer()}], [nn.BatchNorm2d(4)]], []))",
+            f"rows = [(4, 4), (1e-3, 1e-4)]\n"
+            f"self.{name} = nn.Sequential(*[$BN(c, eps) for c, eps in zip(*rows)])",
+            f"kinds = [k for k in 'bn conv none'.split() if k != 'conv']\n"
+            f"self.{name} = nn.Sequential(*[$make(k) for k in kinds])",
+        )
+    )
+    _then_run(w, name)
+
+
+def dictionary_comprehension(w: Writer) -> None:
+    name = w.name()
+    w.build(
+        f"self.{name} = nn.ModuleDict({{k: $make(k) for k in ('bn', 'none')}})",
+        w.pick("pass", f"self.{name}['last'] = {w.layer()}"),
+    )
+    w.forward(f"for f in self.{name}.values():", "    x = f(x)")
+
+
+def parametrised(w: Writer) -> None:
+    name = w.name()
+    w.build(
+        w.pick(
+            f"self.{name} = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))",
+            f"self.{name} = nn.utils.spectral_norm(nn.Conv2d(4, 4, 1))",
+            f"self.{name} = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(4, 4, 1)), $BN(4))",
+        )
+    )
+    _then_run(w, name)
+
+
+def part_of_another_network(w: Writer) -> None:
+    """A network is built and taken apart."""
+    name = w.name()
+    w.build(
+        w.pick(
+            f"net = $resnet(10)\n"
+            f"self.{name} = nn.Sequential(net.layer1, net.layer2, nn.Conv2d(2, 4, 1))",
+            f"net = $Stages($BasicBlock, [1, 1])\nnet.head = nn.Conv2d(2, 4, 1)\nself.{name} = net",
+            f"net = $resnet(10)\nself.{name} = nn.Sequential(*list(net.children())[:1], $BN(4))",
+            f"self.{name} = nn.Sequential($resnet(14).get_submodule('layer1'), nn.Conv2d(8, 4, 1))",
+        )
+    )
+    _then_run(w, name)
+
+
+def ignored_arguments(w: Writer) -> None:
+    name = w.name()
+    w.build(
+        f"self.{name} = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Identity(4, some='thing'), $BN(4))"
+    )
     _then_run(w, name)

@@ -299,3 +299,69 @@ def shapes(w: Writer) -> None:
             f"x = x * {name}(x.amax((2, 3))).unsqueeze(-1).unsqueeze(-1)",
         )
     )
+
+
+def recurrent(w: Writer) -> None:
+    name = w.name()
+    w.build(
+        f"self.{name} = nn.{w.pick('GRU', 'LSTM')}(4, 4, batch_first=True)",
+        f"self.{name}_bn = nn.BatchNorm1d(4)",
+    )
+    w.forward(
+        f"y, _ = self.{name}(x.flatten(2).transpose(1, 2))",
+        f"x = x + self.{name}_bn(y.transpose(1, 2)).view_as(x)",
+    )
+
+
+def collected_outputs(w: Writer) -> None:
+    """Some results of a chain are kept by their index."""
+    names = [w.attach() for _ in range(3)]
+    w.forward(
+        "outs = []",
+        f"for i, f in enumerate(({', '.join(names)})):",
+        nested(["x = f(x)", "if i in (0, 2):", "    outs.append(x)"]),
+        w.pick("x = outs[-1]", "x = outs[0] + outs[1]", "x = torch.stack(outs).mean(0)"),
+    )
+
+
+def multi_scale(w: Writer) -> None:
+    names = [w.attach("$conv_bn(4)") for _ in range(2)]
+    w.forward(
+        "total = 0",
+        f"for size, f in zip((1, 2), [{', '.join(names)}]):",
+        nested(
+            [
+                "y = F.adaptive_avg_pool2d(x, size)",
+                "total = total + F.interpolate(f(y), size=x.shape[2:], mode='bilinear')",
+            ]
+        ),
+        "x = total",
+    )
+
+
+def attention_map(w: Writer) -> None:
+    q, k = w.attach("nn.Conv2d(4, 2, 1)"), w.attach("nn.Sequential(nn.Conv2d(4, 2, 1), $BN(2))")
+    w.forward(
+        f"q, k = {q}(x).flatten(2), {k}(x).flatten(2)",
+        "attn = torch.softmax(torch.bmm(q.transpose(1, 2), k), dim=-1)",
+        "x = torch.bmm(x.flatten(2), attn).view(x.shape)",
+    )
+
+
+def written_parts(w: Writer) -> None:
+    """A tensor is filled part by part."""
+    name = w.attach("nn.BatchNorm2d(4)")
+    w.forward(
+        w.pick(
+            f"y = torch.zeros_like(x)\ny[:, :2] = x[:, 2:]\nx = {name}(x + y)",
+            f"noise = torch.randn_like(x)\nx = {name}(x + 0.1 * noise)",
+            f"mask = (x > 0).float()\nx = {name}(x * mask)",
+            f"x = {name}(torch.where(x > 0, x, 0.1 * x))",
+            f"x = {name}((x - x.mean()) / (x.std() + 1e-5))",
+            f"x = {name}(torch.cat([x[:, 2:], x[:, :2]], dim=1))",
+            f"x = {name}(x.roll(1, dims=2))",
+            f"x = {name}(torch.exp(-x ** 2))",
+            f"x = {name}(torch.einsum('nchw,cd->ndhw', x, torch.eye(4)))",
+            f"x = {name}(x @ torch.eye(8))",
+        )
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from parts import blocks, functions, networks, plain
+from parts import blocks, conventions, designs, frameworks, functions, networks, plain
 
-ALL = (*plain.PARTS, *functions.PARTS, *blocks.PARTS, *networks.PARTS)
+_FILES = (plain, functions, blocks, networks, designs, frameworks, conventions)
+ALL = tuple(part for file in _FILES for part in file.PARTS)
 USES = tuple(use for part in ALL for use in part.uses)

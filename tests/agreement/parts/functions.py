@@ -36,4 +36,30 @@ def compose(*functions):
 
 """,
     ),
+    Part(
+        "twice",
+        """\
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(self, x):
+        return function(self, function(self, x))
+
+    return wrapper
+
+""",
+    ),
+    Part(
+        "named",
+        """\
+def named(name):
+    def decorate(function):
+        def wrapper(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+""",
+    ),
 )

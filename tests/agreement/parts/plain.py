@@ -20,9 +20,9 @@ def conv(i=4, o=4, k=3, bias=True):
     Part(
         "conv_bn",
         """\
-def conv_bn(o, *rest, norm_layer=None):
+def conv_bn(o, *rest, norm_layer=None, inputs=4):
     norm_layer = norm_layer or nn.BatchNorm2d
-    return nn.Sequential($conv(4, o, bias=False), norm_layer(o), *rest)
+    return nn.Sequential($conv(inputs, o, bias=False), norm_layer(o), *rest)
 
 """,
         ("$conv_bn(4)", "$conv_bn(4, nn.ReLU())", "$conv_bn(4, nn.ReLU(), norm_layer=$Norm)"),
