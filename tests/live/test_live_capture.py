@@ -290,36 +290,37 @@ class Scaled(Block):
         return self.bn(self.scale * x)
 
 
-@pytest.mark.parametrize(
-    ("network", "producer"),
-    [
-        (InPlaceThroughView, "activation"),
-        (InPlaceThroughFlatView, "call"),
-        (HalfUntouched, "conv"),
-        (HalfTouched, "activation"),
-        (MemoryReused, "conv"),
-        (FunctionalDropoutInEval, "dropout"),
-        (ResidualPastDropout, "conv"),
-        (Residual, "add"),
-        (Concatenated, "concat"),
-        (Shuffled, "conv"),
-        (Functional, "activation"),
-        (TorchBatchNorm, "conv"),
-        (ByKeyword, "activation"),
-        (CustomFunction, "gate"),
-        (ForwardCalledDirectly, "activation"),
-        (Checkpointed, "activation"),
-        (CheckpointedReentrant, "activation"),
-        (Subclassed, "conv"),
-        (InferenceMode, "activation"),
-        (Vmapped, "activation"),
-        (Swallowing, "conv"),
-        (Autocast, "conv"),
-        (NoiseInside, "conv"),
-        (FromNowhere, "unknown"),
-        (Scaled, "mul"),
-    ],
-)
+TRAPS = {
+    InPlaceThroughView: "activation",
+    InPlaceThroughFlatView: "call",
+    HalfUntouched: "conv",
+    HalfTouched: "activation",
+    MemoryReused: "conv",
+    FunctionalDropoutInEval: "dropout",
+    ResidualPastDropout: "conv",
+    Residual: "add",
+    Concatenated: "concat",
+    Shuffled: "conv",
+    Functional: "activation",
+    TorchBatchNorm: "conv",
+    ByKeyword: "activation",
+    CustomFunction: "gate",
+    ForwardCalledDirectly: "activation",
+    Checkpointed: "activation",
+    CheckpointedReentrant: "activation",
+    Subclassed: "conv",
+    InferenceMode: "activation",
+    Vmapped: "activation",
+    Swallowing: "conv",
+    Autocast: "conv",
+    NoiseInside: "conv",
+    FromNowhere: "unknown",
+    Scaled: "mul",
+}
+"""What feeds the BatchNorm of each model."""
+
+
+@pytest.mark.parametrize(("network", "producer"), TRAPS.items())
 @pytest.mark.parametrize("training", [True, False])
 def test_what_feeds_the_batchnorm(network: type[Block], producer: str, training: bool) -> None:
     found = measured(network().train(training), IMAGES)
@@ -328,6 +329,18 @@ def test_what_feeds_the_batchnorm(network: type[Block], producer: str, training:
     (numbers,) = found.layers.values()
     assert numbers["d"] is not None
     assert not [part for part in found.uninspected if "not called" not in part.reason]
+
+
+CONSUMERS = {Subclassed: "activation"}
+"""Where something of the model's own follows its BatchNorm; else what comes after the model."""
+
+
+@pytest.mark.parametrize("network", TRAPS)
+@pytest.mark.parametrize("training", [True, False])
+def test_what_the_batchnorm_feeds(network: type[Block], training: bool) -> None:
+    graph = graph_of(nn.Sequential(network(), nn.AvgPool2d(2)).train(training), IMAGES)
+    assert consumers(graph) == [CONSUMERS.get(network, "pool")]
+    assert producers(graph) == [TRAPS[network]]
 
 
 def test_a_forward_that_is_called_directly_has_the_names_of_the_modules() -> None:
