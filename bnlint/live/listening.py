@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -118,7 +119,7 @@ class Listener:
         return getattr(self._now, "call", None)
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         call = self._current
         if call is None or call.module is module:
@@ -145,7 +146,7 @@ class Listener:
             self._ear.reached(call, entry, values)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         call = self._current
         if call is not None and call.module is module:
@@ -288,7 +289,7 @@ class _Around:
         self._run = run
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return self._run(*args, **kwargs)
         return self._listener.around(self._module, self._run, args, kwargs)
 

@@ -55,6 +55,8 @@ class Roster:
 
         parent: the path of what calls it, for a layer that nobody has registered.
         """
+        if self._sensitive(type(module)) is None:
+            return None
         known = self._known.get(id(module))
         if known is not None and known.module is module:
             return known
@@ -70,9 +72,11 @@ class Roster:
         return entry
 
     def _sensitive(self, cls: type) -> tuple[Kind, str] | None:
-        if cls not in self._kinds:
-            self._kinds[cls] = _kind_of(cls)
-        return self._kinds[cls]
+        try:
+            return self._kinds[cls]
+        except KeyError:
+            found = self._kinds[cls] = _kind_of(cls)
+            return found
 
     @property
     def norms(self) -> list[Entry]:
