@@ -116,17 +116,18 @@ def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Gro
         return None  # a shape test, a speed test, samples of a GAN during its training
     if trace.purpose(forward) is Purpose.INFERENCE:
         return None if in_training_step(trace.body, forward) else Ground.NO_GRAD
-    if forward.grad is False or _model_learns(trace, forward):
+    if forward.grad is False or forward.output in trace.trained_outputs:
         return None
     if any(isinstance(event, Backward) and not event.outputs for event in trace.events()):
         return None
-    if loaded is not None:
-        return Ground.LOADED
-    return Ground.PREDICTS if _is_used(trace, forward) else None
+    predicts = Ground.PREDICTS if _is_used(trace, forward) else None
+    if _model_learns(trace, forward):  # a test loop behind the training, or an agent's choice
+        return None if in_training_step(trace.body, forward) else predicts
+    return Ground.LOADED if loaded is not None else predicts
 
 
 def _model_learns(trace: ModeTrace, forward: Forward) -> bool:
-    """Whether gradients flow back from this forward, or from any other of the same model."""
+    """Whether gradients flow back from any forward of the same model."""
     return any(
         event.model == forward.model and event.output in trace.trained_outputs
         for event in trace.events()

@@ -74,6 +74,9 @@ WRONG = {
     "print(model(torch.load('b.pt')).argmax(1))  # !",
     "loaded and never trained": f"{LOADED}print(model(torch.load('b.pt')).argmax(1))  # !",
     "test after train": TRAIN + TEST + RUN,
+    "a test loop that records gradients": TRAIN
+    + TEST.replace("    with torch.no_grad():\n", "    if True:\n")
+    + RUN,
     "eval before the loop only": TRAIN + TEST + RUN.replace("for epoch", "model.eval()\nfor epoch"),
     "another model is evaluated": f"{LOADED}other = Net()\nother.eval()\n{USE}  # !",
     "eval of a copy": f"{LOADED}copy.deepcopy(model).eval()\n{USE}  # !",
@@ -262,6 +265,16 @@ for x, _ in torch.load("a.pt"):
     with torch.no_grad():
         label = model(x).argmax(1)
     loss = F.cross_entropy(model(x), label)
+    loss.backward()
+    optimizer.step()
+""",
+    "an agent acts while it learns": """\
+policy = Net()
+optimizer = torch.optim.SGD(policy.parameters(), 0.1)
+state = torch.load("a.pt")
+for _ in range(100):
+    state = step(policy(state).argmax(1))
+    loss = policy(state).mean()
     loss.backward()
     optimizer.step()
 """,
