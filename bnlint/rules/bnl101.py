@@ -122,7 +122,8 @@ that leads to it. It is inference when
 - it runs under `torch.no_grad()`, `torch.inference_mode()` or `set_grad_enabled(False)`, as a block
   or as a decorator, and its output is used;
 - or the weights were loaded with `load_state_dict` before, and no gradient ever flows back;
-- or (a warning) its output reaches an argmax, a metric or a file, and no gradient flows back from it;
+- or (a warning) its output reaches an argmax, a metric or a file, and no gradient flows back
+  from it;
 - or, in the live check, you say so: `bnlint.check(model, inputs, phase="inference")`.
 
 The mode is followed from the entry point (a script, a notebook's cells, `main()`) through calls

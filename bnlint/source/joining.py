@@ -66,6 +66,7 @@ def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
         batches.pop() if len(batches) == 1 else None,
         loaders.pop() if len(loaders) == 1 else None,
         sources - attached,
+        all(part.volatile for part in parts) and bool(parts),
     )
 
 

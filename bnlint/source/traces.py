@@ -261,13 +261,14 @@ class TraceDomain(Domain):
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
         synthetic = made.synthetic and len(known) == len(given)
         gradient = machine.gradients[-1]
-        output = self._output(machine, arguments.place, gradient.enabled)
+        enabled = False if made.volatile else gradient.enabled
+        output = self._output(machine, arguments.place, enabled)
         machine.events.append(
             Forward(
                 model=self.model(machine, module),
                 layers=layers,
                 place=arguments.place,
-                grad=gradient.enabled,
+                grad=enabled,
                 output=output,
                 batch=made.batch,
                 loader=made.loader.place if made.loader is not None else None,

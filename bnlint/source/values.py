@@ -80,6 +80,7 @@ class Tensor:
     sources: in a layer graph the nodes (ids) of which one has made it; in a trace the forward
     outputs that it depends on. synthetic: made of noise or zeros only. batch: its first dimension.
     loader: the data loader that it comes from. detached: the sources to which no gradient flows.
+    volatile: declared with `Variable(x, volatile=True)`, the no_grad of PyTorch before 0.4.
     """
 
     sources: frozenset[int] = frozenset()
@@ -87,6 +88,7 @@ class Tensor:
     batch: int | None = None
     loader: Loader | None = None
     detached: frozenset[int] = frozenset()
+    volatile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

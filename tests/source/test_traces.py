@@ -74,6 +74,8 @@ WRONG = {
     "print(model(torch.load('b.pt')).argmax(1))  # !",
     "loaded and never trained": f"{LOADED}print(model(torch.load('b.pt')).argmax(1))  # !",
     "test after train": TRAIN + TEST + RUN,
+    "volatile, the no_grad of old": f"from torch.autograd import Variable\n{LOADED}"
+    "x = Variable(torch.load('b.pt'), volatile=True)\nprint(model(x))  # !",
     "a test loop that records gradients": TRAIN
     + TEST.replace("    with torch.no_grad():\n", "    if True:\n")
     + RUN,
@@ -268,6 +270,8 @@ for x, _ in torch.load("a.pt"):
     loss.backward()
     optimizer.step()
 """,
+    "not volatile, and a number in the end": "from torch.autograd import Variable\n"
+    "model = Net()\nx = Variable(torch.load('b.pt'), volatile=False)\nprint(model(x))",
     "an agent acts while it learns": """\
 policy = Net()
 optimizer = torch.optim.SGD(policy.parameters(), 0.1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from bnlint.graph import UNKNOWN, Kind, Parameter
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
 from bnlint.source.evaluate.cloning import clone
 from bnlint.source.evaluate.core import Core
-from bnlint.source.evaluate.domain import Domain
+from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.known_models import known_model
 from bnlint.source.evaluate.module_classes import (
@@ -19,6 +20,7 @@ from bnlint.source.evaluate.module_classes import (
     reachable_modules,
 )
 from bnlint.source.evaluate.module_methods import ModuleMethods
+from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -85,6 +87,9 @@ NEUTRAL_PACKAGES = frozenset(
 _LAYER_NAME = re.compile(r"^torch\.nn\.[A-Z]\w*$")
 
 
+VARIABLES = frozenset({"torch.autograd.Variable", "torch.autograd.variable.Variable"})
+
+
 class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
     """Calls by qualified name."""
 
@@ -113,6 +118,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
             return self._gradient(name, arguments)
         if name in MADE_UP:
             return Tensor(synthetic=True, batch=_first_dimension(arguments))
+        if name in VARIABLES and self.truth(arguments.keywords.get("volatile", NONE)):
+            return replace(merge_tensors(tensors_in([first or ANYTHING])), volatile=True)
         if name in WRAPPERS:
             return self._wrap(name, arguments.get(0, "module") or ANYTHING, arguments)
         if name in SAME_MODULE:
