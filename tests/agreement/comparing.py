@@ -17,6 +17,12 @@ class Tally:
     unknown: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return (
+            f"{self.modules} modules, {self.calls} BatchNorm calls, {len(self.wrong)} wrong, "
+            f"{len(self.unknown)} unknown"
+        )
+
     def add(self, other: Tally) -> None:
         """Add what was found in another module."""
         self.modules += other.modules

@@ -8,12 +8,13 @@ from random import Random
 import idioms
 import parts
 from files import Files
-from writer import Writer
+from writer import Idiom, Writer
 
 OPEN_SHARE = 0.3
 """Of all projects; the others leave nothing open, and the two pictures must be equal."""
 SINGLE_SHARE = 0.5
 """Of all projects: one file."""
+PLAIN_USES = ("$conv_bn(4)", "$ConvNorm()")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Generated:
     is_open: whether the text leaves open which way a forward takes.
     """
 
-    seed: int
+    name: str
     texts: dict[str, str]
     is_open: bool
 
@@ -44,4 +45,23 @@ def generate(seed: int) -> Generated:
             writer.step()
         files.define(name, writer.text(name))
         uses = (*uses, *[f"${name}()"] * 6)
-    return Generated(seed, files.texts(), is_open)
+    return Generated(f"seed{seed}", files.texts(), is_open)
+
+
+def alone(seed: int, step: Idiom, *, is_open: bool = False) -> Generated:
+    """A project whose network is one step between two BatchNorm layers."""
+    random = Random(seed)
+    files = Files(random, parts.ALL, single=seed % 2 == 0)
+    writer = Writer(random, (_plain,), PLAIN_USES)
+    for current in (_norm, step, _norm):
+        current(writer)
+    files.define("Net", writer.text("Net"))
+    return Generated(f"alone{seed}", files.texts(), is_open)
+
+
+def _norm(writer: Writer) -> None:
+    writer.forward(f"x = {writer.attach('nn.BatchNorm2d(4)')}(x)")
+
+
+def _plain(writer: Writer) -> None:
+    writer.forward(f"x = {writer.attach()}(x)")

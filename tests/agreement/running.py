@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -32,10 +33,9 @@ def read(root: Path, texts: dict[str, str]) -> LayerGraph | None:
 
 def run(root: Path) -> LayerGraph:
     """The live half's layer graph of `pkg.net:Net` below a folder."""
-    with _importable(root):
+    with importable(root) as module:
         torch.manual_seed(0)
-        net: nn.Module = importlib.import_module("pkg.net").Net()
-        return watch(net)
+        return watch(module.Net())
 
 
 def watch(net: nn.Module) -> LayerGraph:
@@ -49,13 +49,13 @@ def watch(net: nn.Module) -> LayerGraph:
 
 
 @contextmanager
-def _importable(root: Path) -> Iterator[None]:
-    """The folder's package `pkg` can be imported, and is forgotten afterwards."""
+def importable(root: Path) -> Iterator[ModuleType]:
+    """The module `pkg.net` below a folder; it is forgotten afterwards."""
     sys.path.insert(0, str(root))
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     importlib.invalidate_caches()
     try:
-        yield
+        yield importlib.import_module("pkg.net")
     finally:
         sys.dont_write_bytecode = writes
         sys.path.remove(str(root))
