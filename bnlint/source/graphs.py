@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node, Parameter, Scope
@@ -64,6 +65,8 @@ class GraphDomain(Domain):
     The sources of a tensor are the nodes of which one has produced it. usual: the module is drawn
     as in training with all options at their defaults; else as in any use.
     """
+
+    draws_layers: ClassVar[bool] = True
 
     root: Value
     store: Store

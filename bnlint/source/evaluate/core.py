@@ -188,6 +188,11 @@ class Core(ABC):
 
     # --- what the parts offer each other ---------------------------------------------------
 
+    @property
+    @abstractmethod
+    def draws_layers(self) -> bool:
+        """Whether a layer graph is being drawn, not a trace."""
+
     @abstractmethod
     def evaluate(self, expression: ir.Expression, frame: Frame) -> Value:
         """The value of an expression."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bnlint.finding import Place
 from bnlint.source import ir
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class Domain:
     """Follows tensors through calls; draws nothing."""
 
+    draws_layers: ClassVar[bool] = False
+    """Whether a layer graph is drawn, not a trace."""
     takes_defaults: bool = False
     """Whether the default of an option decides, as if nobody ever changed it."""
 

@@ -136,6 +136,11 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.handed_out += filter(is_container, given)
         return self.domain.unknown_call(self, name, arguments, frame)
 
+    @property
+    def draws_layers(self) -> bool:
+        """Whether a layer graph is being drawn, not a trace."""
+        return self.domain.draws_layers
+
     def wrote(self, target: Value, result: Value) -> None:
         """A result was calculated in the memory of a target: `x += y`."""
         self.domain.wrote(self, target, result)

@@ -48,7 +48,7 @@ class Loops(Core):
         """Rounds for as long as the test is known to be true, then any number of further ones."""
         run = self._begin()
         endless = isinstance(statement.test, ir.Constant)
-        together = not self.constructing and self.relevance.acts(statement.body)
+        together = self._stands_for_training(statement.body)
         for _ in range(0 if together else LONGEST_WHILE):
             decided = self.truth(self.evaluate(statement.test, frame))
             if decided is False:
@@ -63,6 +63,12 @@ class Loops(Core):
         falls = self._open_while(statement, frame, endless=endless)
         return self._end(run, falls)
 
+    def _stands_for_training(self, body: ir.Body) -> bool:
+        """Whether a loop may be one over epochs or batches, whose rounds are not told apart."""
+        if self.constructing or self.draws_layers:
+            return False
+        return self.relevance.acts(body)
+
     def _open_while(self, statement: ir.While, frame: Frame, *, endless: bool) -> bool:
         if self.truth(self.evaluate(statement.test, frame)) is False:
             return self.execute(statement.orelse, frame)
@@ -71,7 +77,7 @@ class Loops(Core):
         )
 
     def _unrolled(self, statement: ir.For, elements: tuple[Value, ...], frame: Frame) -> bool:
-        if _counts(elements) and not self.constructing and self.relevance.acts(statement.body):
+        if _counts(elements) and self._stands_for_training(statement.body):
             values = [ANYTHING] if len(elements) > 1 else list(elements)
             return self._generic(
                 lambda: self.assign(statement.target, one_of(values), frame), statement, frame

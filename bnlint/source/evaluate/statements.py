@@ -366,7 +366,9 @@ class Statements(Core):
             if not isinstance(elements, tuple) or not is_exact(elements):
                 loose = self.loose_parts(single)
                 options.append([loose] * len(targets))
-            elif len(elements) == len(targets):
+            elif len(elements) == len(targets) and not any(
+                isinstance(target, ir.Starred) for target in targets
+            ):
                 options.append(list(elements))
             else:
                 options.append(self._starred_parts(targets, elements))

@@ -146,3 +146,13 @@ def test_a_part_of_a_sequential_has_a_path_of_its_own() -> None:
     graph = body_of("self.s = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4))", "return self.s[1:](x)")
     assert [scope.path for scope in norms(graph)[0].scope] == ["", "Sequential"]
     assert reads(graph) == "output"
+
+
+def test_rounds_that_ask_for_the_mode_are_told_apart() -> None:
+    forward = "for i in range(3):\n    x = self.b(x)\n    if self.training:\n        x = self.c(x)"
+    assert len(norms(body_of(LAYERS, f"{forward}\nreturn x"))) == 3
+
+
+def test_the_rest_of_an_unpacked_list_may_be_one_element() -> None:
+    forward = "first, *rest = [self.c, F.relu]\nx = first(x)\nfor f in rest:\n    x = f(x)\n"
+    assert feeds(body_of(LAYERS, f"{forward}return self.b(x)")) == "activation"
