@@ -135,7 +135,10 @@ def test_every_finding_of_the_live_check_conforms(
     result = CliRunner().invoke(main, arguments)
     report = json.loads(result.stdout)
     assert {"findings", "layers", "output", "uninspected", "synthetic"} <= report.keys()
-    assert report["findings"] and result.exit_code in (0, 1)
+    rule = find_rule(Path(file).parent.name[:6])
+    assert rule is not None
+    assert report["findings"] or not rule.is_default(live=True)
+    assert result.exit_code in (0, 1)
     for finding in report["findings"]:
         finding_conforms(finding)
         assert finding["module"] is not None, finding["code"]
