@@ -6,7 +6,8 @@ import ast
 import inspect
 import linecache
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -85,21 +86,30 @@ def _column(file: str, line: int, offset: int) -> int:
     return len(text[:offset].decode(errors="replace")) + 1 if text else offset + 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A class statement, and the values that its body assigns to each attribute."""
+
+    file: str
+    line: int
+    column: int
+    assigned: Mapping[str, Sequence[ast.expr]]
+
+
 class Places:
     """Looks up where attributes are assigned in the source of a model's classes, each file once."""
 
     def __init__(self) -> None:
-        self._files: dict[str, ast.Module | None] = {}
-        self._classes: dict[type, tuple[str, ast.ClassDef] | None] = {}
+        self._files: dict[str, dict[str, _Source]] = {}
+        self._classes: dict[type, _Source | None] = {}
 
     def of_class(self, cls: type) -> Place | None:
         """The class statement; None for a class of torch's or without source."""
         found = self._class(cls)
         if found is None:
             return None
-        file, node = found
-        start = node.col_offset
-        return _span(file, node.lineno, start, node.lineno, start + len("class"))
+        end = found.column + len("class")
+        return _span(found.file, found.line, found.column, found.line, end)
 
     def of_layer(self, holders: Sequence[tuple[nn.Module, str]], path: str) -> Place | None:
         """Where the layer at `path` is constructed, as closely as it can be known.
@@ -123,38 +133,41 @@ class Places:
         """What a class assigns to an attribute: the file, the class in whose body, the value."""
         for base in cls.__mro__:
             found = self._class(base)
-            if found is None:
-                continue
-            file, node = found
-            for target, value in _attribute_assignments(node):
-                if target == attribute:
-                    yield file, base, value
+            if found is not None:
+                for value in found.assigned.get(attribute, ()):
+                    yield found.file, base, value
 
-    def _class(self, cls: type) -> tuple[str, ast.ClassDef] | None:
+    def _class(self, cls: type) -> _Source | None:
         if cls not in self._classes:
             self._classes[cls] = self._find_class(cls)
         return self._classes[cls]
 
-    def _find_class(self, cls: type) -> tuple[str, ast.ClassDef] | None:
+    def _find_class(self, cls: type) -> _Source | None:
         try:
             file = inspect.getsourcefile(cls)
         except (TypeError, OSError):
             return None
         if file is None or is_own(file):
             return None
-        tree = self._tree(file)
-        if tree is None:
-            return None
-        node = next((n for name, n in _classes(tree) if name == cls.__qualname__), None)
-        return None if node is None else (file, node)
-
-    def _tree(self, file: str) -> ast.Module | None:
         if file not in self._files:
-            try:
-                self._files[file] = ast.parse("".join(linecache.getlines(file)))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                self._files[file] = None
-        return self._files[file]
+            self._files[file] = _sources(file)
+        return self._files[file].get(cls.__qualname__)
+
+
+def _sources(file: str) -> dict[str, _Source]:
+    """The classes of a file by qualified name; the rest of its tree is not kept."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    found: dict[str, _Source] = {}
+    for name, node in _classes(tree):
+        if name not in found:
+            assigned: dict[str, list[ast.expr]] = {}
+            for attribute, value in _attribute_assignments(node):
+                assigned.setdefault(attribute, []).append(value)
+            found[name] = _Source(file, node.lineno, node.col_offset, assigned)
+    return found
 
 
 def _place(file: str, node: ast.expr) -> Place:
