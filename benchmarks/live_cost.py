@@ -144,9 +144,9 @@ def memory(name: str, device: str, samples: int, checked: bool) -> tuple[int, in
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a function that runs in a process of its own."""
     limits = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    with mock.patch.dict(os.environ, limits if function is memory else {}):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(function, arguments)
+    changed = mock.patch.dict(os.environ, limits if function is memory else {})
+    with changed, multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
 
 
 def main() -> None:

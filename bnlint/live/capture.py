@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -118,9 +119,17 @@ class Capture(TorchFunctionMode):
         with torch.no_grad():
             match sensitive:
                 case BatchNormCall():
-                    self._observer.batchnorm(self._key, node, sensitive)
+                    self._observer.batchnorm(self._key, node, self._as_called(sensitive))
                 case DropoutCall():
                     self._observer.dropout(node, sensitive)
+
+    def _as_called(self, call: BatchNormCall) -> BatchNormCall:
+        """The call with the mode of its module: without running statistics, torch's BatchNorm
+        normalises with the batch in both modes, and so its `training` argument says nothing."""
+        running = self._stack.innermost
+        if call.has_running or running is None:
+            return call
+        return replace(call, training=running.module.training)
 
     def _next_key(self, call: BatchNormCall) -> str:
         owner = self._stack.names.owner(call.running_mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal, Protocol
@@ -191,11 +192,25 @@ def _report(
         findings=tuple(judge(pictures, settings)),
         layers=layer_reports(measuring.graph, measuring.layers),
         output=measuring.output,
-        uninspected=measuring.uninspected,
+        uninspected=(*measuring.uninspected, *_withheld(inputs.synthetic, settings)),
         synthetic=inputs.synthetic,
         registered=measuring.registered,
         ranks=ranks,
     )
+
+
+def _withheld(synthetic: bool, settings: Selection | None) -> Iterator[Unseen]:
+    """The rules that say nothing of made-up input."""
+    codes = [rule.code for rule in all_rules() if _needs_data(rule) and is_on(rule, settings)]
+    if synthetic and codes:
+        yield Unseen(
+            ", ".join(codes),
+            "withheld: the input is made up, and on random input every good network drifts",
+        )
+
+
+def _needs_data(rule: Rule) -> bool:
+    return rule.live and rule.needs_data and rule.check is not None
 
 
 def _evidence(measuring: Measuring) -> Measured:

@@ -186,8 +186,8 @@ class _Measurement:
             self.control.at_random(self.inputs, reference, again)
 
     def _recalibrate(self) -> None:
-        recalibration = Recalibration(self.session, self.batches)
         try:
+            recalibration = Recalibration(self.session, self.batches)
             self.output |= recalibration.run(self.drifting.seen)
         except Exception as error:  # the model's own code, on half a batch
             self._note("recalibration", error)
