@@ -9,7 +9,7 @@ each line of the program.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
@@ -159,6 +159,8 @@ class Line:
     def _inference(self, call: Call) -> Sighting:
         """A forward without gradients, in a loop of its own."""
         forward = self._forward(call, frozenset(call.called), batch=None)
+        if call.generates and self._trained:  # samples of a generator while it is trained
+            forward = replace(forward, synthetic=True)
         body: tuple[Item, ...] = (*self._modes(call), Loop(((forward,),), repeat=True))
         return self._trace(call, body, call.called)
 

@@ -43,6 +43,7 @@ class Call:
     modes: the training flag of each layer of the roster; root_trains: of the model itself.
     frozen: layers whose scale and shift do not learn. called: the layers that ran, with the values
     per channel of their input (None: not seen). may_train: a backward pass may follow, by the code.
+    generates: it makes images or sequences of vectors, as a generator does of noise.
     recomputed: BatchNorm layers that ran again in the backward pass, with the line that
     checkpoints them, where it is known.
     """
@@ -58,6 +59,7 @@ class Call:
     may_train: bool
     called: dict[int, int | None] = field(default_factory=dict)
     recomputed: dict[int, Site | None] = field(default_factory=dict)
+    generates: bool = False
     learned: bool = False
 
 
@@ -213,6 +215,7 @@ class Listener:
             root_trains=self._roster.root.training,
             frozen=self._roster.frozen() if grad else frozenset(),
             batch=batch_size(args) if heard else None,
+            generates=heard and _positions(args) == 1,
             discarded=suspect is not None and self._callers.is_discarded(suspect),
             may_train=suspect is not None and may_be_training_step(suspect),
         )
@@ -226,6 +229,7 @@ class Listener:
         with torch._C.DisableTorchFunction():
             if call.batch is None:
                 call.batch = batch_size(output)
+            call.generates = call.generates and (_positions(output) or 0) > 1
             if call.grad:
                 self._latest = call
                 self._await_backward(call, output)
@@ -304,6 +308,14 @@ def _without_compile_warning() -> Iterator[None]:
     finally:
         with suppress(ValueError):  # somebody has reset the filters
             warnings.filters.remove(ours)  # type: ignore[attr-defined]
+
+
+def _positions(value: object) -> int | None:
+    """Values per sample and channel of the first tensor (N, C, ...), where it is one of numbers."""
+    tensor = next(tensors_in(value), None)
+    if tensor is None or tensor.dim() < 2 or not tensor.is_floating_point():
+        return None
+    return tensor.shape[2:].numel()
 
 
 def _values_per_channel(args: tuple[Any, ...]) -> int | None:
