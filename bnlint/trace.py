@@ -101,6 +101,7 @@ class Forward:
 
     grad: whether gradients are recorded; None when unknown. stated: what the forward is for, where
     somebody says so (the user's `phase` in a live run); else see `ModeTrace.purpose`.
+    frozen: layers whose scale and shift do not learn, while their running statistics may move.
     output: id that Backward and Use events refer to. discarded: nothing reads the output.
     synthetic: the input is made-up noise or zeros. batch: number of samples, None when unknown;
     loader: the call that makes the batches, batch_place: where their size is written, when that is
@@ -120,6 +121,7 @@ class Forward:
     batch_place: Place | None = None
     last_batch: int | None = None
     keeps_rest: bool | None = None
+    frozen: frozenset[int] = frozenset()
     discarded: bool = False
     synthetic: bool = False
     context_place: Place | None = None

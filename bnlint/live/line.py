@@ -216,6 +216,7 @@ class Line:
             grad=call.grad,
             output=_OUTPUT,
             batch=batch,
+            frozen=call.frozen & layers,
             discarded=call.discarded,
             stated=stated,
             checkpoint=checkpoint,

@@ -178,7 +178,7 @@ class Listener:
         if call is None or entry is None or entry.kind is not Kind.BATCHNORM:
             return
         self._gradient(call)
-        if module.training:
+        if module.training and module.running_mean is not None and module.momentum:
             call.recomputed[entry.index] = site = self._checkpoints.get(entry.index)
             if site is None:  # it was not checkpointed when it was looked at: look again
                 self._looked_at.discard(entry.index)

@@ -99,7 +99,7 @@ class Roster:
         return tuple([entry.module.training for entry in self.entries])
 
     def frozen(self) -> frozenset[int]:
-        """The BatchNorm layers whose scale and shift exist and do not learn."""
+        """The BatchNorm layers with running statistics whose scale and shift do not learn."""
         return frozenset(entry.index for entry in self.norms if _is_frozen(entry.module))
 
     def statistics(self) -> list[Tensor]:
@@ -137,4 +137,6 @@ def _kind_of(cls: type) -> tuple[Kind, str] | None:
 
 def _is_frozen(module: nn.Module) -> bool:
     affine = [p for p in (module.weight, module.bias) if isinstance(p, Tensor)]
-    return bool(affine) and not any(parameter.requires_grad for parameter in affine)
+    if not affine or module.running_mean is None or module.momentum == 0:
+        return False
+    return not any(parameter.requires_grad for parameter in affine)

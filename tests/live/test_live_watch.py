@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from bnlint.live.line import MAXIMAL_SITUATIONS
 from bnlint.live.watch import Watch
 from bnlint.rules import find_rule
 from bnlint.settings import Settings
+from bnlint.trace import Forward, ModeTrace
 
 pytestmark = pytest.mark.filterwarnings("error::bnlint.live.errors.BatchNormWarning")
 
@@ -268,6 +270,26 @@ def test_layers_that_somebody_froze_are_no_leak() -> None:
     assert watching.findings == ()
 
 
+def test_frozen_layers_that_go_on_updating_are_in_the_picture() -> None:
+    model = net()
+    model.bn.requires_grad_(False)
+    sgd = optimizer(model)
+    seen: list[ModeTrace] = []
+    watching = bnlint.watch(model)
+    stepped = watching._line.stepped
+    watching._line.stepped = lambda ours: kept(stepped(ours), seen)  # type: ignore[method-assign]
+    with watching:
+        step(model, sgd)
+    (forward,) = [event for event in seen[0].events() if isinstance(event, Forward)]
+    assert [seen[0].layers[layer].path for layer in forward.frozen] == ["bn"]
+
+
+def kept(sightings: Iterator, traces: list[ModeTrace]) -> Iterator:
+    for sighting in sightings:
+        traces.append(sighting.trace)
+        yield sighting
+
+
 def test_attribution_in_evaluation_mode_is_no_training() -> None:
     model = net()
     sgd = optimizer(model)
@@ -373,6 +395,16 @@ def test_a_part_that_the_loop_itself_checkpoints(reentrant: bool, told: list) ->
             output.square().sum().backward()
             sgd.step()
     assert codes(watching) == ["BNL502"]
+
+
+@pytest.mark.parametrize("norm", [{"momentum": None}, {"track_running_stats": False}])
+def test_checkpointing_does_no_harm_without_a_moving_average(norm: dict[str, Any]) -> None:
+    model = Checkpointed()
+    model.net[1] = nn.BatchNorm2d(4, **norm)
+    sgd = optimizer(model)
+    with bnlint.watch(model) as watching:
+        step(model, sgd)
+    assert watching.findings == ()
 
 
 class Hurt(Maps):
