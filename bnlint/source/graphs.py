@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from bnlint.finding import Place
-from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node, Parameter, Scope
+from bnlint.graph import Kind, LayerGraph, Node, Parameter, Scope
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.interpreter import Interpreter
@@ -28,6 +28,7 @@ from bnlint.source.evaluate.torch_calls import shape_of, writes_in_place
 from bnlint.source.facts import FileFacts
 from bnlint.source.joining import one_of
 from bnlint.source.memory import Memory
+from bnlint.source.positions import with_positions
 from bnlint.source.store import Store
 from bnlint.source.values import (
     ANYTHING,
@@ -349,7 +350,7 @@ def draw_graph(
     if any(node.checkpoint is not None for node in nodes):
         usual = _drawn(machine, module, budget, method, usual=True) or []
         nodes = [_with_checkpoint(node, usual) for node in nodes]
-    return LayerGraph(title, tuple(_with_positions(nodes)))
+    return LayerGraph(title, tuple(with_positions(nodes)))
 
 
 def _drawn(
@@ -406,31 +407,3 @@ def _inputs(domain: GraphDomain, forward: FunctionObject) -> Arguments:
             optional = domain.add(Kind.INPUT, parameter.name)
             arguments.keywords[parameter.name] = one_of((NONE, optional))
     return arguments
-
-
-def _with_positions(nodes: list[Node]) -> Iterator[Node]:
-    """Values per channel and sample, where the producer decides them: one behind a Linear layer or
-    a pooling to 1x1."""
-    graph = LayerGraph("", tuple(nodes))
-    for node in nodes:
-        if node.kind is Kind.BATCHNORM and node.inputs:
-            producers = graph.producers(node)
-            if producers and all(_is_single(graph, producer) for producer in producers):
-                yield replace(node, positions=1)
-                continue
-        yield node
-
-
-def _is_single(graph: LayerGraph, node: Node) -> bool:
-    """Whether a node's output has one value per channel and sample."""
-    match node.kind:
-        case Kind.LINEAR:
-            producers = graph.producers(node)
-            return all(p.kind is not Kind.UNKNOWN for p in producers)
-        case Kind.POOL:
-            size = node.params.get("output_size", UNKNOWN)
-            return size == 1 or size == (1, 1) or size == (1, 1, 1)
-        case Kind.ACTIVATION | Kind.DROPOUT | Kind.CONV:
-            producers = graph.producers(node)
-            return bool(producers) and all(_is_single(graph, p) for p in producers)
-    return False

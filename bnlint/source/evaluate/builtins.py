@@ -6,27 +6,23 @@ import math
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from functools import cached_property
-from itertools import pairwise, product
 
-from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import fold_binary, soft
 from bnlint.source.evaluate.instances import is_instance, is_subclass
+from bnlint.source.evaluate.iteration import Iteration
 from bnlint.source.evaluate.module_classes import torch_layer
-from bnlint.source.joining import bounded, one_of
+from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
     OPEN,
     Alternatives,
     Arguments,
-    Choice,
     ClassObject,
-    Element,
     External,
     Frame,
     FunctionObject,
-    Group,
     HeapObject,
     Instance,
     Known,
@@ -34,11 +30,9 @@ from bnlint.source.values import (
     Mapping,
     Namespace,
     Partial,
-    Repeat,
     Sequence,
     Soft,
     Super,
-    Tensor,
     Value,
     flat,
     hard,
@@ -47,11 +41,8 @@ from bnlint.source.values import (
     maybe_absent,
 )
 
-LONGEST_RANGE = 1024
-LONGEST_REDUCTION = 64
 
-
-class Builtins(Containers, Core):
+class Builtins(Iteration, Core):
     """Built-in functions; `None` from a handler means: not answered here."""
 
     def call_builtin(self, name: str, arguments: Arguments, frame: Frame) -> Value | None:
@@ -115,134 +106,11 @@ class Builtins(Containers, Core):
             "argparse.ArgumentParser": lambda a, f: Namespace("parser"),
         }
 
-    def _first(self, arguments: Arguments) -> Value:
-        return arguments.positional[0] if arguments.positional else ANYTHING
-
-    def _range(self, arguments: Arguments, frame: Frame) -> Value:
-        numbers = [hard(value) for value in arguments.positional]
-        plain = [n.value for n in numbers if isinstance(n, Known) and isinstance(n.value, int)]
-        if any(isinstance(value, Soft) for value in arguments.positional):
-            return Sequence("list", (Repeat((soft(Known(0)),)),))
-        if len(plain) == len(numbers) and 1 <= len(plain) <= 3 and plain[2:] != [0]:
-            span = range(*plain)
-            if len(span) <= LONGEST_RANGE:
-                return Sequence("list", tuple(Known(number) for number in span))
-        return Sequence("list", (Repeat((ANYTHING,)),))
-
-    def _to_sequence(self, arguments: Arguments, frame: Frame) -> Value:
-        if not arguments.positional:
-            return Sequence("list")
-        value = arguments.positional[0]
-        if isinstance(value, Tensor):
-            return value
-        elements = self.elements(value)
-        if elements is None and isinstance(value, Group):
-            return Sequence("list", (Repeat((value,)),))
-        return Sequence("list", (Repeat((ANYTHING,)),) if elements is None else elements)
-
-    def _loose(self, value: Value | None) -> Value:
-        elements = self.elements(value) if value is not None else None
-        return ANYTHING if elements is None else Sequence("list", (Repeat(elements),))
-
-    def _loose_element(self, value: Value) -> Value:
-        elements = self.elements(value)
-        return ANYTHING if elements is None else one_of(flat(elements))
-
-    def _reversed(self, arguments: Arguments, frame: Frame) -> Value:
-        elements = self.elements(self._first(arguments))
-        if elements is None:
-            return ANYTHING
-        return Sequence("list", elements[::-1])
-
-    def _zip(self, arguments: Arguments, frame: Frame) -> Value:
-        columns = [self.elements(value) for value in arguments.positional]
-        exact = [c for c in columns if c is not None and is_exact(c)]
-        if len(exact) == len(columns) and exact:
-            rows = zip(*exact)
-            return Sequence("list", tuple(Sequence("tuple", tuple(row)) for row in rows))
-        if exact and len(exact) < len(columns):
-            length = min(len(c) for c in exact)
-            if all(c is None or not is_exact(c) for c in columns if c not in exact):
-                return self._rows(columns, length)
-        row = tuple(ANYTHING if c is None else one_of(flat(c)) for c in columns)
-        return Sequence("list", (Repeat((Sequence("tuple", row),)),))
-
-    def _rows(self, columns: list[tuple[Element, ...] | None], length: int) -> Value:
-        """Rows of a zip in which some columns are known by position."""
-        rows = []
-        for index in range(length):
-            row = tuple(
-                column[index] if column is not None and is_exact(column)
-                else ANYTHING if column is None
-                else one_of(flat(column))
-                for column in columns
-            )  # fmt: skip
-            rows.append(Sequence("tuple", row))
-        return Sequence("list", tuple(rows))
-
-    def _enumerate(self, arguments: Arguments, frame: Frame) -> Value:
-        elements = self.elements(self._first(arguments))
-        if elements is None:
-            return Sequence("list", (Repeat((Sequence("tuple", (ANYTHING, ANYTHING)),)),))
-        start = hard(arguments.get(1, "start") or Known(0))
-        if is_exact(elements) and isinstance(start, Known) and isinstance(start.value, int):
-            pairs = [
-                Sequence("tuple", (Known(start.value + index), element))
-                for index, element in enumerate(elements)
-            ]
-            return Sequence("list", tuple(pairs))
-        return Sequence("list", _numbered(elements))
-
-    def _map(self, arguments: Arguments, frame: Frame) -> Value:
-        function = self._first(arguments)
-        elements = (
-            self.elements(arguments.positional[1]) if len(arguments.positional) == 2 else None
-        )
-        if elements is None or not is_exact(elements) or len(elements) > 64:
-            return ANYTHING
-        results = [
-            self.call(function, Arguments([e], place=arguments.place), frame) for e in elements
-        ]
-        return Sequence("list", tuple(results))
-
     def _namespace(self, arguments: Arguments, frame: Frame) -> Value:
         """An object with the attributes given: `SimpleNamespace(width=4)`."""
         made = Namespace("namespace")
         made.fields.update(arguments.keywords)
         return made
-
-    def _filter(self, arguments: Arguments, frame: Frame) -> Value:
-        """`filter(function, iterable)`; for None the elements that count as true."""
-        function, iterable = self._first(arguments), arguments.get(1, "iterable")
-        elements = self.elements(iterable) if iterable is not None else None
-        if elements is None or not is_exact(elements):
-            return self._loose(iterable)
-        kept: list[Element] = []
-        for element in elements:
-            given = Arguments([element], place=arguments.place)
-            test = element if function == NONE else self.call(function, given, frame)
-            truth = self.truth(test)
-            if truth is None:
-                return self._loose(iterable)
-            kept += [element] if truth else []
-        return Sequence("list", tuple(kept))
-
-    def _any(self, arguments: Arguments, wanted: bool) -> Value:
-        """`any(...)` (wanted: True) and `all(...)` (wanted: False)."""
-        elements = self.elements(self._first(arguments))
-        if elements is None:
-            return ANYTHING
-        truths = {self.truth(element) for element in flat(elements)}
-        if wanted in truths and is_exact(elements):
-            return Known(wanted)
-        return ANYTHING if wanted in truths or None in truths else Known(not wanted)
-
-    def _pairwise(self, arguments: Arguments, frame: Frame) -> Value:
-        elements = self.elements(self._first(arguments))
-        if elements is None or not is_exact(elements):
-            return ANYTHING
-        pairs = (Sequence("tuple", pair) for pair in pairwise(elements))
-        return Sequence("list", tuple(pairs))
 
     def _issubclass(self, arguments: Arguments, frame: Frame) -> Value:
         if len(arguments.positional) != 2:
@@ -255,30 +123,6 @@ class Builtins(Containers, Core):
             return Known(True)
         return Known(False) if isinstance(value, Known | Sequence | Mapping) else ANYTHING
 
-    def _reduce(self, arguments: Arguments, frame: Frame) -> Value:
-        """`functools.reduce(function, iterable[, initial])`."""
-        elements = self.elements(arguments.positional[1]) if len(arguments.positional) > 1 else None
-        if elements is None or not is_exact(elements) or len(elements) > LONGEST_REDUCTION:
-            return self.call_unknown(ANYTHING, arguments, frame)
-        given = [*arguments.positional[2:], *elements]
-        if not given:
-            return ANYTHING
-        total = given[0]
-        for element in given[1:]:
-            pair = Arguments([total, element], place=arguments.place)
-            total = self.call(arguments.positional[0], pair, frame)
-        return total
-
-    def _sum(self, arguments: Arguments, frame: Frame) -> Value:
-        elements = self.elements(self._first(arguments))
-        if elements is None or not is_exact(elements):
-            tensors = [e for e in flat(elements or ()) if isinstance(e, Tensor)]
-            return one_of(tensors) if tensors else ANYTHING
-        total: Value = arguments.get(1, "start") or Known(0)
-        for element in elements:
-            total = self._plus(total, element, arguments, frame)
-        return total
-
     def _prod(self, arguments: Arguments, frame: Frame) -> Value:
         """The product of a list of numbers; with an axis or a start it is not followed."""
         elements = self.elements(self._first(arguments))
@@ -288,16 +132,6 @@ class Builtins(Containers, Core):
         for element in elements:
             total = fold_binary("Multiply", total, element)
         return total
-
-    def _plus(self, total: Value, element: Value, arguments: Arguments, frame: Frame) -> Value:
-        if isinstance(element, Tensor):
-            if not isinstance(total, Tensor):
-                return element
-            pair = Arguments([total, element], place=arguments.place)
-            return self.call_external("torch.add", pair, frame)
-        if isinstance(total, Sequence) and isinstance(element, Sequence):
-            return Sequence(total.kind, bounded(items_of(total) + items_of(element)))
-        return fold_binary("Add", total, element)
 
     def _isinstance(self, arguments: Arguments, frame: Frame) -> Value:
         if len(arguments.positional) != 2:
@@ -425,20 +259,6 @@ class Builtins(Containers, Core):
         function, *rest = arguments.positional
         return Partial(function, tuple(rest), tuple(arguments.keywords.items()))
 
-    def _product(self, arguments: Arguments, frame: Frame) -> Value:
-        columns = [self.elements(value) for value in arguments.positional]
-        if any(c is None or not is_exact(c) or len(c) > 8 for c in columns) or len(columns) > 3:
-            return ANYTHING
-        rows = product(*(c for c in columns if c is not None))
-        return Sequence("list", tuple(Sequence("tuple", tuple(row)) for row in rows))
-
-    def _chain(self, arguments: Arguments, frame: Frame) -> Value:
-        found: list[Element] = []
-        for value in arguments.positional:
-            elements = self.elements(value)
-            found += (Repeat((value,)),) if elements is None else elements
-        return Sequence("list", tuple(found))
-
     def _number(self, name: str, arguments: Arguments) -> Value:
         values = [*arguments.positional]
         if len(values) == 1 and name in ("builtins.min", "builtins.max"):
@@ -469,19 +289,6 @@ MODULE_ATTRIBUTES = frozenset(
     ).split()
 )
 """What every nn.Module has, besides names that begin with an underscore."""
-
-
-def _numbered(elements: tuple[Element, ...]) -> tuple[Element, ...]:
-    """Pairs of an unknown number and each element, with the same repetitions and choices."""
-    found: list[Element] = []
-    for element in elements:
-        if isinstance(element, Repeat):
-            found.append(Repeat(_numbered(element.run)))
-        elif isinstance(element, Choice):
-            found.append(Choice(tuple(_numbered(run) for run in element.runs)))
-        else:
-            found.append(Sequence("tuple", (ANYTHING, element)))
-    return tuple(found)
 
 
 NUMBERS: MappingType[str, Callable[..., object]] = {
