@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SHARED = {"finding", "graph", "trace", "torchnames", "paths", "settings"}
+SHARED = {"finding", "graph", "trace", "torchnames", "paths", "settings", "suppress"}
 EVERYWHERE = frozenset({"top", "inside"})
 INSIDE = frozenset({"inside"})
 

@@ -23,6 +23,7 @@ from bnlint.live.preserve import Preserve
 from bnlint.live.progress import progress
 from bnlint.live.ranks import ABOUT_PROCESSES, Ranks, compare, several_processes
 from bnlint.live.report import Report, layer_reports
+from bnlint.live.suppressed import mark_suppressed
 from bnlint.live.unseen import Unseen
 from bnlint.rules import all_rules
 from bnlint.rules.base import Measured, Pictures, Rule
@@ -226,7 +227,10 @@ def _evidence(measuring: Measuring) -> Measured:
 
 
 def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding]:
-    """The findings of every live rule that is on; a rule that crashes is a finding itself."""
+    """The findings of every live rule that is on, those that a comment excuses marked.
+
+    A rule that crashes is a finding itself.
+    """
     findings: list[Finding] = []
     for rule in all_rules():
         if rule.check is None or not rule.live:
@@ -239,7 +243,7 @@ def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding
             findings += list(rule.check(pictures))
         except Exception as error:  # the run goes on, whatever a rule does
             findings.append(_crashed(rule, error))
-    return sorted(findings, key=lambda finding: (-finding.severity, finding.code))
+    return sorted(mark_suppressed(findings), key=lambda finding: (-finding.severity, finding.code))
 
 
 def is_on(rule: Rule, settings: Selection | None) -> bool:

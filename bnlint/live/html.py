@@ -112,11 +112,11 @@ def _parts(report: Report) -> Iterator[str]:
 
 
 def _findings(report: Report) -> Iterator[str]:
-    if not report.findings:
+    if not report.shown:
         measured = "" if report.layers else ", but nothing was measured either"
         yield f"<p>No findings{measured}.</p>"
         return
-    items = "".join(_finding(finding) for finding in report.findings)
+    items = "".join(_finding(finding) for finding in report.shown)
     yield f'<h3>Findings</h3><ul class="findings">{items}</ul>'
 
 

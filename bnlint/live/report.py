@@ -100,6 +100,11 @@ class Report:
     registered: int
     ranks: Ranks | None = None
 
+    @property
+    def shown(self) -> tuple[Finding, ...]:
+        """The findings that no comment excuses."""
+        return tuple(finding for finding in self.findings if not finding.suppressed)
+
     def ok(self, level: str | Severity = Severity.WARNING) -> bool:
         """Whether there is no finding at or above this level."""
         return not self._at(level)
@@ -117,7 +122,7 @@ class Report:
 
     def _at(self, level: str | Severity) -> list[Finding]:
         wanted = Severity.parse(level) if isinstance(level, str) else level
-        return [f for f in self.findings if f.severity >= wanted and not f.suppressed]
+        return [finding for finding in self.shown if finding.severity >= wanted]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the same as in JSON."""

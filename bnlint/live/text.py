@@ -190,11 +190,12 @@ def _processes(report: Report) -> Iterator[str]:
 
 def _findings(report: Report, width: int) -> Iterator[str]:
     yield ""
-    if not report.findings:
+    shown = report.shown
+    if not shown:
         yield "no findings" if report.layers else "no findings, but nothing was measured either"
         return
-    yield counted(len(report.findings), "finding")
-    for finding in report.findings:
+    yield counted(len(shown), "finding")
+    for finding in shown:
         text = f"{where(finding)}{finding.code} [{finding.severity.label}] {finding.message}"
         yield from _wrapped(text, width, "  ")
         for evidence in finding.evidence:

@@ -106,9 +106,12 @@ class Watch:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was found so far; forwards of which only the future could tell are judged now."""
+        """What was found so far, less what a comment excuses.
+
+        Forwards of which only the future could tell are judged now.
+        """
         self._flush()
-        return tuple(self._findings.values())
+        return tuple(found for found in self._findings.values() if not found.suppressed)
 
     @property
     def uninspected(self) -> tuple[Unseen, ...]:
@@ -172,10 +175,11 @@ class Watch:
         for found in new:
             self._findings[found.code, found.place] = found
         for found in new:
-            _warn(f"{found.code} {found.severity.label}: {found.message}", found, site)
+            if not found.suppressed:
+                _warn(f"{found.code} {found.severity.label}: {found.message}", found, site)
 
     def __str__(self) -> str:
-        lines = [_line(found) for found in self._findings.values()]
+        lines = [_line(found) for found in self._findings.values() if not found.suppressed]
         lines += [f"NOT INSPECTED {part.name}: {part.reason}" for part in self.uninspected]
         return "\n".join(lines) or "no findings"
 

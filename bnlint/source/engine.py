@@ -20,7 +20,7 @@ from bnlint.source.judge import Crash, crash_of, judge, own_finding
 from bnlint.source.pool import read_files
 from bnlint.source.prefilter import relevant
 from bnlint.source.reader import Outcome, read_code, read_file, read_text
-from bnlint.source.suppress import FileSuppressions, apply_suppressions
+from bnlint.suppress import FileSuppressions, apply_suppressions
 
 if TYPE_CHECKING:
     from bnlint.source.project import Project

@@ -11,8 +11,8 @@ from pathlib import Path
 from bnlint.source.facts import FileFacts
 from bnlint.source.guard import LIMITS, check_text
 from bnlint.source.notebook import Notebook, read_notebook, without_broken_cells
-from bnlint.source.suppress import FileSuppressions, find_suppressions
 from bnlint.source.text import RefusedError, decode
+from bnlint.suppress import FileSuppressions, find_suppressions
 
 
 @dataclass(frozen=True, slots=True)

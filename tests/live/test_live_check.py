@@ -389,3 +389,22 @@ def test_the_table_fits_the_terminal_and_tells_its_layers_apart() -> None:
         assert f"\n{name}.1 " in narrow
         assert f"\nfeatures.{name}.1 " in wide
     assert repr(report) == str(report)
+
+
+class Excused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(4, momentum=0.99)  # bnlint: ignore[BNL401] only the last batch
+        self.other = nn.BatchNorm1d(4, momentum=0.99)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.other(self.bn(x))
+
+
+def test_comments_excuse_a_constructor() -> None:
+    report = check(Excused(), torch.randn(32, 4))
+    momenta = [finding for finding in report.findings if finding.code == "BNL401"]
+    assert [finding.suppressed for finding in momenta] == [True, False]
+    assert [finding for finding in report.shown if finding.code == "BNL401"] == momenta[1:]
+    assert str(report).count("BNL401") == 1
+    assert report.to_dict()["findings"][0].keys() >= {"suppressed"}

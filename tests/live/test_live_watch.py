@@ -444,6 +444,21 @@ def test_settings_choose_the_rules() -> None:
     assert watching.findings == ()
 
 
+def test_comments_excuse_a_line(told: list) -> None:
+    model = net()
+    with bnlint.watch(model) as watching, torch.no_grad():
+        first = model(IMAGES)  # bnlint: ignore[BNL101] meant
+        second = model(  # bnlint: ignore[BNL101] the first line of the statement
+            IMAGES,
+        )
+        third = model(IMAGES)  # bnlint: ignore[BNL301] another one
+    assert len(first) == len(second) == len(third)
+    assert [warning.lineno for warning in told] == [
+        line_of(test_comments_excuse_a_line, "# bnlint: ignore[BNL301]")
+    ]
+    assert codes(watching) == ["BNL101"]
+
+
 # -- training loops of many kinds, all of them right
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.source.facts import CellStart
-from bnlint.source.suppress import (
+from bnlint.suppress import (
     FileSuppressions,
     Suppression,
     apply_suppressions,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bnlint.finding import Finding, Fix, Place, Role, places_of
-from bnlint.source.facts import CellStart
 
 _QUICK: Final = re.compile(r"bnlint:|noqa", re.IGNORECASE)
 _OWN: Final = re.compile(
@@ -92,17 +91,18 @@ def _split(codes: str) -> tuple[str, ...]:
 class FileSuppressions:
     """The suppressions of one file, and what is needed to find the line of a finding.
 
-    cells and logical_lines are those of the file's facts.
+    cells: each notebook cell and the line of the joined text where it starts. logical_lines: first
+    and last line of every simple statement that has several.
     """
 
     comments: tuple[Suppression, ...]
-    cells: tuple[CellStart, ...] = ()
+    cells: tuple[tuple[int, int], ...] = ()
     logical_lines: tuple[tuple[int, int], ...] = ()
 
     def lines_of(self, place: Place) -> tuple[int, ...]:
         """Lines of the joined text on which a comment holds for the place: its own, and the first
         of its statement."""
-        shift = next((c.line - 1 for c in self.cells if c.cell == place.cell), 0)
+        shift = next((line - 1 for cell, line in self.cells if cell == place.cell), 0)
         line = place.line + shift
         index = bisect_right(self.logical_lines, (line, line)) - 1
         candidates = self.logical_lines[max(0, index - 3) : index + 1]
