@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+from bnlint.live.errors import BatchNormWarning
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +22,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def told() -> Iterator[list[warnings.WarningMessage]]:
+    """Every BatchNormWarning that is given, in order."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BatchNormWarning)
+        yield caught
