@@ -6,12 +6,14 @@ of the words below, or the name of a function or class of the project that matte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
 from bnlint.source.walk import walk
+from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
 ACTS = frozenset(
     "eval train training backward step no_grad inference_mode set_grad_enabled load_state_dict "
@@ -43,13 +45,16 @@ class Relevance:
         self._kept: list[object] = []
         definitions: list[tuple[str, Profile]] = []
         read = list(files)
+        layers: set[str] = set()
         for facts in read:
             definitions += [(d.name, self.profile(d)) for d in _definitions(facts.body)]
             definitions += [(name, self.profile(v)) for name, v in _tables(facts.body)]
+            definitions += [(name, self.profile(v)) for name, v in _aliases(facts.body)]
+            layers |= _imported_layers(facts.body)
         self.size = sum(self.profile(facts.body).size for facts in read)
         """Nodes of the whole project."""
         self.acting = _closure(definitions, ACTS)
-        self.building = _closure(definitions, BUILDS)
+        self.building = _closure(definitions, BUILDS | layers)
 
     def profile(self, code: object) -> Profile:
         """What a definition or a body mentions."""
@@ -94,6 +99,57 @@ COMMON = frozenset(
     {"__init__", "__getitem__", "__len__", "forward", "__repr__", "main", "__call__"}
 )
 """Method names that say nothing of what they are: they make nobody relevant who mentions them."""
+
+
+def _always_run(body: ir.Body) -> Iterator[ir.Statement]:
+    """The statements of a module's body, with those of its `if` and `try` blocks."""
+    for statement in body:
+        yield statement
+        match statement:
+            case ir.If(_, first, second):
+                yield from _always_run(first + second)
+            case ir.Try():
+                handlers = tuple(s for handler in statement.handlers for s in handler.body)
+                yield from _always_run(statement.body + handlers + statement.orelse)
+
+
+def _imported_layers(body: ir.Body) -> set[str]:
+    """The names under which a file imports torch.nn, or layers and containers from it."""
+    found: set[str] = set()
+    for statement in _always_run(body):
+        match statement:
+            case ir.Import(names):
+                found |= {alias for name, alias in names if alias and name == "torch.nn"}
+            case ir.ImportFrom("torch.nn", 0, None):
+                found |= {name.rpartition(".")[2] for name in _LAYERS}
+            case ir.ImportFrom(module, 0, tuple(names)):
+                qualified = {alias or n: canonical(f"{module}.{n}") for n, alias in names}
+                found |= {k for k, name in qualified.items() if name in _LAYERS | {"torch.nn"}}
+    return found
+
+
+def _aliases(body: ir.Body) -> Iterator[tuple[str, ir.Expression]]:
+    """Further names of a module for what has one: `Conv, BN = nn.Conv2d, nn.BatchNorm2d`."""
+    for statement in _always_run(body):
+        match statement:
+            case ir.Assign((ir.Name(name),), value) if _is_alias(value):
+                yield name, value
+            case ir.Assign((ir.Display(_, names),), ir.Display(_, values)):
+                for target, value in zip(names, values):
+                    if isinstance(target, ir.Name) and _is_alias(value):
+                        yield target.id, value
+
+
+def _is_alias(value: ir.Expression) -> bool:
+    match value:
+        case ir.Name() | ir.Attribute():
+            return True
+        case ir.Call(ir.Name("partial") | ir.Attribute(_, "partial")):
+            return True
+    return False
+
+
+_LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}
 
 
 def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
