@@ -10,13 +10,20 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bnlint.graph import Kind, LayerGraph, Node, same_block
-from bnlint.rules.predicates import CALCULATES, activated_layers, directly_after
+from bnlint.rules.predicates import (
+    CALCULATES,
+    activated_layers,
+    directly_after,
+    directly_before,
+)
 
 _MATRIX_PRODUCTS: Final = frozenset({"matmul", "bmm", "mm", "einsum"})
 
 
 def is_published_design(graph: LayerGraph, norm: Node, layers: Sequence[Node]) -> bool:
     """Whether a BatchNorm after activation(layers) belongs to a design that is published so."""
+    if has_both_orders(graph, norm):
+        return False
     return (
         is_time_delay_network(graph, layers)
         or is_mixer(graph, norm)
@@ -26,25 +33,50 @@ def is_published_design(graph: LayerGraph, norm: Node, layers: Sequence[Node]) -
     )
 
 
+def has_both_orders(graph: LayerGraph, norm: Node) -> bool:
+    """Whether another BatchNorm of the same block stands between a layer and its activation.
+
+    The published designs keep to one order within a class.
+    """
+    return any(
+        same_block(other, norm)
+        and directly_after(graph, other, *CALCULATES)
+        and directly_before(graph, other, Kind.ACTIVATION)
+        for other in graph.of_kind(Kind.BATCHNORM)
+        if other.id != norm.id
+    )
+
+
 def is_time_delay_network(graph: LayerGraph, layers: Sequence[Node]) -> bool:
     """Conv1d over time in a network with dilated Conv1d: TDNN, x-vector, ECAPA-TDNN.
 
-    Snyder et al. 2018; Desplanques et al. 2020, arXiv:2005.07143.
+    A dilated convolution that feeds a BatchNorm itself is none of theirs. Snyder et al. 2018;
+    Desplanques et al. 2020, arXiv:2005.07143.
     """
     return all(_is_conv1d(layer) for layer in layers) and any(
-        _is_conv1d(node) and node.params.get("dilation", 1) not in (1, (1,))
+        _is_conv1d(node)
+        and node.params.get("dilation", 1) not in (1, (1,))
+        and not directly_before(graph, node, Kind.BATCHNORM)
         for node in graph.of_kind(Kind.CONV)
     )
 
 
 def is_mixer(graph: LayerGraph, norm: Node) -> bool:
-    """GELU, then BatchNorm, in a network with depthwise convolutions.
+    """GELU, then BatchNorm, in a network where depthwise convolutions are followed so.
 
     ConvMixer (Trockman and Kolter 2022, arXiv:2201.09792), XCiT's local patch interaction.
     """
-    if not all(act.short_name.lower() == "gelu" for act in graph.producers(norm)):
-        return False
-    return any(node.params.get("groups", 1) not in (1, None) for node in graph.of_kind(Kind.CONV))
+    return _follows_gelu(graph, norm) and any(
+        layer.params.get("groups", 1) not in (1, None)
+        for other in graph.of_kind(Kind.BATCHNORM)
+        if _follows_gelu(graph, other)
+        for layer in activated_layers(graph, other)
+    )
+
+
+def _follows_gelu(graph: LayerGraph, norm: Node) -> bool:
+    producers = graph.producers(norm)
+    return bool(producers) and all(act.short_name.lower() == "gelu" for act in producers)
 
 
 def scores_attention(graph: LayerGraph, norm: Node) -> bool:

@@ -197,6 +197,7 @@ def test_a_network_that_pools_by_attention_is_published_so() -> None:
         ((NORM, LINEAR, ACT, NORM, LINEAR), False),
         ((NORM, DROP, LINEAR, ACT, NORM, DROP, LINEAR), False),
         ((NORM, LINEAR, ACT, NORM, LINEAR, ACT, NORM), False),
+        ((NORM, LINEAR, ACT, NORM, LINEAR, NORM, ACT), True),
         ((LINEAR, NORM, LINEAR, ACT, NORM), True),
         ((LINEAR, ACT, NORM, LINEAR, ACT, NORM), True),
         ((NORM, ACT, CONV, ACT, NORM, CONV), True),
@@ -206,6 +207,68 @@ def test_norms_on_the_input_of_every_layer_are_a_design(
     order: tuple[Kind, ...], wrong: bool
 ) -> None:
     assert bool(findings(bnl201.RULE, Drawing().chain(*order))) is wrong
+
+
+def mixed(design: Kind, order: tuple[Kind, ...], other: Scope = BLOCK) -> LayerGraph:
+    """A unit of a published design, then layers in some order, perhaps of another class."""
+    drawing = Drawing()
+    time = {"name": "torch.nn.Conv1d", "dilation": 2}
+    depth = {"groups": 8}
+    conv = drawing.add(CONV, drawing.add(INPUT), **(time if design is CONV else depth))  # type: ignore[arg-type]
+    last = drawing.add(NORM, drawing.add(ACT, conv, name="torch.nn.GELU"))
+    for kind in order:
+        last = drawing.add(kind, last, scope=(other,))
+    drawing.add(Kind.OUTPUT, last)
+    return drawing.graph()
+
+
+@pytest.mark.parametrize("design", [CONV, ACT])
+@pytest.mark.parametrize(
+    ("order", "other", "wrong"),
+    [
+        ((CONV, NORM, ACT), BLOCK, True),
+        ((LINEAR, NORM, ACT), BLOCK, True),
+        ((CONV, NORM, ACT), OTHER, False),
+        ((CONV, NORM), BLOCK, False),
+        ((CONV, NORM, Kind.ADD, ACT), BLOCK, False),
+        ((CONV, NORM, Kind.GATE), BLOCK, False),
+        ((NORM, ACT, CONV), BLOCK, False),
+    ],
+)
+def test_a_class_of_both_orders_is_no_design(
+    design: Kind, order: tuple[Kind, ...], other: Scope, wrong: bool
+) -> None:
+    assert bool(findings(bnl201.RULE, mixed(design, order, other))) is wrong
+
+
+def elsewhere(*orders: tuple[Kind, ...], **params: object) -> LayerGraph:
+    """A convolution with GELU and BatchNorm; then layers of another class, the first with these
+    parameters."""
+    drawing = Drawing()
+    conv = drawing.add(CONV, drawing.add(INPUT), name="torch.nn.Conv1d")
+    last = drawing.add(NORM, drawing.add(ACT, conv, name="torch.nn.GELU"))
+    for first, *others in orders:
+        last = drawing.add(first, last, scope=(OTHER,), **params)  # type: ignore[arg-type]
+        for kind in others:
+            name = "torch.nn.GELU" if kind is ACT else None
+            last = drawing.add(kind, last, scope=(OTHER,), name=name)
+    drawing.add(Kind.OUTPUT, last)
+    return drawing.graph()
+
+
+@pytest.mark.parametrize(
+    ("graph", "wrong"),
+    [
+        (elsewhere((CONV, ACT, NORM), groups=8), False),
+        (elsewhere((CONV, NORM, ACT), groups=8), True),
+        (elsewhere((CONV, ACT), groups=8), True),
+        (elsewhere((CONV, ACT, NORM), name="torch.nn.Conv1d", dilation=2), False),
+        (elsewhere((CONV, NORM, ACT), name="torch.nn.Conv1d", dilation=2), True),
+        (elsewhere((CONV,), name="torch.nn.Conv1d", dilation=2), False),
+    ],
+)
+def test_the_typical_layer_has_the_order_of_the_design(graph: LayerGraph, wrong: bool) -> None:
+    assert bool(findings(bnl201.RULE, graph)) is wrong
 
 
 def test_neighbours_in_a_sequential_can_be_swapped() -> None:
