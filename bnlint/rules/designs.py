@@ -87,7 +87,7 @@ def scores_attention(graph: LayerGraph, norm: Node) -> bool:
     pending, seen = [norm], {norm.id}
     while pending:
         for reader in graph.consumers(pending.pop()):
-            if _is_softmax(reader) and _weighs(graph, reader):
+            if _is_softmax(reader) and (_weighs(graph, reader) or _may_weigh(graph, norm, reader)):
                 return True
             if reader.kind in (*CALCULATES, Kind.ACTIVATION) and reader.id not in seen:
                 seen.add(reader.id)
@@ -140,6 +140,15 @@ def _behind_dropout(graph: LayerGraph, node: Node) -> Iterator[Node]:
 
 def _weighs(graph: LayerGraph, gate: Node) -> bool:
     return any(_is_product(reader) for reader in graph.consumers(gate))
+
+
+def _may_weigh(graph: LayerGraph, norm: Node, gate: Node) -> bool:
+    """Whether softmax over what a convolution gives is all that is seen of a lone container."""
+    return (
+        norm.block is None
+        and directly_after(graph, gate, Kind.CONV)
+        and directly_before(graph, gate, Kind.OUTPUT)
+    )
 
 
 def _is_product(node: Node) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
@@ -11,9 +10,9 @@ from typing import NamedTuple
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.source import ir
+from bnlint.source.constructors import constructor_calls
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain
-from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
     children,
@@ -36,17 +35,17 @@ from bnlint.source.values import (
     Value,
     alternatives,
 )
-from bnlint.source.walk import walk
 
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
+EXPLORING_BUDGET = 20_000
+"""Steps for one function that nothing runs."""
+DEEPEST_NESTING = 2
+"""Functions in functions that nothing runs."""
 SIMILAR_FACTORIES = 2
 """Factories drawn of those that mention the same names: resnet18, resnet34, ..., resnet152."""
 MOST_DRAWN = 3
 """Graphs that show one constructor call, in the hope of one that knows its arguments."""
-
-_BATCHNORM = re.compile(r"(.*\.)?((Lazy)?BatchNorm[123]d|SyncBatchNorm)")
-
 
 class Situation(NamedTuple):
     """One constructor call of a BatchNorm, and the shape of the block that it was made for."""
@@ -79,11 +78,13 @@ class GraphArtist:
             self.draw_definition(definition)
         for cls in classes:
             self.draw_definition(cls)
-        for module in reversed(self.machine.built_modules):  # outer ones are built last
+        for module in reversed(self.machine.kept_modules):  # outer ones are built last
             self._draw(module, title_of(module), "", only_new=True)
         for cls in classes:
-            if not _constructor_calls(cls) <= self.reached:
+            calls = constructor_calls(cls.definition.body, cls.frame.module)
+            if not calls <= self.reached:
                 self.draw_definition(cls, given=True)
+        self._draw_unrun()
         self.graphs += self._lone_layers()
 
     def _definitions(self) -> Iterator[FunctionObject | ClassObject]:
@@ -126,7 +127,6 @@ class GraphArtist:
         binding = "its optional arguments given" if given else ""
         if isinstance(definition, FunctionObject):
             binding = f"built by {definition.name}()"
-        machine.handed_out.clear()
         with machine.drawing(Domain(), GRAPH_BUDGET):
             try:
                 value = self._build(definition, given)
@@ -137,8 +137,39 @@ class GraphArtist:
                     self._draw_left(single, title_of(single), binding)
                 else:
                     self._draw(single, title_of(single), binding, only_new)
-            for container in list(machine.handed_out):
-                self._draw_left(container, title_of(container), binding)
+
+    def _draw_unrun(self) -> None:
+        """Sequentials that no forward leads to: of methods nobody calls, of branches not taken, or
+        handed to what cannot be seen. Such a Sequential says its order itself, whoever runs it."""
+        tried: set[tuple[str, ir.Span]] = set()
+        for _ in range(DEEPEST_NESTING):
+            for function in list(self._definitions()):
+                definition, scope = function.definition, function.frame.module
+                key = (scope.facts.path, definition.span)
+                if not isinstance(definition, ir.Function) or key in tried:
+                    continue
+                if not constructor_calls(definition.body, scope) <= self.reached:
+                    tried.add(key)
+                    assert isinstance(function, FunctionObject)
+                    self._explore(function)
+
+    def _explore(self, function: FunctionObject) -> None:
+        """Run a function, both branches of each `if`, and draw what only this has built."""
+        machine = self.machine
+        arguments = machine.free_arguments(function, given=True)
+        if function.owner is not None and not function.is_static:
+            owner = Instance(function.owner, _place_of(function.owner))
+            function = replace(function, receiver=owner)
+        before = frozenset(self.reached)
+        with machine.drawing(Domain(), EXPLORING_BUDGET):
+            try:
+                machine.explore(function, arguments)
+            except OutOfBudget:
+                return
+            for layer, _ in reversed(machine.sequentials):
+                places = {situation.place for situation in _situations(layer)}
+                if places.isdisjoint(before):  # what is run elsewhere has its order from there
+                    self._draw_left(layer, title_of(layer), "by itself")
 
     def _build(self, definition: FunctionObject | ClassObject, given: bool) -> Value:
         machine = self.machine
@@ -285,13 +316,3 @@ def _shape(block: Instance) -> Hashable:
     )
     parts = tuple((name, kind_of(part), title_of(part)) for name, part in children(block))
     return (block.cls.qualified, flags, parts)
-
-
-def _constructor_calls(cls: ClassObject) -> set[Place]:
-    """Where the text of a class calls something that is named like a BatchNorm."""
-    place = cls.frame.module.facts.place
-    return {
-        place(node.span)
-        for node in walk(cls.definition.body)
-        if isinstance(node, ir.Call) and _BATCHNORM.fullmatch(ir_name(node.function))
-    }

@@ -156,6 +156,17 @@ def test_mixers_are_published_so(graph: LayerGraph, wrong: bool) -> None:
     assert bool(findings(bnl201.RULE, graph)) is wrong
 
 
+def lone_scorer(layer: Kind) -> LayerGraph:
+    """A Sequential by itself that ends in a softmax."""
+    drawing = Drawing()
+    last = drawing.add(INPUT, scope=(SEQUENTIAL,))
+    for kind in (CONV, ACT, NORM, layer, Kind.GATE):
+        name = "torch.nn.Softmax" if kind is Kind.GATE else None
+        last = drawing.add(kind, last, scope=(SEQUENTIAL,), name=name)
+    drawing.add(Kind.OUTPUT, last)
+    return drawing.graph()
+
+
 def scorer(gate: str, product: str | None) -> LayerGraph:
     drawing = Drawing()
     x = drawing.add(INPUT)
@@ -175,6 +186,8 @@ def scorer(gate: str, product: str | None) -> LayerGraph:
         (scorer("torch.nn.Softmax", None), True),
         (scorer("torch.nn.Softmax", "torch.matmul"), True),
         (scorer("torch.nn.Sigmoid", "torch.mul"), True),
+        (lone_scorer(CONV), False),
+        (lone_scorer(LINEAR), True),
     ],
 )
 def test_attention_scorers_are_published_so(graph: LayerGraph, wrong: bool) -> None:

@@ -108,6 +108,8 @@ class Core(ABC):
         self.gradients: list[Gradient] = [Gradient()]
         self.checkpoints: list[Place | None] = []
         self.periods: list[Period | None] = []
+        self.explored: ir.Function | None = None
+        """A function of which both branches of every `if` are run, however its test turns out."""
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
 
     def spend(self, steps: int = 1) -> None:
@@ -180,6 +182,13 @@ class Core(ABC):
             self.events.append(Branch(tuple(blocks)))
         self.store.merge(outcomes)
         return bool(outcomes)
+
+    def decide(self, test: Value) -> bool | None:
+        """Which branch a test takes; None when it may be either, or both are to be seen."""
+        running = self.invocations[-1].definition if self.invocations else None
+        if running is not None and running is self.explored:
+            return None
+        return self.truth(test)
 
     def leave(self, kind: ExitKind) -> bool:
         """Control leaves the current block; always False."""

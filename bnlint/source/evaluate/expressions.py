@@ -315,7 +315,7 @@ class Expressions(Core):
 
     def _conditional(self, expression: ir.Conditional, frame: Frame) -> Value:
         test = self.evaluate(expression.test, frame)
-        decided = self.truth(test)
+        decided = self.decide(test)
         if decided is not None:
             return self.evaluate(expression.body if decided else expression.orelse, frame)
         values: list[Value] = []

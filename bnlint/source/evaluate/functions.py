@@ -68,6 +68,15 @@ class Functions(Core):
         self.wrap_call(function, arguments, events)
         return result
 
+    def explore(self, function: FunctionObject, arguments: Arguments) -> None:
+        """Call a function, and see both branches of its tests."""
+        definition = function.definition
+        self.explored = definition if isinstance(definition, ir.Function) else None
+        try:
+            self.call_function(function, arguments)
+        finally:
+            self.explored = None
+
     def _touches_models(self, function: FunctionObject, arguments: Arguments) -> bool:
         """Whether a call is given modules, or data that models have made."""
         values = [function.receiver, *arguments.all()] if function.receiver else arguments.all()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
@@ -18,7 +19,6 @@ from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
     descendants,
     entries_of,
-    is_container,
     is_module,
     is_module_class,
     is_module_dict,
@@ -63,6 +63,13 @@ LOADS = frozenset(
 )
 
 
+class Built(NamedTuple):
+    """A Sequential, and whether it was built in the constructor of something larger."""
+
+    layer: Layer
+    is_part: bool
+
+
 class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     """Runs the intermediate representation on abstract values; `domain` sees data and modes."""
 
@@ -73,10 +80,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
         self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Value] = {}
-        self.built_modules: list[Layer] = []
-        """Sequentials that were built outside of every constructor."""
-        self.handed_out: list[Layer] = []
-        """Containers given to calls that cannot be seen, since this was last cleared."""
+        self.sequentials: list[Built] = []
+        """Those that were built since the current drawing began."""
+        self.kept_modules: list[Layer] = []
+        """Sequentials that scripts and module bodies have built outside of every constructor."""
         self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
 
     @contextmanager
@@ -85,8 +92,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     ) -> Iterator[None]:
         """Use another domain and a budget of its own; all writes are taken back in the end.
 
-        keep: the names and classes of this module stay, to be drawn later.
+        keep: the names and classes of this module, and the modules that it has built, stay, to be
+        drawn later.
         """
+        sequentials, self.sequentials = self.sequentials, []
         before = (self.domain, self.budget, self.invocations, self.loops, self.gradients)
         outside = (self.checkpoints, self.periods)
         imported_here, self.imported_here = self.imported_here, set()
@@ -105,9 +114,15 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             for (obj, name), value in changes.items():
                 if keep is not None and _belongs(obj, keep):
                     self.store.write(obj, name, value)
+            if keep is not None:
+                self._keep(self.sequentials)
+            self.sequentials = sequentials
             self.imported_here = imported_here
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
             self.checkpoints, self.periods = outside
+
+    def _keep(self, built: Iterable[Built]) -> None:
+        self.kept_modules += [layer for layer, is_part in built if not is_part]
 
     def truth(self, value: Value) -> bool | None:
         """Whether a value counts as true; None when that is open."""
@@ -132,8 +147,6 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Call something whose body cannot be seen; functions given to it may run."""
-        given = (value for value in arguments.all() if isinstance(value, Layer))
-        self.handed_out += filter(is_container, given)
         return self.domain.unknown_call(self, name, arguments, frame)
 
     @property
@@ -289,10 +302,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.domain.created(self, module)
 
     def build_layer(self, name: str, arguments: Arguments) -> Layer:
-        """Build a torch layer or container; what scripts build is kept to be drawn."""
+        """Build a torch layer or container; a Sequential is noted, to be drawn by itself."""
         layer = super().build_layer(name, arguments)
-        if name == "torch.nn.Sequential" and not self.constructing:
-            self.built_modules.append(layer)
+        if name == "torch.nn.Sequential":
+            self.sequentials.append(Built(layer, bool(self.constructing)))
         return layer
 
     def export_module(self, module: Value, how: str, arguments: Arguments) -> None:
@@ -371,7 +384,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     def import_module(self, scope: ModuleScope) -> None:
         """Run a module's body; its events happen once in every program that imports it."""
+        before = len(self.sequentials)
         super().import_module(scope)
+        self._keep(self.sequentials[before:])
         events = self.import_events.get(scope, ())
         if events and scope not in self.imported_here:
             self.imported_here.add(scope)
@@ -383,10 +398,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
 
 def _belongs(obj: HeapObject, scope: ModuleScope) -> bool:
-    """Whether an object is a module's own: its names, its classes, the layers that it has built."""
+    """Whether an object is a module's own: its names, its classes, the modules that it built."""
     if isinstance(obj, ClassObject):
         return obj.frame.module is scope
-    return obj is scope or isinstance(obj, Layer)
+    return obj is scope or (isinstance(obj, Layer | Instance) and is_module(obj))
 
 
 HARMLESS_METHODS = frozenset(

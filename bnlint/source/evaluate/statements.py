@@ -129,7 +129,7 @@ class Statements(Core):
 
     def _if(self, statement: ir.If, frame: Frame) -> bool:
         test = self.evaluate(statement.test, frame)
-        decided = self.truth(test)
+        decided = self.decide(test)
         if decided is not None:
             narrow(self, statement.test, decided, frame)
             return self.execute(statement.body if decided else statement.orelse, frame)
