@@ -47,6 +47,7 @@ SIMILAR_FACTORIES = 2
 MOST_DRAWN = 3
 """Graphs that show one constructor call, in the hope of one that knows its arguments."""
 
+
 class Situation(NamedTuple):
     """One constructor call of a BatchNorm, and the shape of the block that it was made for."""
 

@@ -48,7 +48,6 @@ class Relevance:
         layers: set[str] = set()
         for facts in read:
             definitions += [(d.name, self.profile(d)) for d in _definitions(facts.body)]
-            definitions += [(name, self.profile(v)) for name, v in _tables(facts.body)]
             definitions += [(name, self.profile(v)) for name, v in _aliases(facts.body)]
             layers |= _imported_layers(facts.body)
         self.size = sum(self.profile(facts.body).size for facts in read)
@@ -129,7 +128,8 @@ def _imported_layers(body: ir.Body) -> set[str]:
 
 
 def _aliases(body: ir.Body) -> Iterator[tuple[str, ir.Expression]]:
-    """Further names of a module for what has one: `Conv, BN = nn.Conv2d, nn.BatchNorm2d`."""
+    """Module-level names of what has another one, `Conv, BN = nn.Conv2d, nn.BatchNorm2d`, and of
+    tables: `NORMS = {"bn": nn.BatchNorm2d}`."""
     for statement in _always_run(body):
         match statement:
             case ir.Assign((ir.Name(name),), value) if _is_alias(value):
@@ -142,7 +142,7 @@ def _aliases(body: ir.Body) -> Iterator[tuple[str, ir.Expression]]:
 
 def _is_alias(value: ir.Expression) -> bool:
     match value:
-        case ir.Name() | ir.Attribute():
+        case ir.Name() | ir.Attribute() | ir.DictDisplay() | ir.Display():
             return True
         case ir.Call(ir.Name("partial") | ir.Attribute(_, "partial")):
             return True
@@ -154,19 +154,6 @@ _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z
 
 def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
     return (node for node in walk(body) if isinstance(node, ir.Function | ir.Class))
-
-
-TABLES = (ir.DictDisplay, ir.Display, ir.Attribute)
-
-
-def _tables(body: ir.Body) -> Iterator[tuple[str, ir.Expression]]:
-    """Module-level names of classes and of tables of classes: `NORMS = {"bn": nn.BatchNorm2d}`."""
-    for statement in body:
-        match statement:
-            case ir.Assign(
-                (ir.Name(name),), ir.DictDisplay() | ir.Display() | ir.Attribute() as value
-            ):
-                yield name, value
 
 
 def _profile(code: object) -> Profile:
