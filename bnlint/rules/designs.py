@@ -22,12 +22,11 @@ _MATRIX_PRODUCTS: Final = frozenset({"matmul", "bmm", "mm", "einsum"})
 
 def is_published_design(graph: LayerGraph, norm: Node, layers: Sequence[Node]) -> bool:
     """Whether a BatchNorm after activation(layers) belongs to a design that is published so."""
-    if has_both_orders(graph, norm):
-        return False
-    return (
+    if scores_attention(graph, norm):
+        return True
+    return not has_both_orders(graph, norm) and (
         is_time_delay_network(graph, layers)
         or is_mixer(graph, norm)
-        or scores_attention(graph, norm)
         or pools_by_attention(graph)
         or normalises_inputs(graph, layers)
     )
@@ -36,7 +35,8 @@ def is_published_design(graph: LayerGraph, norm: Node, layers: Sequence[Node]) -
 def has_both_orders(graph: LayerGraph, norm: Node) -> bool:
     """Whether another BatchNorm of the same block stands between a layer and its activation.
 
-    The published designs keep to one order within a class.
+    The published designs keep to one order within a class, but for the small network that scores
+    attention, which may be part of any class.
     """
     return any(
         same_block(other, norm)

@@ -194,6 +194,15 @@ def test_attention_scorers_are_published_so(graph: LayerGraph, wrong: bool) -> N
     assert bool(findings(bnl201.RULE, graph)) is wrong
 
 
+def test_an_attention_scorer_may_be_part_of_a_class_of_the_usual_order() -> None:
+    drawing = Drawing()
+    x = drawing.add(ACT, drawing.add(NORM, drawing.add(CONV, drawing.add(INPUT))))
+    norm = drawing.add(NORM, drawing.add(ACT, drawing.add(CONV, x)))
+    weights = drawing.add(Kind.GATE, drawing.add(CONV, norm), name="torch.nn.Softmax")
+    drawing.add(Kind.OUTPUT, drawing.add(Kind.MUL, x, weights, name="torch.mul"))
+    assert not findings(bnl201.RULE, drawing.graph())
+
+
 def test_a_network_that_pools_by_attention_is_published_so() -> None:
     drawing = Drawing()
     x = drawing.add(NORM, drawing.add(ACT, drawing.add(CONV, drawing.add(INPUT))))
