@@ -64,9 +64,10 @@ def _shared(graph: LayerGraph, measured: Measured) -> Iterator[_Shared]:
 
 
 def _differ(shared: _Shared, measured: Measured) -> bool:
-    """Whether the calls normalise different things: measured, or the outputs of other layers.
+    """Whether the calls normalise different things: by measurement, else by what feeds them.
 
-    The same layer before every call is weight sharing: a siamese network, an unrolled recurrence.
+    That is the outputs of different layers, or an unrolled recurrence, in which a call's output
+    comes back. The same layers on several inputs are a siamese network, and no mistake by itself.
     """
     numbers = measured.layers.get(shared.norm.id, {})
     apart, floor = numbers.get("apart"), numbers.get("apart_floor")
@@ -75,7 +76,17 @@ def _differ(shared: _Shared, measured: Measured) -> bool:
     sources = [_sources(shared.graph, call) for call in shared.calls]
     if measured.is_live and not measured.synthetic:
         return False
-    return all(sources) and len(set(sources)) == len(sources)
+    return all(sources) and (len(set(sources)) == len(sources) or _comes_back(shared))
+
+
+def _comes_back(shared: _Shared) -> bool:
+    """Whether the last call depends on the first one."""
+    pending, seen = [shared.calls[-1].id], {shared.calls[-1].id}
+    while pending:
+        before = frozenset().union(*shared.graph[pending.pop()].inputs) - seen
+        seen |= before
+        pending += before
+    return shared.norm.id in seen
 
 
 def _sources(graph: LayerGraph, call: Node) -> frozenset[Hashable]:
@@ -141,15 +152,16 @@ RULE = Rule(
     summary="One BatchNorm normalises the outputs of several layers in one forward.",
     what="""\
 One BatchNorm module is called more than once in a forward, on the outputs of different Conv or
-Linear layers. Calls in exclusive branches, the elements of a list of layers, and several modules
-that one constructor line has built are not sharing. Nor is the whole of "conv, then BatchNorm"
-called twice (a siamese network, an unrolled recurrence) while nothing is known of the data.
+Linear layers, or in an unrolled recurrence, where what it has normalised comes back to it. Calls
+in exclusive branches, the elements of a list of layers, and several modules that one constructor
+line has built are not sharing. Nor is the whole of "conv, then BatchNorm" called on two inputs (a
+siamese network) while nothing is known of the data, nor a loop whose length is not known.
 
 The live check is exact: it sees every call, and measures how far each call's own mean and
 variance lie from those that all calls together leave in the running statistics (d, in standard
 deviations of the layer's output). It speaks, as a warning and by default, where d is above 0.2 and
-above twice what chance gives at this batch size, also for siamese and recurrent use; where d is
-small it is silent. On made-up input it judges the structure only.""",
+above twice what chance gives at this batch size, also for siamese use; where d is small it is
+silent. On made-up input it judges the structure only.""",
     why="""\
 Each call moves the same running mean and variance towards its own input, so what is stored is a
 mixture, and in evaluation no call is normalised with the statistics that it had in training: the

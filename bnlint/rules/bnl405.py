@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bnlint.finding import Finding, Severity
+from bnlint.finding import Finding, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
-    and_more,
+    block_key,
     directly_before,
     evidence_at,
     grouped,
@@ -19,7 +19,7 @@ from bnlint.rules.predicates import (
 
 
 def check(pictures: Pictures) -> Iterator[Finding]:
-    """One finding for each constructor."""
+    """One finding for each class or factory."""
     accused = [
         (graph, norm)
         for graph in pictures.graphs
@@ -28,20 +28,29 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         and not is_functional(norm)
         and directly_before(graph, norm, Kind.ACTIVATION)
     ]
-    for same_layer in grouped(accused, lambda a: layer_key(*a)).values():
-        yield _finding(same_layer)
+    is_live = pictures.measured.is_live
+    by_layer = grouped(accused, lambda a: layer_key(*a, is_live=is_live)).values()
+    layers = [same_layer[0] for same_layer in by_layer]
+    for block in grouped(layers, lambda a: block_key(*a)).values():
+        yield _finding(block)
 
 
-def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
-    graph, norm = same_layer[0]
+def _finding(block: list[tuple[LayerGraph, Node]]) -> Finding:
+    (graph, norm), *others = block
     activation = graph.consumers(norm)[0]
+    more = f" ({len(others)} more in the same class)" if others else ""
+    instances = [
+        step
+        for _, other in others
+        for step in evidence_at(other.place, f"{layer_name(other)} has none, too", Role.INSTANCE)
+    ]
     binding = f" ({graph.binding})" if graph.binding else ""
     return RULE.finding(
-        f"{layer_name(norm)}{and_more(same_layer)} has no scale and shift{binding}, and "
+        f"{layer_name(norm)} has no scale and shift{binding}{more}, and "
         f"{layer_name(activation)} follows: every channel meets the activation with mean 0 and "
         "variance 1, and no parameter can change that",
         norm.place,
-        evidence_at(activation.place, f"{layer_name(activation)} follows it"),
+        [*evidence_at(activation.place, f"{layer_name(activation)} follows it"), *instances],
         module=norm.path or None,
     )
 

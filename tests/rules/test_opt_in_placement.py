@@ -116,6 +116,17 @@ def shared(first: str, second: str, *, alternatives: bool = False) -> LayerGraph
     return drawing.graph()
 
 
+def siamese() -> LayerGraph:
+    """The same convolution and BatchNorm on two inputs."""
+    drawing = Drawing()
+    ends = [
+        _call(drawing, drawing.add(CONV, drawing.add(INPUT), path="conv1"), index)
+        for index in range(2)
+    ]
+    drawing.add(OUTPUT, drawing.add(ADD, *ends))
+    return drawing.graph()
+
+
 def _call(drawing: Drawing, source: int, index: int) -> int:
     new = drawing.add(NORM, source, path="bn", line=9)
     node = drawing.nodes[new]
@@ -130,8 +141,9 @@ def _call(drawing: Drawing, source: int, index: int) -> int:
     ("graph", "wrong"),
     [
         (shared("conv1", "conv2"), True),
-        (shared("conv1", "conv1"), False),
+        (shared("conv1", "conv1"), True),
         (shared("conv1", "conv2", alternatives=True), False),
+        (siamese(), False),
     ],
 )
 def test_shared_batchnorm_in_the_source(graph: LayerGraph, wrong: bool) -> None:
@@ -164,7 +176,7 @@ def test_shared_batchnorm_in_a_run(numbers: dict[str, float], wrong: bool, secon
 def test_made_up_data_show_the_structure_only() -> None:
     measured = Measured(layers={2: {"batch": 8}}, synthetic=True)
     assert findings(bnl208.RULE, shared("conv1", "conv2"), measured=measured)
-    assert not findings(bnl208.RULE, shared("conv1", "conv1"), measured=measured)
+    assert not findings(bnl208.RULE, siamese(), measured=measured)
 
 
 def encoder(norm: str = NORM1D, before: Kind = ADD, scope: Scope = BLOCK) -> LayerGraph:
