@@ -283,7 +283,10 @@ class Statements(Core):
             case ir.Attribute(owner, attr):
                 self.set_attribute(self.evaluate(owner, frame), attr, value, frame, target.span)
             case ir.Subscript(owner, index):
-                self.set_item(self.evaluate(owner, frame), self.evaluate(index, frame), value)
+                filled = self.evaluate(owner, frame)
+                self.set_item(filled, self.evaluate(index, frame), value)
+                if self.draws_layers and isinstance(filled, Tensor):
+                    self._fill(owner, filled, value, frame, target.span)
             case ir.Display(_, targets):
                 self._unpack(targets, value, frame)
             case ir.Starred(inner):
@@ -302,6 +305,18 @@ class Statements(Core):
                     value = one_of((value, _field(obj, name, value)))
                 self.join_container(obj, name, value)
                 self.store.write(obj, name, value)
+
+    def _fill(
+        self, target: ir.Expression, filled: Tensor, value: Value, frame: Frame, span: ir.Span
+    ) -> None:
+        """`x[:, :2] = value`: the tensor now holds both."""
+        given = Arguments([filled, value], place=self.place(frame, span))
+        result = self.operate("operator.setitem", given, frame)
+        if not isinstance(result, Tensor):
+            return
+        self.wrote(filled, result)
+        if isinstance(target, ir.Name):
+            self.assign(target, result, frame)
 
     def _delete(self, target: ir.Expression, frame: Frame) -> None:
         """`del items[-1]`, `del self.fc`, `del a, b`."""

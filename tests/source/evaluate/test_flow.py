@@ -156,3 +156,8 @@ def test_rounds_that_ask_for_the_mode_are_told_apart() -> None:
 def test_the_rest_of_an_unpacked_list_may_be_one_element() -> None:
     forward = "first, *rest = [self.c, F.relu]\nx = first(x)\nfor f in rest:\n    x = f(x)\n"
     assert feeds(body_of(LAYERS, f"{forward}return self.b(x)")) == "activation"
+
+
+def test_a_tensor_filled_in_parts_holds_what_it_was_given() -> None:
+    forward = "y = torch.zeros_like(x)\ny[:, :2] = self.c(x)[:, :2]\nreturn self.b(y)"
+    assert feeds(body_of(LAYERS, forward)) == "call"
