@@ -108,7 +108,8 @@ class Forward:
     somewhere else. last_batch: number of samples in the loader's last batch, None when unknown;
     keeps_rest: whether the loader hands out what is left over as a smaller last batch.
     context_place: the no_grad (or the like) that is in force. checkpoint: where the call is
-    checkpointed, so that it is repeated in the backward pass.
+    checkpointed, so that it is repeated in the backward pass. receiver: what the program calls the
+    model there ("self.net"), "" when that is no plain name.
     """
 
     model: int
@@ -126,6 +127,7 @@ class Forward:
     synthetic: bool = False
     context_place: Place | None = None
     checkpoint: Place | None = None
+    receiver: str = ""
     stated: Purpose | None = None
 
 

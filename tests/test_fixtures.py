@@ -151,10 +151,31 @@ def test_both_halves_say_the_same(
     assert (code in from_run) is path.stem.startswith("bad")
 
 
+REHEARSED = [p for p in _scripts("*/*.py") if "\ndef rehearse(" in p.read_text(encoding="utf-8")]
+
+
+@pytest.mark.filterwarnings("ignore::bnlint.live.errors.BatchNormWarning")
+@pytest.mark.parametrize("path", REHEARSED, ids=lambda p: f"{p.parent.name[:6]}-{p.stem}")
+def test_a_watched_run_says_the_same_at_the_same_lines(
+    path: Path, linted: list[Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    code = path.parent.name[:6].upper()
+    model, run = _load(path, monkeypatch).rehearse()
+    with bnlint.watch(model, settings=_settings(path.parent)) as watching:
+        run()
+    name = path.relative_to(FIXTURES).as_posix()
+    from_source = {_mark(f) for f in linted if _mark(f)[0] == name and f.code == code}
+    from_run = {_mark(finding) for finding in watching.findings}
+    assert from_run == from_source, watching.findings
+    assert bool(from_run) is path.stem.startswith("bad")
+
+
 def test_every_live_rule_is_run_on_wrong_and_right_fixtures() -> None:
+    run = [*RUNNABLE, *REHEARSED]
     for rule in all_rules():
         if rule.live:
-            stems = {p.stem[:3] for p in RUNNABLE if p.parent.name.startswith(rule.code.lower())}
+            stems = {p.stem[:3] for p in run if p.parent.name.startswith(rule.code.lower())}
             assert stems == {"bad", "goo"}, rule.code
 
 

@@ -43,6 +43,7 @@ class Relevance:
     def __init__(self, files: Iterable[FileFacts]) -> None:
         self._profiles: dict[int, Profile] = {}
         self._kept: list[object] = []
+        self._counters: dict[int, frozenset[str]] = {}
         definitions: list[tuple[str, Profile]] = []
         read = list(files)
         layers: set[str] = set()
@@ -72,10 +73,27 @@ class Relevance:
             return True
         return not profile.words.isdisjoint(self.acting | self.building)
 
+    def counters(self, body: ir.Body) -> frozenset[str]:
+        """The variables and attributes that a loop's body changes step by step: `n += 1`."""
+        key = id(body)
+        if key not in self._counters:
+            self._counters[key] = frozenset(_counters(body))
+            self._kept.append(body)
+        return self._counters[key]
+
     def acts(self, body: ir.Body) -> bool:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
         apart."""
         return not self.profile(body).words.isdisjoint(self.acting)
+
+
+def _counters(body: ir.Body) -> Iterator[str]:
+    for node in walk(body):
+        match node:
+            case ir.AugmentedAssign(ir.Name(name) | ir.Attribute(_, name)):
+                yield name
+            case ir.Assign((ir.Name(name),), ir.Binary(_, ir.Name(left), _)) if left == name:
+                yield name
 
 
 def _closure(definitions: list[tuple[str, Profile]], seed: frozenset[str]) -> frozenset[str]:

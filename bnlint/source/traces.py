@@ -277,9 +277,11 @@ class TraceDomain(Domain):
                 synthetic=synthetic,
                 context_place=gradient.place,
                 checkpoint=machine.checkpoint,
+                receiver=arguments.callee.removesuffix(".forward"),
             )
         )
-        return replace(made, sources=made.sources | {output}, synthetic=False)
+        sources = made.sources | {output}
+        return replace(made, sources=sources, detached=made.detached - {output}, synthetic=False)
 
     def call_torch(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame

@@ -426,13 +426,14 @@ class Arguments:
     """The evaluated arguments of one call.
 
     positional: in order; keywords: by name; unknown: whether `*x` or `**x` of unknown content is
-    among them. place: of the whole call.
+    among them. place: of the whole call. callee: the dotted name that is called, "" for others.
     """
 
     positional: list[Value] = field(default_factory=list)
     keywords: dict[str, Value] = field(default_factory=dict)
     unknown: bool = False
     place: Place | None = None
+    callee: str = ""
 
     def get(self, index: int, name: str) -> Value | None:
         """The argument given by position or by name; None when it is not given."""

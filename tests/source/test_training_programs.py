@@ -58,6 +58,8 @@ def codes(text: str, *select: str) -> list[str]:
         ("DataLoader(data, batch_size=8, **torch.load('options.pt'))", None),
         ("DataLoader(data, batch_size=8, drop_last=data.long)", None),
         ("DataLoader(data, batch_size=None)", None),
+        ("DataLoader(data, batch_size=8, collate_fn=None)", True),
+        ("DataLoader(data, batch_size=8, collate_fn=data.collate)", None),
         ("DataLoader(data, batch_sampler=data.sampler)", None),
         ("data", None),
     ],

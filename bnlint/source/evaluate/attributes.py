@@ -229,7 +229,8 @@ class Attributes(Functions, Core):
         importer = frame.module.facts.path
         scope = self.project.resolve(statement.module, statement.level, importer)
         if scope is frame.module:
-            scope = None
+            self._import_own(scope, statement, frame)
+            return
         if scope is not None:
             self.import_module(scope)
         if statement.names is None:
@@ -237,6 +238,16 @@ class Attributes(Functions, Core):
             return
         for name, alias in statement.names:
             value = self._imported(scope, statement, name)
+            self.store.write(self._target(alias or name, frame), alias or name, value)
+
+    def _import_own(self, scope: ModuleScope, statement: ir.ImportFrom, frame: Frame) -> None:
+        """`from . import part` in a package's own `__init__`; or a file of the same name as what it
+        imports from."""
+        for name, alias in statement.names or ():
+            part = self.project.submodule(scope, name)
+            if part is not None:
+                self.import_module(part)
+            value: Value = ModuleReference(part) if part else self._imported(None, statement, name)
             self.store.write(self._target(alias or name, frame), alias or name, value)
 
     def _imported(self, scope: ModuleScope | None, statement: ir.ImportFrom, name: str) -> Value:

@@ -34,6 +34,7 @@ from bnlint.source.values import (
     Soft,
     Super,
     Value,
+    alternatives,
     flat,
     hard,
     is_exact,
@@ -220,11 +221,7 @@ class Builtins(Iteration, Core):
         return Super(scope.receiver, scope.owner)
 
     def _type(self, arguments: Arguments, frame: Frame) -> Value:
-        value = self._first(arguments)
-        if isinstance(value, Instance):
-            return value.cls
-        layer = torch_layer(value)
-        return External(layer.name) if layer is not None else ANYTHING
+        return one_of(class_of(single) for single in alternatives(self._first(arguments)))
 
     def _to_mapping(self, arguments: Arguments, frame: Frame) -> Value:
         mapping = Mapping()
@@ -289,6 +286,14 @@ MODULE_ATTRIBUTES = frozenset(
     ).split()
 )
 """What every nn.Module has, besides names that begin with an underscore."""
+
+
+def class_of(value: Value) -> Value:
+    """The class of an object, as `type()` gives it."""
+    if isinstance(value, Instance):
+        return value.cls
+    layer = torch_layer(value)
+    return External(layer.name) if layer is not None else ANYTHING
 
 
 NUMBERS: MappingType[str, Callable[..., object]] = {

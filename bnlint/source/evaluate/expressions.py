@@ -157,6 +157,7 @@ class Expressions(Core):
         function = self.evaluate(call.function, frame)
         arguments = self.arguments(call.arguments, frame)
         arguments.place = self.place(frame, call.span)
+        arguments.callee = dotted(call.function)
         return self.call(function, arguments, frame)
 
     def arguments(self, given: tuple[ir.Argument, ...], frame: Frame) -> Arguments:
@@ -421,3 +422,14 @@ class Expressions(Core):
         if values and all(isinstance(value, Tensor) for value in values):
             return merge_tensors(v for v in values if isinstance(v, Tensor))
         return one_of(values)
+
+
+def dotted(expression: ir.Expression) -> str:
+    """The names that an expression spells ("self.net"); "" when it is anything else."""
+    match expression:
+        case ir.Name(name):
+            return name
+        case ir.Attribute(value, attr):
+            base = dotted(value)
+            return f"{base}.{attr}" if base else ""
+    return ""

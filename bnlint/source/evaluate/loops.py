@@ -10,6 +10,7 @@ from bnlint.source.joining import ABSENT, bounded, one_of
 from bnlint.source.store import Changes, Key
 from bnlint.source.values import (
     ANYTHING,
+    Alternatives,
     Choice,
     Element,
     Frame,
@@ -17,6 +18,7 @@ from bnlint.source.values import (
     Repeat,
     Value,
     flat,
+    hard,
     is_exact,
 )
 from bnlint.trace import Item, Loop
@@ -147,7 +149,8 @@ class Loops(Core):
     ) -> bool:
         """Two rounds: the first from the state before the loop, the second from any state."""
         run = self._begin()
-        grown = self._first_round(bind, statement, run, frame)
+        counters = self.relevance.counters(statement.body)
+        grown = self._first_round(bind, statement, run, frame, counters)
         run.breaks.clear()
         with self.recording() as events:
             self.store.begin()
@@ -155,7 +158,7 @@ class Loops(Core):
             falls = self._round(statement.body, run, frame)
             changes = self.store.rollback()
         self._emit([tuple(events)], True, statement, frame)
-        self._widen(changes, grown)
+        self._widen(changes, grown, counters)
         if endless:
             return self._end(run, False)
         falls = self.execute(statement.orelse, frame)
@@ -167,6 +170,7 @@ class Loops(Core):
         statement: ir.For | ir.While,
         run: LoopRun,
         frame: Frame,
+        counters: frozenset[str],
     ) -> frozenset[Key]:
         """Run the body once; the lists that have grown."""
         self.store.begin()
@@ -174,19 +178,22 @@ class Loops(Core):
             bind()
             self._round(statement.body, run, frame)
         changes = self.store.rollback()
-        self._widen(changes, frozenset())
+        self._widen(changes, frozenset(), counters)
         return frozenset(changes)
 
-    def _widen(self, changes: Changes, grown: frozenset[Key]) -> None:
+    def _widen(self, changes: Changes, grown: frozenset[Key], counters: frozenset[str]) -> None:
         """Join a round's writes into the state before it; what a list has gained is repeated.
 
         grown: lists that an earlier round of the loop has written: their gain is repeated already.
+        counters: names of numbers that each round changes: they may be any number.
         """
         outcome: Changes = {}
         for (obj, name), after in changes.items():
             before = obj.fields.get(name, ABSENT)
             if isinstance(before, tuple) and isinstance(after, tuple):
                 outcome[obj, name] = _grown(before, after, again=(obj, name) in grown)
+            elif name in counters and _is_number(after):
+                outcome[obj, name] = ANYTHING
             else:
                 outcome[obj, name] = after
         plain = {key: value for key, value in outcome.items() if not isinstance(value, tuple)}
@@ -242,6 +249,12 @@ class Loops(Core):
         if any(bodies):
             place = self.place(frame, statement.span)
             self.events.append(Loop(tuple(bodies), repeat, place))
+
+
+def _is_number(value: object) -> bool:
+    """Whether a field holds a number that is known, or one of several."""
+    values = value.values if isinstance(value, Alternatives) else (value,)
+    return any(isinstance(hard(v), Known) for v in values)  # type: ignore[arg-type]
 
 
 def _counts(elements: tuple[Value, ...]) -> bool:

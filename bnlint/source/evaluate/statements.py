@@ -86,7 +86,8 @@ class Statements(Core):
             case ir.Global(names, nonlocal_):
                 (frame.nonlocals if nonlocal_ else frame.globals).update(names)
             case ir.Assert(test):
-                self.evaluate(test, frame)
+                if self.truth(self.evaluate(test, frame)) is False:
+                    return self.leave(ExitKind.RAISE)
                 narrow(self, test, True, frame)
             case ir.Delete(targets):
                 for target in targets:

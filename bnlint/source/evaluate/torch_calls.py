@@ -80,7 +80,8 @@ NEVER_TRUE = frozenset({"torch.jit.is_scripting", "torch.jit.is_tracing"})
 NEUTRAL_PACKAGES = frozenset(
     (
         "builtins torch math os sys json time logging numpy copy functools itertools collections "
-        "typing warnings random re pathlib pickle inspect operator"
+        "typing warnings random re pathlib pickle inspect operator torchsummary torchviz wandb "
+        "tensorboardX pandas matplotlib PIL cv2 scipy sklearn"
     ).split()
 )
 """Packages whose functions leave the mode of a module alone."""
@@ -202,6 +203,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
         drops = arguments.get(8, "drop_last")
         if drops is None:
             drops = ANYTHING if arguments.unknown else Known(False)
+        if arguments.get(6, "collate_fn") not in (None, NONE):
+            drops = ANYTHING  # an item may be many rows: all nodes of a graph
         dropped = self.truth(drops)
         keeps_rest = None if dropped is None else not dropped
         return Loader(number, place, batch.place if isinstance(batch, Soft) else None, keeps_rest)
