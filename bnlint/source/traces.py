@@ -83,6 +83,9 @@ class TraceDomain(Domain):
 
     # --- identities --------------------------------------------------------------------------
 
+    def __post_init__(self) -> None:
+        self.is_trace = True
+
     def _id(self, obj: object) -> int:
         """A number for an object, the same each time; the object is kept alive."""
         key = id(obj)

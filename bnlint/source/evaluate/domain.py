@@ -40,6 +40,8 @@ class Domain:
     """Whether a layer graph is drawn, not a trace."""
     takes_defaults: bool = False
     """Whether the default of an option decides, as if nobody ever changed it."""
+    is_trace: bool = False
+    """Whether `model.forward(x)` is noted as `model(x)` is, and not followed inside."""
 
     def is_training(self) -> Value:
         """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""

@@ -130,6 +130,17 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     # --- calls -------------------------------------------------------------------------------
 
+    def call(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call a value; a module's own forward, called by name, is what the module does."""
+        if self.domain.is_trace and isinstance(function, FunctionObject):
+            receiver = function.receiver
+            if function.name == "forward" and isinstance(receiver, Instance):
+                own = self.find(receiver.cls, "forward")
+                same = isinstance(own, FunctionObject) and own.definition is function.definition
+                if same and is_module(receiver):
+                    return self.domain.call_module(self, receiver, arguments, frame)
+        return super().call(function, arguments, frame)
+
     def call_object(self, obj: Value, arguments: Arguments, frame: Frame) -> Value:
         """Call an instance: a module runs forward, others `__call__`."""
         if is_module(obj):

@@ -1,0 +1,168 @@
+"""BNL103 on traces made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hand_made import DROP, NORM, at, built, forward, judged, trace
+
+from bnlint.finding import InsertBefore
+from bnlint.rules import bnl103
+from bnlint.trace import (
+    Backward,
+    Branch,
+    Call,
+    Exit,
+    ExitKind,
+    Loop,
+    Mode,
+    Model,
+    ModeTrace,
+    SetMode,
+    Step,
+)
+
+ALL = frozenset({NORM})
+RUN = forward(grad=True, line=30)
+LEARN = (RUN, Backward(frozenset({0}), None), Step(frozenset({0}), None))
+EVAL = SetMode(ALL, Mode.EVAL, at(40), "eval()")
+TRAIN = SetMode(ALL, Mode.TRAIN, at(25), "train()")
+UNKNOWN = SetMode(ALL, Mode.UNKNOWN, at(26))
+SCORE = forward(grad=False, output=1, line=41)
+VALIDATE = Call("validate", at(45), (EVAL, SCORE))
+
+
+def loop(*body: object, line: int = 28) -> Loop:
+    return Loop((body,), True, at(line, "test.py"))  # type: ignore[arg-type]
+
+
+BATCHES = loop(*LEARN, line=29)
+
+WRONG = {
+    "validation after each epoch": (built(), loop(BATCHES, VALIDATE)),
+    "train() once": (built(), TRAIN, loop(BATCHES, EVAL, SCORE)),
+    "validation within an epoch": (built(), loop(TRAIN, loop(*LEARN, Branch(((VALIDATE,), ()))))),
+    "validation before the step": (built(), loop(TRAIN, loop(Branch(((VALIDATE,), ())), *LEARN))),
+    "sometimes restored": (built(), loop(BATCHES, VALIDATE, Branch(((TRAIN,), ())))),
+    "an optimizer that cannot be seen": (
+        built(),
+        loop(*LEARN[:2], Step(frozenset(), None), VALIDATE),
+    ),
+    "a forward without a grad context scores": (
+        built(),
+        loop(BATCHES, EVAL, forward(grad=True, output=1, line=41)),
+    ),
+}
+RIGHT = {
+    "restored in each epoch": (built(), loop(TRAIN, BATCHES, VALIDATE)),
+    "restored after the validation": (built(), loop(BATCHES, VALIDATE, TRAIN)),
+    "validation after the loop": (built(), loop(BATCHES), VALIDATE),
+    "validation before the loop": (built(), VALIDATE, loop(BATCHES)),
+    "evaluation mode from the beginning": (built(), EVAL, loop(BATCHES, VALIDATE)),
+    "a restored flag": (built(), loop(BATCHES, VALIDATE, UNKNOWN)),
+    "an unknown call": (built(), loop(UNKNOWN, BATCHES, VALIDATE)),
+    "the loop ends with the validation": (
+        built(),
+        loop(BATCHES, VALIDATE, Exit(ExitKind.BREAK)),
+    ),
+    "statistics are frozen for training": (built(), loop(BATCHES, Branch(((EVAL,), ())))),
+    "a choice at the top of each epoch": (
+        built(),
+        loop(Branch(((TRAIN,), (SetMode(ALL, Mode.EVAL, at(27), "eval()"),))), BATCHES, VALIDATE),
+    ),
+    "a choice that leaves a third way": (
+        built(),
+        loop(
+            Branch(((TRAIN,), (SetMode(ALL, Mode.EVAL, at(27), "eval()"),), ())), BATCHES, VALIDATE
+        ),
+    ),
+    "no step": (built(), loop(*LEARN[:2], VALIDATE)),
+    "no backward": (built(), loop(RUN, LEARN[2], VALIDATE)),
+    "no gradient reaches it": (
+        built(),
+        loop(RUN, Backward(frozenset({0}), None, 1, frozenset({0})), LEARN[2], VALIDATE),
+    ),
+    "its parameters are not trained": (
+        built(),
+        loop(*LEARN[:2], Step(frozenset({1}), None), VALIDATE),
+    ),
+    "other layers": (
+        built(),
+        loop(BATCHES, SetMode(frozenset({DROP}), Mode.EVAL, at(40)), SCORE),
+    ),
+}
+
+
+def of(body: tuple[object, ...]) -> ModeTrace:
+    models = {0: Model(0, "net", at(20, "test.py"), ALL), 1: Model(1, "head", None, frozenset())}
+    drawn = trace(*body)
+    return ModeTrace(drawn.entry, drawn.body, models, drawn.layers)
+
+
+@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG.keys())
+def test_what_leaks(body: tuple[object, ...]) -> None:
+    found = judged(bnl103.RULE, of(body))
+    assert [finding.place for finding in found] == [at(30, "test.py")]
+
+
+@pytest.mark.parametrize("body", RIGHT.values(), ids=RIGHT.keys())
+def test_what_does_not_leak_or_is_meant(body: tuple[object, ...]) -> None:
+    assert not judged(bnl103.RULE, of(body))
+
+
+def test_unit_tests_are_left_alone() -> None:
+    drawn = of(WRONG["train() once"])
+    assert judged(bnl103.RULE, drawn)
+    alone = ModeTrace(drawn.entry, drawn.body, drawn.models, drawn.layers, True)
+    assert not judged(bnl103.RULE, alone)
+
+
+def test_the_proof_in_order() -> None:
+    (finding,) = judged(bnl103.RULE, of(WRONG["train() once"]))
+    lines = [step.place.line for step in finding.evidence]
+    assert lines == [3, 20, 25, 40]
+    assert "eval()" in finding.message
+
+
+def test_a_chain_of_calls_is_named() -> None:
+    inner = Call("epoch", at(50), (BATCHES, VALIDATE))
+    (finding,) = judged(bnl103.RULE, of((built(), Call("main", at(60), (loop(inner),)))))
+    assert "called through main > epoch" in finding.message
+    assert [step.place.line for step in finding.evidence] == [3, 20, 40, 60, 50]
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (WRONG["validation after each epoch"], 29),
+        (WRONG["validation within an epoch"], 30),
+        ((built(), loop(*LEARN, VALIDATE)), 30),
+    ],
+)
+def test_training_mode_is_set_before_the_loop_over_batches(
+    body: tuple[object, ...], line: int
+) -> None:
+    def named(item: object) -> object:
+        match item:
+            case Loop(bodies):
+                blocks = tuple(tuple(named(inner) for inner in body) for body in bodies)
+                return replace(item, bodies=blocks)  # type: ignore[arg-type]
+            case _ if item is RUN:
+                return replace(RUN, receiver="self.net")
+            case _:
+                return item
+
+    (finding,) = judged(bnl103.RULE, of(tuple(named(item) for item in body)))
+    assert finding.fix is not None
+    assert finding.fix.intents == (InsertBefore(at(line, "test.py"), "self.net.train()"),)
+    assert not finding.fix.safe
+    assert "call self.net.train()" in finding.message
+
+
+def test_one_finding_for_each_eval() -> None:
+    second = forward(grad=True, line=33, output=2)
+    body = (RUN, second, Backward(frozenset({0, 2}), None), LEARN[2])
+    (finding,) = judged(bnl103.RULE, of((built(), loop(*body, VALIDATE))))
+    assert finding.place == at(30, "test.py")
+    assert [s.place.line for s in finding.evidence if s.role.value == "instance"] == [33]
