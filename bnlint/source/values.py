@@ -142,6 +142,13 @@ class Loader:
 
 
 @dataclass(frozen=True, slots=True)
+class ModeFlag:
+    """`module.training`, in either state."""
+
+    owner: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """An element of a list that stands for one of several runs of elements.
 
@@ -369,6 +376,7 @@ Value: TypeAlias = (
     | Group
     | Parameters
     | Loader
+    | ModeFlag
     | Partial
     | FunctionObject
     | HeapObject

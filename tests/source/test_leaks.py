@@ -77,6 +77,8 @@ RIGHT = {
     f"        assert False\n{EPOCH}    model.eval()\n{SCORES}",
     "the mode is restored": f"{START}{LOOP}{EPOCH}    was = model.training\n    model.eval()\n"
     f"{SCORES}    model.train(was)\n",
+    "the mode is restored where it was training": f"{START}{LOOP}{EPOCH}"
+    f"    was = model.training\n    model.eval()\n{SCORES}    if was:\n        model.train()\n",
     "an attack on the input": f"{START}model.eval()\n{LOOP}    for x, y in loader:\n"
     "        F.cross_entropy(model(x.requires_grad_()), y).backward()\n        x = x + x.grad\n",
     "a fixed network in the loss": f"{START}other = Net()\nother.eval()\n{LOOP}"

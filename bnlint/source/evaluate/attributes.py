@@ -24,6 +24,7 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     Method,
+    ModeFlag,
     ModuleReference,
     ModuleScope,
     Namespace,
@@ -106,7 +107,9 @@ class Attributes(Functions, Core):
         parameter = value.parameters.get(name, ABSENT)
         if isinstance(parameter, int | float | str | bool) or parameter is None:
             return Known(parameter)
-        if name in ("weight", "bias", "running_mean", "running_var", "training"):
+        if name == "training":
+            return self._mode_flag(value)
+        if name in ("weight", "bias", "running_mean", "running_var"):
             return ANYTHING
         if name == "_modules":
             return entries_of(value)
@@ -146,10 +149,14 @@ class Attributes(Functions, Core):
             return self.call_method(instance, "__getitem__", arguments, instance.cls.frame)
         return self.missing_attribute(instance, name)
 
+    def _mode_flag(self, module: Instance | Layer) -> Value:
+        known = self.is_training()
+        return ModeFlag(module) if known is ANYTHING else known
+
     def missing_attribute(self, instance: Instance, name: str) -> Value:
         """An attribute that the text never sets: inherited from outside, or unknown."""
         if name == "training":
-            return self.is_training()
+            return self._mode_flag(instance)
         if name == "_modules":
             return entries_of(instance)
         return Method(instance, name)

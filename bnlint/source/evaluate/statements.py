@@ -27,6 +27,7 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     Method,
+    ModeFlag,
     ModuleReference,
     ModuleScope,
     Namespace,
@@ -38,7 +39,7 @@ from bnlint.source.values import (
     is_exact,
     items_of,
 )
-from bnlint.trace import ExitKind
+from bnlint.trace import ExitKind, Mode
 
 
 class Statements(Core):
@@ -135,8 +136,14 @@ class Statements(Core):
             narrow(self, statement.test, decided, frame)
             return self.execute(statement.body if decided else statement.orelse, frame)
 
+        flags = [flag.owner for flag in alternatives(test) if isinstance(flag, ModeFlag)]
+        saved = tuple(flags) if isinstance(statement.test, ir.Name) else ()
+
         def run(body: ir.Body, truth: bool) -> bool:
             narrow(self, statement.test, truth, frame)
+            if saved and not truth:  # `if was_training: model.train()`: else it was not training
+                place = self.place(frame, statement.span)
+                self.emit_mode(saved, Mode.UNKNOWN, place, "the mode of before")
             with self.periodic(period_of(self, statement.test, truth, frame)):
                 return self.execute(body, frame)
 
