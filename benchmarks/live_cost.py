@@ -154,13 +154,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
     options = parser.parse_args()
     shape = (options.device, options.samples)
     columns = ("network", "plain s", "check", *PASSES, "torch-audit", "memory", "growth")
     print(f"input {options.samples} x 3 x {SIDE} x {SIDE}, times as multiples of a plain forward")
     print(f"{columns[0]:<18}" + "".join(f"{column:>12}" for column in columns[1:]))
     ratios = []
-    for name in NETWORKS:
+    for name in options.networks:
         found = apart(times, name, *shape, options.repeats)
         base = found.pop("plain")
         ratios.append(found["check"] / base)

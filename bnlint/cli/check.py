@@ -42,6 +42,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--device", help="Where to run, e.g. cuda; default: where the model is.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every pass.")
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Batches to measure, where TARGET brings a loader along.",
+)
 @click.option("--recalibrate", is_flag=True, help="Re-estimate the statistics and measure again.")
 @click.option(
     "--output-format",

@@ -41,6 +41,11 @@ def clean():
     return model.eval(), x
 
 
+def loading():
+    model, _ = build()
+    return model, torch.utils.data.DataLoader(torch.randn(64, 6), batch_size=8)
+
+
 def broken():
     raise ValueError("no data\\nhere")
 
@@ -86,6 +91,12 @@ def test_json(folder: Path) -> None:
     (finding,) = data["findings"]
     assert (finding["code"], finding["path"], finding["module"]) == ("BNL101", "nets.py", "bn")
     assert data["layers"][0]["d"] > 0
+
+
+def test_batches_of_a_loader(folder: Path) -> None:
+    for options, batches in (((), 4), (("--batches", "2"), 2)):
+        result = bnlint("nets.py:loading", "--output-format", "json", *options)
+        assert json.loads(result.stdout)["output"]["batches"] == batches
 
 
 def test_html_into_a_file(folder: Path) -> None:
