@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from bnlint.finding import Finding, Severity
+from bnlint.graph import Kind, LayerGraph
 from bnlint.live.errors import CheckError
 from bnlint.live.events import live_trace
 from bnlint.live.inputs import Inputs, candidates, device_of, normalise
 from bnlint.live.measure import Measuring, measure
-from bnlint.live.modules import Names, is_distributed, unwrap
+from bnlint.live.modules import Names, is_distributed, is_frozen, unwrap
 from bnlint.live.observe import first_line
 from bnlint.live.passes import Session
 from bnlint.live.places import Places
@@ -183,6 +184,7 @@ def _report(
                 synthetic=inputs.synthetic,
                 loading=inputs.loading,
                 is_shared=is_shared,
+                frozen=_frozen(measuring.graph, root),
             ),
         ),
         measured=_evidence(measuring),
@@ -212,6 +214,12 @@ def _withheld(synthetic: bool, settings: Selection | None) -> Iterator[Unseen]:
 
 def _needs_data(rule: Rule) -> bool:
     return rule.live and rule.needs_data and rule.check is not None
+
+
+def _frozen(graph: LayerGraph, root: nn.Module) -> frozenset[int]:
+    """The nodes of BatchNorm layers that do not learn."""
+    paths = {path for path, norm in Names(root).batchnorms() if is_frozen(norm)}
+    return frozenset(node.id for node in graph.of_kind(Kind.BATCHNORM) if node.path in paths)
 
 
 def _evidence(measuring: Measuring) -> Measured:

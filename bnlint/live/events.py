@@ -36,12 +36,13 @@ def live_trace(
     synthetic: bool,
     loading: Loading | None = None,
     is_shared: bool = False,
+    frozen: frozenset[int] = frozenset(),
 ) -> ModeTrace:
     """The trace of one forward of the model that was drawn.
 
     modes: by node, whether the layer was called in training mode. place: the model's class.
     loading: how the loader that the batch comes from makes batches. is_shared: several processes
-    train the model.
+    train the model. frozen: nodes of BatchNorm layers whose scale and shift do not learn.
     """
     layers = {node.id: _layer(node, batch) for node in _sensitive(graph)}
     everything = frozenset(layers)
@@ -58,6 +59,7 @@ def live_trace(
             place=place,
             grad={Purpose.INFERENCE: False, Purpose.TRAINING: True}.get(purpose),
             output=_OUTPUT,
+            frozen=frozen & everything,
             batch=batch,
             last_batch=loading.last if loading is not None else None,
             keeps_rest=loading.keeps_rest if loading is not None else None,

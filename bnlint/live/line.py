@@ -78,6 +78,8 @@ class Line:
         self._trained: dict[Hashable, Call] = {}
         self._evaluated: Call | None = None
         self._batches: dict[Hashable, int] = {}
+        self._learning: set[int] = set()
+        self._steps = 0
 
     def ended(self, call: Call) -> Iterator[Sighting]:
         """A forward is over."""
@@ -109,8 +111,9 @@ class Line:
         if not ours:
             return
         taught, self._taught = self._taught, []
+        frozen = self._still_frozen(taught)
         for call in taught:
-            yield from self._trains(call)
+            yield from self._trains(call, frozen & call.frozen)
 
     def undecided(self) -> Iterator[Sighting]:
         """The forwards that wait for what follows, judged as if nothing did."""
@@ -125,7 +128,19 @@ class Line:
 
     # -- decisions
 
-    def _trains(self, call: Call) -> Iterator[Sighting]:
+    def _still_frozen(self, taught: list[Call]) -> frozenset[int]:
+        """Layers that were frozen in every training step so far, two at least.
+
+        A GAN's critic is frozen while its generator learns, and learns itself in another step.
+        """
+        candidates = frozenset[int]().union(*(call.frozen for call in taught))
+        now = self._roster.frozen() if candidates else candidates
+        for call in taught:
+            self._learning |= call.called.keys() - (call.frozen & now)
+        self._steps += 1
+        return now - self._learning if self._steps > 1 else frozenset()
+
+    def _trains(self, call: Call, frozen: frozenset[int]) -> Iterator[Sighting]:
         place = call.site.place
         earlier = self._trained.get(place)
         leaks = earlier is not None and self._leaking(earlier, call)
@@ -133,12 +148,15 @@ class Line:
             self._trained[place] = call
         largest = self._batches[place] = max(self._batches.get(place, 0), call.batch or 0)
         alone = call.batch == 1 and largest == 1
-        key = (_situation(call), "step", bool(leaks), alone, frozenset(call.recomputed.items()))
+        recomputed = frozenset(call.recomputed.items())
+        key = (_situation(call), "step", bool(leaks), alone, recomputed, frozen)
         if not self._settled.add(key):
             return
         if earlier is not None and leaks:
             yield self._leak(earlier, call, leaks)
-        forward = self._forward(call, frozenset(call.called), batch=1 if alone else None)
+        forward = self._forward(
+            call, frozenset(call.called), batch=1 if alone else None, frozen=frozen
+        )
         yield self._trace(call, (*self._modes(call), forward, *_LEARNS), call.called)
         for site in dict.fromkeys(site for site in call.recomputed.values() if site is not None):
             yield self._checkpointed(call, site)
@@ -206,6 +224,7 @@ class Line:
         layers: frozenset[int],
         *,
         batch: int | None,
+        frozen: frozenset[int] = frozenset(),
         stated: Purpose | None = None,
         checkpoint: Place | None = None,
     ) -> Forward:
@@ -216,7 +235,7 @@ class Line:
             grad=call.grad,
             output=_OUTPUT,
             batch=batch,
-            frozen=call.frozen & layers,
+            frozen=frozen & layers,
             discarded=call.discarded,
             stated=stated,
             checkpoint=checkpoint,

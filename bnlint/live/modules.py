@@ -102,6 +102,15 @@ def is_sensitive(module: nn.Module) -> bool:
     return entry is not None and entry.kind in (Kind.BATCHNORM, Kind.DROPOUT)
 
 
+def is_frozen(norm: nn.Module) -> bool:
+    """Whether a BatchNorm layer that keeps running statistics has a scale and shift that do not
+    learn."""
+    affine = [p for p in (norm.weight, norm.bias) if isinstance(p, Tensor)]
+    if not affine or norm.running_mean is None or norm.momentum == 0:
+        return False
+    return not any(parameter.requires_grad for parameter in affine)
+
+
 def is_layer(module: nn.Module) -> bool:
     """Whether a call of the module is one node: a torch layer with no sensitive layer inside."""
     if is_scripted(module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bnlint.graph import Kind
 from bnlint.live.modules import (
     Names,
+    is_frozen,
     outermost_scripted,
     scripted_norms,
     torch_class,
@@ -100,7 +101,7 @@ class Roster:
 
     def frozen(self) -> frozenset[int]:
         """The BatchNorm layers with running statistics whose scale and shift do not learn."""
-        return frozenset(entry.index for entry in self.norms if _is_frozen(entry.module))
+        return frozenset(entry.index for entry in self.norms if is_frozen(entry.module))
 
     def statistics(self) -> list[Tensor]:
         """The running means and variances of all layers that track them."""
@@ -133,10 +134,3 @@ def _kind_of(cls: type) -> tuple[Kind, str] | None:
     if known is None or known[0].kind not in (Kind.BATCHNORM, Kind.DROPOUT):
         return None
     return known[0].kind, known[0].name
-
-
-def _is_frozen(module: nn.Module) -> bool:
-    affine = [p for p in (module.weight, module.bias) if isinstance(p, Tensor)]
-    if not affine or module.running_mean is None or module.momentum == 0:
-        return False
-    return not any(parameter.requires_grad for parameter in affine)

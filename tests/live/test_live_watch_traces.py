@@ -19,13 +19,8 @@ from watched import IMAGES, codes, net, optimizer, predict, step
 
 import bnlint
 from bnlint.live.errors import BatchNormWarning, CheckError
-from bnlint.rules import find_rule
 
 pytestmark = pytest.mark.filterwarnings("error::bnlint.live.errors.BatchNormWarning")
-
-
-def needs(code: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(find_rule(code) is None, reason=f"{code} is not there")
 
 
 # -- compiled, scripted and other models that hooks do not reach
@@ -44,7 +39,6 @@ def inside(model: nn.Module) -> nn.Module:
     return nn.Sequential(torch.compile(model, backend="eager"))
 
 
-@needs("BNL103")
 @pytest.mark.parametrize("compiled", [in_place, around, inside])
 @pytest.mark.parametrize("ran_before", [False, True])
 def test_compiled_models_are_watched_from_outside(
