@@ -12,7 +12,7 @@ floor                   d that chance alone gives at this batch size; `curve.pre
 d_dropout               d of the same layer with dropout on (layers behind a dropout only), on the
                         path of running statistics: small where dropout explains d (Li et al. 2019)
 d_recalibrated          d on held-out samples against statistics re-estimated on the others
-cumulative              rms distance of the normalised outputs of the two paths, at 256 positions:
+cumulative              rms distance of the two normalised outputs, at up to 256 positions:
                         d and all that the BatchNorm layers before it add
 batch                   rows in the layer's input (N, C, ...), of all batches together
 samples                 samples of the model that the statistics were measured on

@@ -13,6 +13,12 @@ CANCELLATION = 1e-4
 PROBES = 256
 """Positions of an input that are kept for comparison with another pass, evenly spaced."""
 
+FEWEST_PROBES = 32
+"""Positions that are kept of an input with very many channels."""
+
+PROBED_VALUES = 16384
+"""Values that are kept of one input, so that all layers together weigh little."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -141,9 +147,10 @@ def _scatter(variance: Tensor | None, of: Moments) -> Tensor:
 
 def probes(data: Tensor) -> Tensor:
     """Up to PROBES positions of (N, C, P) data, evenly spaced over samples and space: (K, C)."""
-    samples, _, positions = data.shape
+    samples, channels, positions = data.shape
     total = samples * positions
-    picked = torch.linspace(0, total - 1, min(PROBES, total), device=data.device).long()
+    wanted = max(FEWEST_PROBES, min(PROBES, PROBED_VALUES // max(channels, 1)))
+    picked = torch.linspace(0, total - 1, min(wanted, total), device=data.device).long()
     return data[picked // positions, :, picked % positions]
 
 
