@@ -22,6 +22,7 @@ from bnlint.trace import (
     Purpose,
     SetMode,
     Step,
+    Usage,
     Use,
 )
 
@@ -120,10 +121,14 @@ def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Gro
         return None
     if any(isinstance(event, Backward) and not event.outputs for event in trace.events()):
         return None
-    predicts = Ground.PREDICTS if _is_used(trace, forward) else None
-    if _model_learns(trace, forward):  # a test loop behind the training, or an agent's choice
-        return None if in_training_step(trace.body, forward) else predicts
-    return Ground.LOADED if loaded is not None else predicts
+    if _model_learns(trace, forward):  # a test loop behind the training, or an agent's choice;
+        # what a generator draws while it learns is saved, and meant to look as in training
+        predicts = _is_used(trace, forward, Usage.PREDICTION)
+        inside = in_training_step(trace.body, forward)
+        return Ground.PREDICTS if predicts and not inside else None
+    if loaded is not None:
+        return Ground.LOADED
+    return Ground.PREDICTS if _is_used(trace, forward, *Usage) else None
 
 
 def _model_learns(trace: ModeTrace, forward: Forward) -> bool:
@@ -135,9 +140,11 @@ def _model_learns(trace: ModeTrace, forward: Forward) -> bool:
     )
 
 
-def _is_used(trace: ModeTrace, forward: Forward) -> bool:
+def _is_used(trace: ModeTrace, forward: Forward, *usages: Usage) -> bool:
     return any(
-        forward.output in event.outputs for event in trace.events() if isinstance(event, Use)
+        forward.output in event.outputs and event.usage in usages
+        for event in trace.events()
+        if isinstance(event, Use)
     )
 
 

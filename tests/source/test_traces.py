@@ -272,6 +272,15 @@ for x, _ in torch.load("a.pt"):
 """,
     "not volatile, and a number in the end": "from torch.autograd import Variable\n"
     "model = Net()\nx = Variable(torch.load('b.pt'), volatile=False)\nprint(model(x))",
+    "images of a generator while it learns": """\
+generator = Net()
+optimizer = torch.optim.Adam(generator.parameters())
+for x, y in torch.load("a.pt"):
+    F.mse_loss(generator(x), y).backward()
+    optimizer.step()
+    if len(x) == 4:
+        save_image(generator(x), "sample.png")
+""",
     "an agent acts while it learns": """\
 policy = Net()
 optimizer = torch.optim.SGD(policy.parameters(), 0.1)
