@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SHARED = {"finding", "graph", "trace", "torchnames", "paths", "settings", "suppress"}
+SHARED = {"finding", "graph", "trace", "solver", "torchnames", "paths", "settings", "suppress"}
 EVERYWHERE = frozenset({"top", "inside"})
 INSIDE = frozenset({"inside"})
 
@@ -28,7 +28,9 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             ours = dict.fromkeys({*SHARED, "source", "rules"}, EVERYWHERE)
             return {**ours, "libcst": EVERYWHERE, "pathspec": EVERYWHERE}
         case ["rules", *_]:
-            return dict.fromkeys({"finding", "graph", "trace", "torchnames", "rules"}, EVERYWHERE)
+            return dict.fromkeys(
+                {"finding", "graph", "trace", "solver", "torchnames", "rules"}, EVERYWHERE
+            )
         case ["live", *_]:
             ours = dict.fromkeys({*SHARED, "live", "rules", "output"}, EVERYWHERE)
             outside = {"": EVERYWHERE, "torch": EVERYWHERE, "numpy": EVERYWHERE}

@@ -8,7 +8,8 @@ from functools import cached_property
 
 from bnlint.finding import Evidence, Finding, Fix, Measurement, Place, Severity
 from bnlint.graph import LayerGraph
-from bnlint.trace import ModeTrace, Observation, solve
+from bnlint.solver import Observation, solve
+from bnlint.trace import ModeTrace
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
 from bnlint.rules.predicates import evidence_at, grouped
-from bnlint.trace import Forward, LoadState, ModeFact, ModeTrace, SensitiveLayer
+from bnlint.solver import ModeFact
+from bnlint.trace import Forward, LoadState, ModeTrace, SensitiveLayer
 
 
 def check(pictures: Pictures) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from bnlint.rules.predicates import (
     sensitive_layers,
     sensitive_name,
 )
+from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Backward,
     Block,
@@ -24,9 +25,7 @@ from bnlint.trace import (
     Item,
     Loop,
     Mode,
-    ModeFact,
     ModeTrace,
-    Observation,
     Purpose,
     SetMode,
     Step,

@@ -16,7 +16,8 @@ from bnlint.rules.predicates import (
     sensitive_layers,
     sensitive_name,
 )
-from bnlint.trace import Forward, Mode, ModeTrace, Observation, Purpose, SensitiveLayer
+from bnlint.solver import Observation
+from bnlint.trace import Forward, Mode, ModeTrace, Purpose, SensitiveLayer
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from bnlint.rules.predicates import (
     may_train,
     sensitive_layers,
 )
-from bnlint.trace import Forward, Mode, ModeTrace, Observation, Purpose
+from bnlint.solver import Observation
+from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 
 LARGEST = 7
 """The largest batch that is worth a note; 8 is the smallest that is usual with BatchNorm."""

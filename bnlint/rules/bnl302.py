@@ -16,7 +16,8 @@ from bnlint.rules.predicates import (
     sensitive_layers,
     sensitive_name,
 )
-from bnlint.trace import Forward, Mode, ModeTrace, Observation
+from bnlint.solver import Observation
+from bnlint.trace import Forward, Mode, ModeTrace
 
 
 @dataclass(frozen=True, slots=True)

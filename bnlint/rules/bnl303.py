@@ -9,7 +9,8 @@ from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import evidence_at, grouped, sensitive_layers
-from bnlint.trace import Forward, Mode, ModeTrace, Observation, Purpose
+from bnlint.solver import Observation
+from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 
 
 @dataclass(frozen=True, slots=True)

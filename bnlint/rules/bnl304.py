@@ -15,6 +15,7 @@ from bnlint.rules.predicates import (
     sensitive_layers,
     sensitive_name,
 )
+from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
@@ -26,7 +27,6 @@ from bnlint.trace import (
     Loop,
     Mode,
     ModeTrace,
-    Observation,
     Purpose,
     Step,
 )

@@ -8,7 +8,8 @@ from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Measured, Pictures, Rule
 from bnlint.rules.predicates import evidence_at, grouped, model_title, sensitive_name
-from bnlint.trace import Distribute, Forward, Mode, ModeTrace, Observation, Purpose, SyncNorms
+from bnlint.solver import Observation
+from bnlint.trace import Distribute, Forward, Mode, ModeTrace, Purpose, SyncNorms
 
 
 def check(pictures: Pictures) -> Iterator[Finding]:

@@ -9,7 +9,8 @@ from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import evidence_at, grouped, is_number, layer_name, sensitive_name
-from bnlint.trace import Forward, Mode, ModeTrace, Observation, Purpose
+from bnlint.solver import Observation
+from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 
 DEFAULT_MOMENTUM = 0.1
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from bnlint.graph import Kind
 from bnlint.rules.predicates import is_trained, sensitive_layers
+from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
@@ -18,7 +19,6 @@ from bnlint.trace import (
     Loop,
     Mode,
     ModeTrace,
-    Observation,
     Purpose,
     SetMode,
     Step,

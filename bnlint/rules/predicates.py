@@ -11,7 +11,8 @@ from typing import TypeGuard, TypeVar
 
 from bnlint.finding import Evidence, Place, Role
 from bnlint.graph import Kind, LayerGraph, Node, Parameter, same_block
-from bnlint.trace import Forward, ModeTrace, Observation, Purpose, SensitiveLayer
+from bnlint.solver import Observation
+from bnlint.trace import Forward, ModeTrace, Purpose, SensitiveLayer
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)

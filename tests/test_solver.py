@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from bnlint.solver import solve
 from bnlint.trace import (
     Backward,
     Block,
@@ -25,7 +26,6 @@ from bnlint.trace import (
     Purpose,
     SetMode,
     Step,
-    solve,
 )
 
 LAYERS = (0, 1)

@@ -1,0 +1,226 @@
+"""The solver over mode traces: in what mode each layer may be at every event.
+
+The state of a layer is a set of facts (a mode and the event that set it); joining is union, and
+"unknown" is an element of the set, not its top. So a "must" fact is a set with one mode, and a
+"witnessed may" fact is a named event in the set while unknown is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from bnlint.finding import Place
+from bnlint.trace import (
+    Block,
+    Branch,
+    Built,
+    Call,
+    CopyMode,
+    Event,
+    Exit,
+    ExitKind,
+    Item,
+    Loop,
+    Mode,
+    ModeTrace,
+    SetMode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModeFact:
+    """One element of a layer's state: a mode, and who set it.
+
+    carried: the fact came round a loop's back edge.
+    """
+
+    mode: Mode
+    place: Place | None
+    how: str = ""
+    carried: bool = False
+
+
+ModeSet: TypeAlias = frozenset[ModeFact]
+State: TypeAlias = Mapping[int, ModeSet]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One event at one call chain, with the state in which it happens.
+
+    chain: the calls that lead to it, outermost first.
+    """
+
+    event: Event
+    chain: tuple[Call, ...]
+    state: State
+
+    def modes(self, layer: int) -> frozenset[Mode]:
+        """The modes that the layer may be in."""
+        return frozenset(fact.mode for fact in self.state.get(layer, ()))
+
+    def must(self, layer: int, mode: Mode) -> bool:
+        """Whether the layer is in `mode` on every path."""
+        return self.modes(layer) == {mode}
+
+
+def solve(trace: ModeTrace) -> list[Observation]:
+    """The state at every event, for each call chain that reaches it, in program order."""
+    solver = _Solver()
+    solver.block(trace.body, {}, ())
+    return list(solver.seen.values())
+
+
+@dataclass(slots=True)
+class _Flow:
+    """Where control goes after a block, and in what state; None where it never gets."""
+
+    fall: State | None
+    exits: dict[ExitKind, State] = field(default_factory=dict)
+
+    def leave(self, kind: ExitKind, state: State | None) -> None:
+        if state is not None:
+            self.exits[kind] = join(self.exits.get(kind), state)
+
+
+MAXIMAL_ROUNDS = 12
+"""A bound on the rounds of a loop; facts depend on no state, so it settles after the third."""
+
+
+class _Solver:
+    """One forward data-flow analysis over one tree of events."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, ...], Observation] = {}
+
+    def block(self, items: Block, state: State, chain: tuple[Call, ...]) -> _Flow:
+        """The flow through a sequence of items."""
+        flow = _Flow(state)
+        for item in items:
+            if flow.fall is None:
+                break
+            flow.fall = self._item(item, flow.fall, chain, flow)
+        return flow
+
+    def _item(self, item: Item, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
+        match item:
+            case Exit(kind):
+                flow.leave(kind, state)
+                return None
+            case Branch(alternatives):
+                return self._branch(alternatives, state, chain, flow)
+            case Loop():
+                return self._loop(item, state, chain, flow)
+            case Call():
+                return self._call(item, state, chain, flow)
+            case event:
+                self._observe(event, chain, state)
+                return _transfer(event, state)
+
+    def _observe(self, event: Event, chain: tuple[Call, ...], state: State) -> None:
+        if isinstance(event, (Built, SetMode, CopyMode)):
+            return
+        # By identity: hashing a call by value would hash all that happens in it, for every event.
+        key = (*map(id, chain), id(event))
+        known = self.seen.get(key)
+        joined = state if known is None else join(known.state, state)
+        self.seen[key] = Observation(event, chain, joined)
+
+    def _branch(
+        self, alternatives: tuple[Block, ...], state: State, chain: tuple[Call, ...], flow: _Flow
+    ) -> State | None:
+        after: State | None = None
+        for alternative in alternatives:
+            inner = self.block(alternative, state, chain)
+            for kind, exit_state in inner.exits.items():
+                flow.leave(kind, exit_state)
+            if inner.fall is not None:
+                after = join(after, inner.fall)
+        return after
+
+    def _loop(self, loop: Loop, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
+        entry: State = state
+        after: State | None = state if loop.repeat else None
+        for _ in range(MAXIMAL_ROUNDS if loop.repeat else 1):
+            end, left = self._round(loop.bodies, entry, chain, flow)
+            if left is not None:
+                after = join(after, left)
+            if end is None:
+                break
+            after = join(after, end)
+            again = join(entry, _carried(end, entry))
+            if again == entry:
+                break
+            entry = again
+        return after
+
+    def _round(
+        self, bodies: tuple[Block, ...], state: State, chain: tuple[Call, ...], flow: _Flow
+    ) -> tuple[State | None, State | None]:
+        """The states at the end of all bodies, and after a `break`."""
+        current: State | None = state
+        left: State | None = None
+        for body in bodies:
+            if current is None:
+                break
+            inner = self.block(body, current, chain)
+            current = inner.fall
+            for kind, exit_state in inner.exits.items():
+                match kind:
+                    case ExitKind.CONTINUE:
+                        current = join(current, exit_state)
+                    case ExitKind.BREAK:
+                        left = join(left, exit_state)
+                    case _:
+                        flow.leave(kind, exit_state)
+        return current, left
+
+    def _call(self, call: Call, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
+        inner = self.block(call.body, state, (*chain, call))
+        flow_after = inner.fall
+        for kind, exit_state in inner.exits.items():
+            if kind is ExitKind.RAISE:
+                flow.leave(kind, exit_state)
+            else:
+                flow_after = join(flow_after, exit_state)
+        return flow_after
+
+
+def join(first: State | None, second: State | None) -> State:
+    """The union of two states; None is the state of unreachable code."""
+    if first is None:
+        return second or {}
+    if second is None or first is second:
+        return first
+    joined = dict(first)
+    for layer, facts in second.items():
+        known = joined.get(layer)
+        joined[layer] = facts if known is None else known | facts
+    return joined
+
+
+def _carried(end: State, entry: State) -> State:
+    """The state at the end of a loop body as its next round sees it."""
+    return {
+        layer: frozenset(
+            fact if fact in entry.get(layer, ()) else replace(fact, carried=True) for fact in facts
+        )
+        for layer, facts in end.items()
+    }
+
+
+def _transfer(event: Event, state: State) -> State:
+    match event:
+        case Built(_, layers, mode, place):
+            return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
+        case CopyMode(pairs):
+            return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
+        case SetMode(layers, mode, place, how, may):
+            fact = frozenset({ModeFact(mode, place, how)})
+            if may:
+                return {**state, **{x: state.get(x, frozenset()) | fact for x in layers}}
+            return {**state, **dict.fromkeys(layers, fact)}
+        case _:
+            return state
