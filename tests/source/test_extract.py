@@ -122,9 +122,9 @@ TWO = ("=", 2)
         ("{a for a in b}", ("Comprehension", "set", None, "a", (("Clause", "a", "b", ()),))),
         ("{a: 1 for a in b}", ("Comprehension", "dict", "a", ONE, (("Clause", "a", "b", ()),))),
         ("(a := 1)", ("Walrus", "a", ONE)),
-        ("(yield)", ("Opaque", ())),
-        ("(yield a)", ("Opaque", ("a",))),
-        ("(yield from a)", ("Opaque", ("a",))),
+        ("(yield)", ("Yield", ("=", None), False)),
+        ("(yield a)", ("Yield", "a", False)),
+        ("(yield from a)", ("Yield", "a", True)),
     ],
 )
 def test_expressions(text: str, wanted: object) -> None:
