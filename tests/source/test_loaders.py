@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from drawn import codes_of
+from drawn import HEADER, codes_of
+
+import bnlint
 
 NET = """\
 import argparse
@@ -117,3 +119,19 @@ def test_eval_of_what_is_no_module_is_silent() -> None:
     assert codes_of(text) == []
     own = "class Game:\n    def eval(self):\n        return 1\ngame = Game()\ngame.eval\n"
     assert codes_of(own) == []
+
+
+def test_a_loader_over_several_lines_is_accused_where_it_begins() -> None:
+    text = HEADER + (
+        "from torch.utils.data import DataLoader\n"
+        "net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))\n"
+        "optimizer = torch.optim.SGD(net.parameters(), 0.1)\n"
+        "train = DataLoader(torch.load('a.pt'),\n    batch_size=1,\n    shuffle=True)\n"
+        "test = DataLoader(torch.load('b.pt'), batch_size=1)\n"
+        "for x, y in train:\n"
+        "    optimizer.zero_grad()\n    F.mse_loss(net(x), y).backward()\n    optimizer.step()\n"
+    )
+    (finding,) = bnlint.lint_source(text, "main.py").findings
+    assert finding.code == "BNL301" and finding.place is not None
+    begins = text[: text.index("DataLoader(torch.load('a.pt')")].count("\n") + 1
+    assert (finding.place.line, finding.place.end_line) == (begins, begins)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, Parameter
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
@@ -194,8 +195,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
     def _loader(self, arguments: Arguments) -> Value:
         batch = arguments.get(1, "batch_size")
         sampler = arguments.keywords.get("batch_sampler")
-        place = arguments.place
-        assert place is not None
+        assert arguments.place is not None
+        place = _beginning(arguments.place)
         if (sampler is not None and sampler != NONE) or batch == NONE:
             return Loader(None, place)
         size = hard(Known(1) if batch is None and not arguments.unknown else batch or ANYTHING)
@@ -340,3 +341,10 @@ def _collect_owners(machine: Core, value: object, owners: list[Value], depth: in
                 _collect_owners(machine, element, owners, depth - 1)
         elif isinstance(single, Instance | Layer | Group):
             owners.append(single)
+
+
+def _beginning(place: Place) -> Place:
+    """Where a call over several lines begins: the next loader may stand right below it."""
+    if place.end_line <= place.line:
+        return place
+    return replace(place, end_line=place.line, end_column=place.column)
