@@ -76,6 +76,9 @@ WRONG = {
     "test after train": TRAIN + TEST + RUN,
     "volatile, the no_grad of old": f"from torch.autograd import Variable\n{LOADED}"
     "x = Variable(torch.load('b.pt'), volatile=True)\nprint(model(x))  # !",
+    "a tensor of numbers that were read": f"{LOADED}import numpy\n"
+    "x = torch.FloatTensor(numpy.load('b.npy')).cuda()\n"
+    "with torch.no_grad():\n    print(model(x).argmax(1))  # !",
     "a test loop that records gradients": TRAIN
     + TEST.replace("    with torch.no_grad():\n", "    if True:\n")
     + RUN,
@@ -281,6 +284,8 @@ for x, y in torch.load("a.pt"):
     if len(x) == 4:
         save_image(generator(x), "sample.png")
 """,
+    "a tensor of a size": "model = Net()\nx = torch.FloatTensor(1, 3, 8, 8)\n"
+    "with torch.no_grad():\n    print(model(x).argmax(1))",
     "an agent acts while it learns": """\
 policy = Net()
 optimizer = torch.optim.SGD(policy.parameters(), 0.1)

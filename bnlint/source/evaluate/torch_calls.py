@@ -61,9 +61,11 @@ MADE_UP = frozenset(
     f"torch.{name}"
     for name in (
         "randn rand zeros ones empty full randint arange linspace randn_like rand_like zeros_like "
-        "ones_like FloatTensor"
+        "ones_like"
     ).split()
 )
+BY_SIZES = frozenset({"torch.FloatTensor", "torch.Tensor", "torch.cuda.FloatTensor"})
+"""Made up when they are given sizes; given values, they hold these."""
 EXPORTS = frozenset(
     {"torch.jit.trace", "torch.jit.trace_module", "torch.export.export", "torch.onnx.export",
      "torch.onnx.dynamo_export", "torch.quantization.fuse_modules", "torch.fx.symbolic_trace"}
@@ -118,7 +120,7 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
         first = arguments.positional[0] if arguments.positional else None
         if name in GRADIENT_CONTEXTS or name in SET_GRADIENT:
             return self._gradient(name, arguments)
-        if name in MADE_UP:
+        if name in MADE_UP or (name in BY_SIZES and _are_sizes(arguments)):
             return Tensor(synthetic=True, batch=_first_dimension(arguments))
         if name in VARIABLES and self.truth(arguments.keywords.get("volatile", NONE)):
             return replace(merge_tensors(tensors_in([first or ANYTHING])), volatile=True)
@@ -348,3 +350,9 @@ def _beginning(place: Place) -> Place:
     if place.end_line <= place.line:
         return place
     return replace(place, end_line=place.line, end_column=place.column)
+
+
+def _are_sizes(arguments: Arguments) -> bool:
+    """Whether all arguments are known integers."""
+    values = [hard(value) for value in arguments.positional]
+    return bool(values) and all(isinstance(v, Known) and type(v.value) is int for v in values)
