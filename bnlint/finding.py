@@ -163,7 +163,8 @@ class Finding:
     """One mistake, with its proof.
 
     `place` is None only for live findings on classes without source; `module` is the qualified
-    module name of a live finding.
+    module name of a live finding. `suppressed`: not to be shown, since a comment excuses it (its
+    `reason`, where it gives one) or, when `baselined`, since it was there before.
     """
 
     code: str
@@ -176,6 +177,8 @@ class Finding:
     module: str | None = None
     measurement: Measurement = field(default_factory=dict)
     suppressed: bool = False
+    reason: str = ""
+    baselined: bool = False
 
     @property
     def url(self) -> str:

@@ -23,7 +23,7 @@ DEFAULT_EXCLUDE: Final = (
 ALWAYS_ON: Final = frozenset({"BNL901", "BNL903"})
 """Findings about the run itself: on whatever is selected, off only when ignored."""
 
-OUTPUT_FORMATS: Final = ("full", "concise", "json")
+OUTPUT_FORMATS: Final = ("full", "concise", "json", "sarif", "github", "gitlab", "junit")
 _T = TypeVar("_T")
 _FAMILY: Final = re.compile(r"BNL\d*", re.IGNORECASE)
 

@@ -11,7 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SHARED = {"finding", "graph", "trace", "solver", "torchnames", "paths", "settings", "suppress"}
+SHARED = {
+    "finding", "fingerprint", "graph", "paths", "printable", "settings", "solver", "suppress",
+    "torchnames", "trace",
+}  # fmt: skip
 EVERYWHERE = frozenset({"top", "inside"})
 INSIDE = frozenset({"inside"})
 
@@ -36,7 +39,7 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             outside = {"": EVERYWHERE, "torch": EVERYWHERE, "numpy": EVERYWHERE}
             return {**ours, **outside, "rich": INSIDE, "matplotlib": INSIDE}
         case ["output", *_]:
-            ours = dict.fromkeys({*SHARED, "output", "rules"}, EVERYWHERE)
+            ours = dict.fromkeys({*SHARED, "output", "rules", ""}, EVERYWHERE)
             return {**ours, **dict.fromkeys(("rich", "jinja2", "matplotlib"), INSIDE)}
         case ["testing"] | ["lightning"]:
             ours = {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "live": INSIDE}

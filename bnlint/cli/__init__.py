@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 import bnlint
+from bnlint.printable import printable
 
 COMMANDS: Final = ("lint", "check", "rule")
 _OWN_OPTIONS: Final = frozenset({"-h", "--help", "-V", "--version"})
@@ -19,6 +20,10 @@ class CommandError(click.ClickException):
     """The run could not be done: one line on stderr, exit code 2."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        """The message without what a terminal would obey."""
+        return printable(self.message)
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,8 @@ from bnlint.cli.options import (
     selector_option,
     settings_from,
 )
+from bnlint.cli.printing import Print, print_result
+from bnlint.printable import printable
 from bnlint.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def lint(
     """
     from bnlint.source.discover import MissingPathError
 
+    start = time.monotonic()
     wanted = paths or (Path("."),)
     try:
         settings = _settings(wanted, stdin_filename, options)
@@ -82,7 +83,8 @@ def lint(
         result = _run(wanted, settings, stdin_filename)
     except (SettingsError, MissingPathError) as error:
         raise CommandError(str(error)) from None
-    _print(result, settings, output_file, statistics)
+    seconds = time.monotonic() - start
+    print_result(result, settings, Print(output_file, statistics, seconds))
     _report_failures(result, verbose)
     if result.errors:
         raise SystemExit(2)
@@ -144,40 +146,6 @@ def _described(settings: Settings) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in values)
 
 
-def _print(
-    result: LintResult, settings: Settings, output_file: Path | None, statistics: bool
-) -> None:
-    from bnlint.output import renderer
-    from bnlint.output.base import Printout
-    from bnlint.output.statistics import render as render_statistics
-    from bnlint.source.excerpt import source_lines
-
-    colour = output_file is None and shows_colour()
-    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-    lines = source_lines(result.texts)
-    printout = Printout(result.findings, len(result.files), lines, width, colour)
-    if statistics:
-        text = render_statistics(printout, as_json=settings.output_format == "json")
-    else:
-        text = renderer(settings.output_format)(printout)
-    if output_file is None:
-        click.echo(text, nl=False, color=colour)
-        return
-    try:
-        output_file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"--output-file {output_file}: {error.strerror or error}") from None
-
-
-def shows_colour() -> bool:
-    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-
-
 def _report_failures(result: LintResult, verbose: bool) -> None:
     from bnlint.paths import shown_path
 
@@ -185,6 +153,7 @@ def _report_failures(result: LintResult, verbose: bool) -> None:
         click.echo("bnlint: warning: no Python files or notebooks in the given paths", err=True)
     for error in result.errors:
         message = f"{shown_path(error.path)}: cannot be read: {error.message}"
-        click.echo(f"Error: {message} (make it readable, or leave it out with --exclude)", err=True)
+        remedy = "(make it readable, or leave it out with --exclude)"
+        click.echo(f"Error: {printable(message)} {remedy}", err=True)
     for crash in result.crashes if verbose else ():
-        click.echo(f"{crash.what} crashed:\n{crash.trace}", err=True)
+        click.echo(printable(f"{crash.what} crashed:\n{crash.trace}", keep="\n"), err=True)

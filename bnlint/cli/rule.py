@@ -48,7 +48,7 @@ def _row(rule: Rule, width: int) -> str:
 
 def _print_pages(rules: list[Rule]) -> None:
     """Markdown, rendered on a terminal and as it is elsewhere."""
-    from bnlint.cli.lint import shows_colour
+    from bnlint.cli.printing import shows_colour
     from bnlint.output.page import rule_page
 
     pages = [rule_page(rule) for rule in rules]

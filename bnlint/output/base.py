@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
+from bnlint.printable import printable
 
 SourceLines: TypeAlias = Callable[[Place], Sequence[str]]
 """The lines of the file (of the cell, in a notebook) that a place is in; empty when unknown."""
@@ -24,7 +25,9 @@ class Printout:
     """What to render, and where it will stand.
 
     findings: sorted. files: how many were linted. width: columns of the terminal. colour: whether
-    the reader is a terminal that shows colours.
+    the reader is a terminal that shows colours. fail_level: what is below it does not fail the run.
+    seconds: how long the run took; None leaves it unsaid. in_file: a place as a position in its
+    file: of a notebook, in the lines of its JSON.
     """
 
     findings: Sequence[Finding]
@@ -32,6 +35,9 @@ class Printout:
     lines: SourceLines
     width: int = 80
     colour: bool = False
+    fail_level: Severity = Severity.WARNING
+    seconds: float | None = None
+    in_file: Callable[[Place], Place] = lambda place: place
 
     @property
     def visible(self) -> list[Finding]:
@@ -65,14 +71,24 @@ def instances(finding: Finding) -> int:
 def summary(printout: Printout) -> str:
     """The last line of an output for people."""
     visible = printout.visible
-    hidden = len(printout.findings) - len(visible)
-    suppressed = f" ({hidden} suppressed)" if hidden else ""
+    hidden = _hidden(printout.findings)
     files = _count(printout.files, "file")
+    if printout.seconds is not None:
+        files += f" in {printout.seconds:.1f} s"
     if not visible:
-        return f"All checks passed: {files}{suppressed}."
+        return f"All checks passed: {files}{hidden}."
     counts = Counter(finding.severity for finding in visible)
     parts = [_count(counts[level], level.label) for level in sorted(counts, reverse=True)]
-    return f"Found {', '.join(parts)} in {files}{suppressed}."
+    return f"Found {', '.join(parts)} in {files}{hidden}."
+
+
+def _hidden(findings: Sequence[Finding]) -> str:
+    """How many findings are not shown, and why."""
+    baselined = sum(finding.baselined for finding in findings)
+    suppressed = sum(finding.suppressed for finding in findings) - baselined
+    counts = ((suppressed, "suppressed"), (baselined, "in the baseline"))
+    said = ", ".join(f"{number} {word}" for number, word in counts if number)
+    return f" ({said})" if said else ""
 
 
 def _count(number: int, noun: str) -> str:
@@ -80,7 +96,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def paint(lines: Sequence[Sequence[Span]], colour: bool) -> str:
-    """The lines as text, with terminal colours when wanted."""
+    """The lines as text, with terminal colours when wanted; nothing in them reaches the terminal
+    as a command."""
+    lines = [[(printable(text), style) for text, style in line] for line in lines]
     if not colour:
         return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
     from io import StringIO

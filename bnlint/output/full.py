@@ -9,6 +9,7 @@ from typing import Final
 
 from bnlint.finding import Finding, Place, Role
 from bnlint.output.base import STYLES, Printout, Span, header, paint, summary, where
+from bnlint.printable import printable
 
 CONTEXT: Final = 2
 """Source lines shown before and after the accused one."""
@@ -85,7 +86,7 @@ def _excerpt(finding: Finding, place: Place, printout: Printout) -> Iterator[Seq
     bar = " " * (digits + 1) + "|"
     yield [(bar, _FRAME)]
     for number in range(first, last + 1):
-        shown = _clip(lines[number - 1].expandtabs(4), *window)
+        shown = _clip(_shown(lines[number - 1]), *window)
         yield [(f"{number:>{digits}} | ", _FRAME), (shown, "")]
         if number == place.line:
             blank, carets = _carets(lines[number - 1], place, *window)
@@ -93,9 +94,14 @@ def _excerpt(finding: Finding, place: Place, printout: Printout) -> Iterator[Seq
     yield [(bar, _FRAME)]
 
 
+def _shown(line: str) -> str:
+    """A source line as it is printed."""
+    return printable(line.expandtabs(4))
+
+
 def _window(line: str, place: Place, room: int) -> tuple[int, int]:
     """Start and width of the part of a long line to show, so that the caret is in it."""
-    column = len(line[: place.column - 1].expandtabs(4))
+    column = len(_shown(line[: place.column - 1]))
     start = max(0, column - room // 3) if column + 10 > room else 0
     return start, room
 
@@ -109,9 +115,9 @@ def _clip(text: str, start: int, room: int) -> str:
 
 def _carets(line: str, place: Place, start: int, room: int) -> tuple[str, str]:
     """Blanks up to the accused text, and carets under it, cut at the edge of the window."""
-    before = line[: place.column - 1].expandtabs(4)[start:]
+    before = _shown(line[: place.column - 1])[start:]
     end = place.end_column - 1 if place.end_line <= place.line else len(line)
-    accused = line[place.column - 1 : end].rstrip()
+    accused = _shown(line[:end].rstrip())[start + len(before) :]
     width = max(1, min(_width(accused), room - _width(before)))
     return " " * _width(before), "^" * width
 

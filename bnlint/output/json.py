@@ -37,10 +37,18 @@ def finding_to_dict(finding: Finding) -> dict[str, Any]:
         "evidence": [_evidence(evidence) for evidence in finding.evidence],
         "fix": None if finding.fix is None else _fix(finding.fix),
         "suppressed": finding.suppressed,
+        "suppression": _suppression(finding),
         "url": finding.url,
         "module": finding.module,
         "measurement": _plain(finding.measurement),
     }
+
+
+def _suppression(finding: Finding) -> dict[str, str] | None:
+    if not finding.suppressed:
+        return None
+    kind = "baseline" if finding.baselined else "comment"
+    return {"kind": kind, "reason": finding.reason}
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:

@@ -1,37 +1,32 @@
-"""The source lines around a finding, read again when they are to be shown."""
+"""The source around a finding, read again when it is to be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from bnlint.finding import Place
 from bnlint.source.guard import LIMITS
 from bnlint.source.notebook import cell_lines
+from bnlint.source.notebook_layout import NotebookLayout
 from bnlint.source.text import RefusedError, decode, split_lines
 
 
-def source_lines(texts: Mapping[str, str]) -> Callable[[Place], Sequence[str]]:
-    """A function from a place to the lines of its file or cell.
+class Sources:
+    """The documents behind places. Files that cannot be shown have no lines.
 
-    texts: documents that are not on disk, by path. Files that cannot be shown have no lines.
+    texts: documents that are not on disk, by path.
     """
 
-    @lru_cache(maxsize=8)
-    def document(path: str) -> str | None:
-        if path in texts:
-            return texts[path]
-        try:
-            file = Path(path)
-            if file.stat().st_size > LIMITS.of(path):
-                return None
-            return decode(file.read_bytes())
-        except (OSError, RefusedError):
-            return None
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._read = lru_cache(maxsize=8)(self._document)
+        self._layout = lru_cache(maxsize=8)(NotebookLayout)
 
-    def lines(place: Place) -> Sequence[str]:
-        text = document(place.path)
+    def lines(self, place: Place) -> Sequence[str]:
+        """The lines of the file (of the cell, in a notebook) that a place is in."""
+        text = self._read(place.path)
         if text is None:
             return ()
         try:
@@ -39,4 +34,23 @@ def source_lines(texts: Mapping[str, str]) -> Callable[[Place], Sequence[str]]:
         except (ValueError, RefusedError):
             return ()
 
-    return lines
+    def in_file(self, place: Place) -> Place:
+        """The place as a position in its file: of a notebook, in the lines of its JSON."""
+        text = self._read(place.path) if place.cell is not None else None
+        if text is None:
+            return place
+        try:
+            return self._layout(text).in_file(place)
+        except (ValueError, RefusedError):
+            return place
+
+    def _document(self, path: str) -> str | None:
+        if path in self._texts:
+            return self._texts[path]
+        try:
+            file = Path(path)
+            if file.stat().st_size > LIMITS.of(path):
+                return None
+            return decode(file.read_bytes())
+        except (OSError, RefusedError):
+            return None

@@ -12,6 +12,7 @@ import libcst as cst
 from bnlint.source.extract_statements import StatementExtractor
 from bnlint.source.facts import CellStart, FileFacts
 from bnlint.source.offsets import spans_of
+from bnlint.source.text import line_starts
 
 RECURSION_LIMIT = 20_000
 """Frames for one file: the guard bounds its depth, and each level costs a handful of frames."""
@@ -29,7 +30,7 @@ def extract(path: str, text: str, cells: tuple[CellStart, ...] = ()) -> FileFact
         spans = spans_of(module)
         extractor = StatementExtractor(spans)
         body = extractor.body(module.body)
-    starts = _line_starts(text)
+    starts = tuple(line_starts(text))
     logical = {
         (first, last)
         for start, end in extractor.logical_spans
@@ -38,15 +39,6 @@ def extract(path: str, text: str, cells: tuple[CellStart, ...] = ()) -> FileFact
     }
     mentions = "BatchNorm" in text or "batch_norm" in text
     return FileFacts(path, body, starts, cells, tuple(sorted(logical)), mentions)
-
-
-def _line_starts(text: str) -> tuple[int, ...]:
-    """Offsets of the first character of each line, by Python's own line breaks."""
-    starts = [0]
-    for index, character in enumerate(text):
-        if character == "\n" or (character == "\r" and text[index + 1 : index + 2] != "\n"):
-            starts.append(index + 1)
-    return tuple(starts)
 
 
 @contextmanager

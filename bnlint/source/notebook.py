@@ -62,10 +62,13 @@ def without_broken_cells(notebook: Notebook) -> Notebook:
 
 def cell_lines(document: str, cell: int) -> list[str]:
     """The lines of one code cell as they stand in the notebook; empty when there is none."""
-    for index, source in _code_cells(json.loads(document)):
-        if index == cell:
-            return split_lines(source)
-    return []
+    source = cell_sources(document).get(cell)
+    return [] if source is None else split_lines(source)
+
+
+def cell_sources(document: str) -> dict[int, str]:
+    """The source of each code cell as it stands in the notebook, by the index of the cell."""
+    return dict(_code_cells(json.loads(document)))
 
 
 def _is_for_python(content: Any) -> bool:

@@ -44,3 +44,8 @@ def decode(data: bytes) -> str:
 def split_lines(text: str) -> list[str]:
     r"""The lines without their ends; only \n, \r\n and \r end one, as in Python's grammar."""
     return _NEWLINE.split(text)
+
+
+def line_starts(text: str) -> list[int]:
+    """The offset of the first character of each line."""
+    return [0, *(match.end() for match in _NEWLINE.finditer(text))]

@@ -30,6 +30,7 @@ FINDING = {
     "evidence": (list,),
     "fix": (dict, NONE),
     "suppressed": (bool,),
+    "suppression": (dict, NONE),
     "url": (str,),
     "module": (str, NONE),
     "measurement": (dict,),

@@ -168,12 +168,14 @@ def test_json_has_the_public_keys(tmp_path: Path, monkeypatch) -> None:
             "edits": [{"line": 7, "column": 1, "end_line": 7, "end_column": 1, "text": "z"}],
         },
         "suppressed": False,
+        "suppression": None,
         "url": FINDING.url,
         "module": None,
         "measurement": {},
     }
     assert (second["path"], second["end_line"], second["end_column"]) == ("s/a.py", 3, 1)
     assert hidden["suppressed"]
+    assert hidden["suppression"] == {"kind": "comment", "reason": ""}
 
 
 def test_json_of_a_live_finding() -> None:
