@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnlint.cli import CommandError
+from bnlint.cli.given import Fixing, Given, Outcome
 from bnlint.cli.options import (
     FORMATS,
     LEVELS,
     pattern_option,
-    read_stdin,
     selector_option,
     settings_from,
 )
@@ -38,6 +38,13 @@ _PATH = click.Path(path_type=Path)
 @pattern_option("--extend-exclude", "Leave these files and folders out, too.")
 @click.option("--force-exclude", is_flag=True, help="Exclude also files that are given by name.")
 @click.option("--root", type=_PATH, help="Root of the project, for imports.")
+@click.option("--fix", is_flag=True, help="Fix what has a safe fix.")
+@click.option(
+    "--unsafe-fixes",
+    is_flag=True,
+    help="With --fix or --diff: also fixes that may change what the program does.",
+)
+@click.option("--diff", is_flag=True, help="Print the fixes as a patch; write nothing.")
 @click.option("--output-format", type=FORMATS, help="How to print the findings. [default: full]")
 @click.option("--output-file", type=_PATH, help="Write the findings there.")
 @click.option("--fail-level", type=click.Choice(LEVELS), help="Exit with 1 from this severity on.")
@@ -54,6 +61,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--verbose", "-v", is_flag=True, help="Show the tracebacks of crashes.")
 def lint(
     paths: tuple[Path, ...],
+    fix: bool,
+    unsafe_fixes: bool,
+    diff: bool,
     output_file: Path | None,
     exit_zero: bool,
     statistics: bool,
@@ -71,6 +81,7 @@ def lint(
     from bnlint.source.discover import MissingPathError
 
     start = time.monotonic()
+    fixing = Fixing(fix, unsafe_fixes, diff)
     wanted = paths or (Path("."),)
     try:
         settings = _settings(wanted, stdin_filename, options)
@@ -80,16 +91,29 @@ def lint(
         if show_graph is not None:
             click.echo(_graph(wanted, settings, show_graph))
             return
-        result = _run(wanted, settings, stdin_filename)
+        given = Given(wanted, settings, stdin_filename)
+        outcome = _work(given, fixing)
     except (SettingsError, MissingPathError) as error:
         raise CommandError(str(error)) from None
-    seconds = time.monotonic() - start
-    print_result(result, settings, Print(output_file, statistics, seconds))
-    _report_failures(result, verbose)
-    if result.errors:
+    if outcome.prints:
+        seconds = time.monotonic() - start
+        to_stderr = fixing.wanted and given.is_stdin
+        print_result(outcome.result, settings, Print(output_file, statistics, seconds, to_stderr))
+    _report_failures(outcome.result, verbose)
+    if outcome.result.errors:
         raise SystemExit(2)
-    if result.reaches(settings.fail_level) and not exit_zero:
+    if outcome.worst >= settings.fail_level and not exit_zero:
         raise SystemExit(1)
+
+
+def _work(given: Given, fixing: Fixing) -> Outcome:
+    """Lint, and fix where that is asked for."""
+    from bnlint.cli.fix import fix_given
+
+    if fixing.wanted:
+        return fix_given(given, fixing)
+    result = given.open().lint()
+    return Outcome(result, result.worst)
 
 
 def _settings(
@@ -103,31 +127,6 @@ def _settings(
     del options["no_cache"]  # accepted for scripts: nothing is cached
     start = [stdin_filename or Path.cwd()] if paths == (Path("-"),) else list(paths)
     return settings_from(find_root(start), options)
-
-
-def _run(paths: tuple[Path, ...], settings: Settings, stdin_filename: Path | None) -> LintResult:
-    from bnlint.source.engine import lint_paths, lint_source, lint_stdin
-    from bnlint.source.pool import available_cores
-
-    if Path("-") not in paths:
-        from bnlint.cli.progress import progress_bar
-
-        jobs = settings.jobs or available_cores()
-        with progress_bar() as progress:
-            return lint_paths(paths, settings=with_jobs(settings, jobs), progress=progress)
-    if len(paths) > 1:
-        raise CommandError("`-` is standard input alone: give no other path beside it")
-    text = read_stdin()
-    if stdin_filename is None:
-        return lint_source(text, "<stdin>", settings=settings)
-    return lint_stdin(text, str(stdin_filename), settings=settings)
-
-
-def with_jobs(settings: Settings, jobs: int) -> Settings:
-    """The settings with a number of processes."""
-    from dataclasses import replace
-
-    return replace(settings, jobs=jobs)
 
 
 def _graph(paths: tuple[Path, ...], settings: Settings, name: str) -> str:

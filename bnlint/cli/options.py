@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import click
 
-from bnlint.cli import CommandError
 from bnlint.finding import Severity
 from bnlint.settings import OUTPUT_FORMATS, Settings, check_selectors, load_settings
 
@@ -81,16 +79,6 @@ def _from_here(patterns: tuple[str, ...], found: Settings) -> tuple[str, ...]:
         else p
         for p, anchored in zip(patterns, is_anchored)
     )
-
-
-def read_stdin() -> str:
-    """Standard input as Python source; raises CommandError when it is not text."""
-    from bnlint.source.text import RefusedError, decode
-
-    try:
-        return decode(sys.stdin.buffer.read())
-    except RefusedError as error:
-        raise CommandError(f"standard input {error.message}") from None
 
 
 FORMATS = click.Choice(OUTPUT_FORMATS)

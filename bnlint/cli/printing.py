@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Print:
     """How to print. file: where, None for standard output; statistics: counts for each rule in
-    place of the findings; seconds: how long the run took."""
+    place of the findings; seconds: how long the run took; to_stderr: standard output has another
+    use."""
 
     file: Path | None = None
     statistics: bool = False
     seconds: float | None = None
+    to_stderr: bool = False
 
 
 def print_result(result: LintResult, settings: Settings, how: Print) -> None:
@@ -36,14 +38,15 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
     from bnlint.output.statistics import render as render_statistics
     from bnlint.source.excerpt import Sources
 
-    on_terminal = how.file is None and sys.stdout.isatty()
+    stream = sys.stderr if how.to_stderr else sys.stdout
+    on_terminal = how.file is None and stream.isatty()
     sources = Sources(result.texts)
     printout = Printout(
         findings=result.findings,
         files=len(result.files),
         lines=sources.lines,
         width=shutil.get_terminal_size((80, 24)).columns if on_terminal else 80,
-        colour=how.file is None and shows_colour(),
+        colour=how.file is None and shows_colour(stream),
         fail_level=settings.fail_level,
         seconds=how.seconds if on_terminal else None,
         in_file=sources.in_file,
@@ -52,25 +55,28 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
         text = render_statistics(printout, as_json=settings.output_format == "json")
     else:
         text = renderer(settings.output_format)(printout)
-    _write(text, how.file, printout.colour)
-
-
-def _write(text: str, file: Path | None, colour: bool) -> None:
-    if file is None:
-        if isinstance(sys.stdout, TextIOWrapper):  # a terminal that does not know a character
-            sys.stdout.reconfigure(errors="backslashreplace")
-        click.echo(text, nl=False, color=colour)
+    if how.file is not None:
+        write_text(how.file, text)
         return
+    if isinstance(stream, TextIOWrapper):  # a terminal that does not know a character
+        stream.reconfigure(errors="backslashreplace")
+    click.echo(text, file=stream, nl=False, color=printout.colour)
+
+
+def write_text(file: Path, text: str | bytes) -> None:
+    """Write the file of --output-file; raises CommandError."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8")
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_bytes(data)
     except OSError as error:
         raise CommandError(f"--output-file {file}: {error.strerror or error}") from None
 
 
-def shows_colour() -> bool:
-    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
+def shows_colour(stream: TextIO | None = None) -> bool:
+    """Whether a stream (standard output) is a terminal that wants colours
+    (https://no-color.org)."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"

@@ -50,7 +50,8 @@ class _Patterns:
 
 
 def find_root(paths: Sequence[Path]) -> Path:
-    """The nearest folder with a project marker above all paths, else their common folder.
+    """The nearest folder with a project marker above all paths, else their common folder (of a
+    folder that is not there, the nearest one that is).
 
     A marker in `/` or in the home folder does not count.
     """
@@ -62,7 +63,7 @@ def find_root(paths: Sequence[Path]) -> Path:
     for folder in (common, *common.parents):
         if not is_too_wide(folder) and any((folder / marker).exists() for marker in _MARKERS):
             return folder
-    return common
+    return next(folder for folder in (common, *common.parents) if folder.is_dir())
 
 
 def is_too_wide(folder: Path) -> bool:

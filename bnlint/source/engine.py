@@ -52,9 +52,14 @@ class LintResult:
     crashes: tuple[Crash, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def worst(self) -> int:
+        """The highest severity of a finding that is not suppressed; 0 when there is none."""
+        return max((f.severity for f in self.findings if not f.suppressed), default=0)
+
     def reaches(self, level: Severity) -> bool:
         """Whether a finding that is not suppressed is at least this severe."""
-        return any(f.severity >= level and not f.suppressed for f in self.findings)
+        return self.worst >= level
 
 
 def lint_paths(
@@ -74,32 +79,46 @@ def lint_paths(
     if not wanted:
         return LintResult(())
     settings = load_settings(find_root(wanted)) if settings is None else settings
-    given = discover(wanted, settings, Path.cwd())
-    return _lint(_Task(given, wanted, settings, executor, progress))
+    return open_workspace(wanted, settings, executor=executor, progress=progress).lint()
 
 
 def lint_source(
     text: str, path: str = "<string>", *, settings: Settings | None = None
 ) -> LintResult:
     """Lint one text by itself; a path that ends in .ipynb makes it a notebook."""
-    outcome = read_text(path, text)
-    links = _Links(Path("/"), lambda _: None, {path: outcome})
-    return _judge(links, frozenset({path}), settings or Settings(), texts={path: text})
+    return workspace_of_text(text, path, settings or Settings()).lint()
 
 
-def lint_stdin(text: str, path: str, *, settings: Settings) -> LintResult:
-    """Lint a text in place of the file `path`, linked with the project that the file is in."""
-    file = Path(path)
-    full = posix(file)
+def open_workspace(
+    paths: Iterable[AnyPath],
+    settings: Settings,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Workspace:
+    """Read the project around these paths; raises as `lint_paths` does."""
+    wanted = [Path(path) for path in paths]
+    given = discover(wanted, settings, Path.cwd())
+    return Workspace(_Task(given, wanted, settings, executor, progress))
+
+
+def workspace_of_text(
+    text: str, path: str, settings: Settings, *, linked: bool = False
+) -> Workspace:
+    """A workspace for one text by itself or, when `linked`, in place of the file `path`, with the
+    project that the file is in."""
+    if not linked:
+        nowhere = Discovered((path,), frozenset({path}))
+        links = _Links(Path("/"), lambda _: None, {path: read_text(path, text)})
+        return Workspace(_Task(nowhere, (), settings, None, None, {path: text}), links)
+    full = posix(Path(path))
     given = Discovered((full,), frozenset({full}))
-    return _lint(_Task(given, [file], settings, None, None, {full: text}))
+    return Workspace(_Task(given, [Path(path)], settings, None, None, {full: text}))
 
 
 def open_project(paths: Iterable[AnyPath], settings: Settings) -> Project:
     """The linked project around these paths, to look into; raises as `lint_paths` does."""
-    wanted = [Path(path) for path in paths]
-    given = discover(wanted, settings, Path.cwd())
-    return _open(_Task(given, wanted, settings, None, None)).project()
+    return open_workspace(paths, settings).project()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +168,40 @@ class _Links:
         return {path: comments for path, comments in found.items() if comments is not None}
 
 
-def _lint(task: _Task) -> LintResult:
-    links = _open(task)
-    result = _judge(links, frozenset(task.given.files), task.settings, task.texts)
-    walls = tuple(LintError(path, message) for path, message in task.given.unreadable)
-    return replace(result, errors=(*walls, *result.errors))
+class Workspace:
+    """A project that is read once and judged as often as its texts change."""
+
+    def __init__(self, task: _Task, links: _Links | None = None) -> None:
+        self._task = task
+        self._links = _open(task) if links is None else links
+        self._texts = dict(task.texts)
+        self.given = frozenset(task.given.files)
+
+    @property
+    def root(self) -> Path:
+        """The root of the project."""
+        return self._links.root
+
+    def lint(self) -> LintResult:
+        """The findings in the given files."""
+        result = _judge(self._links, self.given, self._task.settings, dict(self._texts))
+        walls = tuple(LintError(path, message) for path, message in self._task.given.unreadable)
+        return replace(result, errors=(*walls, *result.errors))
+
+    def change(self, texts: Mapping[str, str]) -> None:
+        """Put these texts in place of the files at these paths, which are absolute."""
+        for path, text in texts.items():
+            self._links.outcomes[path] = read_text(path, text)
+        self._texts.update(texts)
+
+    def digest(self, path: str) -> str:
+        """The digest of a file's bytes as they were read; empty when they were not."""
+        outcome = self._links.outcomes.get(path)
+        return "" if outcome is None else outcome.digest
+
+    def project(self) -> Project:
+        """The files linked by their imports."""
+        return self._links.project()
 
 
 def _open(task: _Task) -> _Links:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import traceback
 from collections.abc import Mapping
@@ -31,7 +32,8 @@ class Outcome:
     """What became of one file.
 
     facts with suppressions, or a problem that is a finding (BNL901; both for a notebook with a
-    broken cell), or unreadable: what the operating system said.
+    broken cell), or unreadable: what the operating system said. digest: of the bytes that were
+    read, empty for a text that is not on disk.
     """
 
     path: str
@@ -39,6 +41,12 @@ class Outcome:
     suppressions: FileSuppressions | None = None
     problem: Problem | None = None
     unreadable: str = ""
+    digest: str = ""
+
+
+def digest_of(data: bytes) -> str:
+    """What tells one content of a file from another."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def read_file(path: str) -> Outcome:
@@ -53,7 +61,7 @@ def read_file(path: str) -> Outcome:
     except OSError as error:
         return Outcome(path, unreadable=error.strerror or str(error))
     try:
-        return read_text(path, decode(data))
+        return replace(read_text(path, decode(data)), digest=digest_of(data))
     except RefusedError as error:
         return Outcome(path, problem=Problem(error.message, error.line, error.column))
 

@@ -28,11 +28,16 @@ def decode(data: bytes) -> str:
 
     Raises RefusedError for null bytes, an unknown encoding and undecodable bytes.
     """
+    return decode_with_encoding(data)[0]
+
+
+def decode_with_encoding(data: bytes) -> tuple[str, str]:
+    """As `decode`, and the name of the encoding, with which the text becomes the same bytes."""
     if b"\0" in data:
         raise RefusedError("is not a text file: it contains null bytes")
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        return data.decode(encoding)
+        return data.decode(encoding), encoding
     except (SyntaxError, LookupError) as error:
         raise RefusedError(f"cannot be decoded: {error}") from None
     except UnicodeDecodeError as error:

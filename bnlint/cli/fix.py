@@ -1,0 +1,97 @@
+"""`bnlint lint --fix` and `--diff`: fixes written, or shown as a patch."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from bnlint.cli.given import Fixing, Given, Outcome
+from bnlint.paths import shown_path
+from bnlint.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bnlint.finding import Finding
+    from bnlint.source.fixing import FileChange, Fixed
+
+
+def fix_given(given: Given, fixing: Fixing) -> Outcome:
+    """Make the fixes. What was done is said on stderr; a patch, and the fixed text of the standard
+    input, go to standard output."""
+    from bnlint.source.fixing import fix, is_wanted
+
+    workspace = given.open()
+    fixed = fix(workspace, unsafe=fixing.unsafe, data=given.data)
+    for path, reason in fixed.refused.items():
+        _left_alone(path, reason)
+    result = fixed.result
+    if fixing.diff:
+        from bnlint.output.patch import patch
+
+        write_bytes(patch((c.path, c.before, c.after) for c in fixed.changes))
+        written = True
+    elif given.is_stdin:
+        before = next(iter(given.data.values()))
+        write_bytes(next((change.after for change in fixed.changes), before))
+        written = True
+    else:
+        written = write_changes(fixed.changes, workspace.root)
+        if not written:
+            result = given.open().lint()
+    if written:
+        _say(fixed, fixing)
+    if not fixing.unsafe:
+        _say_unsafe(sum(is_wanted(finding, unsafe=True) for finding in result.findings))
+    worst = max(
+        [result.worst, *(f.severity for f in fixed.made)] if fixing.diff else [result.worst]
+    )
+    return Outcome(result, worst, prints=not fixing.diff)
+
+
+def write_changes(changes: tuple[FileChange, ...], root: Path) -> bool:
+    """Write changed files; whether all could be written."""
+    from bnlint.source.writing import NotWrittenError, write
+
+    complete = True
+    for change in changes:
+        try:
+            write(change, root)
+        except NotWrittenError as error:
+            _left_alone(change.path, str(error))
+            complete = False
+    return complete
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes on standard output, as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _left_alone(path: str, reason: str) -> None:
+    where = printable(shown_path(path))
+    click.echo(f"bnlint: warning: {where} {printable(reason)}: it was left alone", err=True)
+
+
+def _say(fixed: Fixed, fixing: Fixing) -> None:
+    if not fixed.made:
+        return
+    did = "Would fix" if fixing.diff else "Fixed"
+    places = f"{len(fixed.changes)} file{'s' * (len(fixed.changes) != 1)}"
+    click.echo(f"{did} {_counted(fixed.made)} in {places}.", err=True)
+
+
+def _counted(made: tuple[Finding, ...]) -> str:
+    counts = Counter(finding.code for finding in made)
+    return ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+
+
+def _say_unsafe(number: int) -> None:
+    if number:
+        what = "finding has a fix" if number == 1 else "findings have fixes"
+        click.echo(f"{number} {what} that --unsafe-fixes makes.", err=True)

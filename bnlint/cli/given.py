@@ -1,0 +1,88 @@
+"""What a command line asks for: files or the standard input, and what is to be done with them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnlint.cli import CommandError
+from bnlint.settings import Settings
+
+if TYPE_CHECKING:
+    from bnlint.source.engine import LintResult, Workspace
+
+STDIN = Path("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixing:
+    """What to do about fixes; diff: show them, and write nothing."""
+
+    fix: bool = False
+    unsafe: bool = False
+    diff: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unsafe and not self.wanted:
+            raise CommandError("--unsafe-fixes: says which fixes to make with --fix or --diff")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be done."""
+        return self.fix or self.diff
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """result: what is found now. worst: the severity that decides the exit code. prints: whether
+    the findings are printed."""
+
+    result: LintResult
+    worst: int
+    prints: bool = True
+
+
+class Given:
+    """The files, or the text on standard input, that a run is about."""
+
+    def __init__(
+        self, paths: tuple[Path, ...], settings: Settings, stdin_filename: Path | None
+    ) -> None:
+        self.settings = settings
+        self.is_stdin = STDIN in paths
+        if self.is_stdin and len(paths) > 1:
+            raise CommandError("`-` is standard input alone: give no other path beside it")
+        self._paths = paths
+        self._name = stdin_filename
+        self.data: dict[str, bytes] = {}
+        """The standard input, by the path that it has in findings."""
+
+    def open(self) -> Workspace:
+        """Read the files; raises CommandError and what `lint_paths` raises."""
+        from bnlint.source.engine import open_workspace
+        from bnlint.source.pool import available_cores
+
+        if self.is_stdin:
+            return self._open_stdin()
+        from bnlint.cli.progress import progress_bar
+
+        settings = replace(self.settings, jobs=self.settings.jobs or available_cores())
+        with progress_bar() as progress:
+            return open_workspace(self._paths, settings, progress=progress)
+
+    def _open_stdin(self) -> Workspace:
+        from bnlint.source.engine import workspace_of_text
+        from bnlint.source.text import RefusedError, decode
+
+        data = next(iter(self.data.values()), None)
+        data = sys.stdin.buffer.read() if data is None else data
+        try:
+            text = decode(data)
+        except RefusedError as error:
+            raise CommandError(f"standard input {error.message}") from None
+        name = "<stdin>" if self._name is None else str(self._name)
+        workspace = workspace_of_text(text, name, self.settings, linked=self._name is not None)
+        self.data = dict.fromkeys(workspace.given, data)
+        return workspace

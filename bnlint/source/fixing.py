@@ -1,0 +1,141 @@
+"""Fixes of a whole run: made in rounds in memory, so that they compose, and then written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bnlint.finding import Finding
+from bnlint.source.document import CellEdits, Document, EditError, edited
+from bnlint.source.engine import LintResult, Workspace
+from bnlint.source.reader import digest_of
+
+ROUNDS: Final = 10
+"""After so many rounds a fix that is wanted again and again is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What becomes of a file, or of the standard input."""
+
+    path: str
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What was done. changes: by path, in order. made: the findings that were fixed. refused: files
+    that had to be left alone, and why. result: what is found in the texts as they are now."""
+
+    changes: tuple[FileChange, ...]
+    made: tuple[Finding, ...]
+    refused: Mapping[str, str]
+    result: LintResult
+
+
+def is_wanted(finding: Finding, *, unsafe: bool) -> bool:
+    """Whether a finding is to be fixed: it is visible and its fix is safe, or unsafe ones are
+    asked for."""
+    fix = finding.fix
+    return not finding.suppressed and fix is not None and bool(fix.edits) and (fix.safe or unsafe)
+
+
+def fix(
+    workspace: Workspace, *, unsafe: bool = False, data: Mapping[str, bytes] | None = None
+) -> Fixed:
+    """Fix in memory what can be fixed in the given files; nothing is written.
+
+    data: the bytes of documents that are not on disk, by path.
+    """
+    files = Files(workspace, data or {})
+    made: list[Finding] = []
+    result = workspace.lint()
+    for _ in range(ROUNDS):
+        wanted = [f for f in result.findings if is_wanted(f, unsafe=unsafe)]
+        taken = files.edit(wanted, _edits_of)
+        if not taken:
+            break
+        made += taken
+        workspace.change(files.texts())
+        result = workspace.lint()
+    return Fixed(files.changes(), tuple(made), dict(files.refused), result)
+
+
+def _edits_of(finding: Finding) -> CellEdits:
+    cell = None if finding.place is None else finding.place.cell
+    return cell, () if finding.fix is None else finding.fix.edits
+
+
+@dataclass(slots=True)
+class Files:
+    """The files that are being edited. data: the bytes of those that are not on disk; refused:
+    those that cannot be edited, and why."""
+
+    workspace: Workspace
+    data: Mapping[str, bytes] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    _before: dict[str, bytes] = field(default_factory=dict)
+    _now: dict[str, Document] = field(default_factory=dict)
+
+    def edit(
+        self, findings: Iterable[Finding], edits_of: Callable[[Finding], CellEdits]
+    ) -> list[Finding]:
+        """Make the edits for these findings, as far as they fit together; the findings for which
+        they were made."""
+        by_path: dict[str, list[Finding]] = {}
+        for finding in findings:
+            if finding.place is not None and finding.place.path in self.workspace.given:
+                by_path.setdefault(finding.place.path, []).append(finding)
+        taken: list[Finding] = []
+        for path, group in by_path.items():
+            document = self._document(path)
+            if document is None:
+                continue
+            text, indices = edited(document, map(edits_of, group))
+            if indices:
+                self._now[path] = Document(path, text, document.encoding)
+                taken += [group[index] for index in indices]
+        return taken
+
+    def texts(self) -> dict[str, str]:
+        """The texts as they are now, by path."""
+        return {path: document.text for path, document in self._now.items()}
+
+    def changes(self) -> tuple[FileChange, ...]:
+        """What differs from the files as they were read."""
+        found = []
+        for path, document in sorted(self._now.items()):
+            try:
+                after = document.encoded(document.text)
+            except EditError as error:
+                self.refused[path] = str(error)
+                continue
+            if after != self._before[path]:
+                found.append(FileChange(path, self._before[path], after))
+        return tuple(found)
+
+    def _document(self, path: str) -> Document | None:
+        if path in self._now:
+            return self._now[path]
+        if path in self.refused:
+            return None
+        try:
+            data, document = self._open(path)
+        except (OSError, EditError) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            self.refused[path] = said or str(error)
+            return None
+        self._before[path] = data
+        self._now[path] = document
+        return document
+
+    def _open(self, path: str) -> tuple[bytes, Document]:
+        if path in self.data:
+            return self.data[path], Document.of(path, self.data[path])
+        data = Path(path).read_bytes()
+        if digest_of(data) != self.workspace.digest(path):
+            raise EditError("has changed since it was read")
+        return data, Document.of(path, data)
