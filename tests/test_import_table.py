@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {
-    "finding", "fingerprint", "graph", "paths", "printable", "settings", "solver", "suppress",
-    "torchnames", "trace",
+    "finding", "fingerprint", "graph", "overrides", "paths", "printable", "settings", "solver",
+    "suppress", "torchnames", "trace",
 }  # fmt: skip
 EVERYWHERE = frozenset({"top", "inside"})
 INSIDE = frozenset({"inside"})
@@ -32,7 +32,8 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             return {**ours, "libcst": EVERYWHERE, "pathspec": EVERYWHERE}
         case ["rules", *_]:
             return dict.fromkeys(
-                {"finding", "graph", "trace", "solver", "torchnames", "rules"}, EVERYWHERE
+                {"finding", "graph", "overrides", "trace", "solver", "torchnames", "rules"},
+                EVERYWHERE,
             )
         case ["live", *_]:
             ours = dict.fromkeys({*SHARED, "live", "rules", "output"}, EVERYWHERE)

@@ -16,6 +16,8 @@ from bnlint.live.errors import CheckError
 from bnlint.live.events import live_trace
 from bnlint.live.inputs import Inputs, candidates, device_of, normalise
 from bnlint.live.measure import Measuring, measure
+from bnlint.live.mode_methods import candidates as mode_candidates
+from bnlint.live.mode_methods import mode_methods
 from bnlint.live.modules import Names, is_distributed, is_frozen, unwrap
 from bnlint.live.observe import first_line
 from bnlint.live.passes import Session
@@ -26,6 +28,7 @@ from bnlint.live.ranks import ABOUT_PROCESSES, Ranks, compare, several_processes
 from bnlint.live.report import Report, layer_reports
 from bnlint.live.suppressed import mark_suppressed
 from bnlint.live.unseen import Unseen
+from bnlint.overrides import ModeMethod
 from bnlint.rules import all_rules
 from bnlint.rules.base import Measured, Pictures, Rule
 from bnlint.trace import Purpose
@@ -111,11 +114,12 @@ def check(
         given = None if inputs is None else normalise(root, inputs, target, batches)
         ranks = _compare(session.names, given) if distributed else None
         measuring = _measure(session, given, recalibrate)
+        overriding = mode_methods(mode_candidates(root), preserve)
     note = (ranks,) if isinstance(ranks, Unseen) else ()
     known = ranks if isinstance(ranks, Ranks) else None
     measuring = _with_ranks(measuring, known, note)
     is_shared = known is not None or is_distributed(model)
-    return _report(measuring, root, phase, settings, known, is_shared)
+    return _report(measuring, root, phase, settings, known, is_shared, overriding)
 
 
 def _compare(names: Names, given: list[Inputs] | None) -> Ranks | Unseen | None:
@@ -170,6 +174,7 @@ def _report(
     settings: Selection | None,
     ranks: Ranks | None,
     is_shared: bool,
+    overriding: tuple[ModeMethod, ...],
 ) -> Report:
     inputs = measuring.inputs
     pictures = Pictures(
@@ -187,6 +192,7 @@ def _report(
                 frozen=_frozen(measuring.graph, root),
             ),
         ),
+        mode_methods=overriding,
         measured=_evidence(measuring),
     )
     return Report(

@@ -126,6 +126,10 @@ class Places:
             return self._assignment(type(holder), below.split(".")[0]) or own
         return None
 
+    def of_attribute(self, cls: type, attribute: str) -> Place | None:
+        """Where a class assigns to an attribute, else the class; None where it has no source."""
+        return self._assignment(cls, attribute) or self.of_class(cls)
+
     def _assignment(self, cls: type, attribute: str) -> Place | None:
         return next((_place(file, value) for file, _, value in self.assigned(cls, attribute)), None)
 

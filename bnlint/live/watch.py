@@ -19,13 +19,17 @@ from bnlint.live.errors import BatchNormWarning, CheckError
 from bnlint.live.health import Health
 from bnlint.live.line import Line, Sighting, norms_in_training
 from bnlint.live.listening import Call, Listener
+from bnlint.live.mode_methods import candidates, mode_methods
+from bnlint.live.preserve import Preserve
 from bnlint.live.roster import Entry, Roster
 from bnlint.live.unseen import Unseen
 from bnlint.rules.base import Measured, Pictures, Rule
 
 _COMPILED = "compiled: its mode is watched, not its calls and their sizes"
 
-WATCHED = frozenset({"BNL101", "BNL103", "BNL106", "BNL301", "BNL303", "BNL502", "BNL505"})
+WATCHED = frozenset(
+    {"BNL101", "BNL103", "BNL104", "BNL106", "BNL301", "BNL303", "BNL502", "BNL505"}
+)
 """The rules that judge while a program runs; the others need the passes of a check."""
 
 
@@ -38,8 +42,9 @@ def watch(model: nn.Module, *, settings: Selection | None = None) -> Watch:
 
     It warns (`BatchNormWarning`, once for each place, at the user's line) of inference in training
     mode, training in evaluation mode after it was in training mode, a batch of one, statistics
-    that frozen layers go on moving or that turn non-finite, and checkpointed BatchNorm. The model
-    is run by nobody but the user, and nothing is put on it. `start()` and `stop()` do the same
+    that frozen layers go on moving or that turn non-finite, checkpointed BatchNorm, and (at once)
+    of classes whose `train()` loses the mode. The model is run by nobody but the user, and nothing
+    is put on it. `start()` and `stop()` do the same
     without a `with`. Raises CheckError when the model is no torch.nn.Module.
     """
     if not isinstance(model, nn.Module):
@@ -74,6 +79,7 @@ class Watch:
         if not self._roster.entries and not self._roster.scripted:
             title = type(self._roster.root).__name__
             _warn(f"{title} holds neither BatchNorm nor Dropout: there is nothing to watch")
+        self._examine_classes()
         self._listener.start()
         self._running = True
         return self
@@ -152,6 +158,20 @@ class Watch:
             self._judge(self._line.stepped(ours))
 
     # -- findings
+
+    def _examine_classes(self) -> None:
+        """Judge what the model's classes do to the mode, before it is run."""
+        wanted = candidates(self._roster.root)
+        if not wanted:
+            return
+        try:
+            with Preserve(self._roster.root) as preserve:
+                found = mode_methods(wanted, preserve)
+        except CheckError:  # lazy, or without memory: it cannot be put back
+            return
+        measured = Measured(output={"batch": None})
+        pictures = Pictures(mode_methods=found, measured=measured)
+        self._report(judge(pictures, self._wanted), Site.unknown())
 
     def _flush(self) -> None:
         with self._lock:

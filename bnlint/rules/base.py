@@ -8,6 +8,7 @@ from functools import cached_property
 
 from bnlint.finding import Evidence, Finding, Fix, Measurement, Place, Severity
 from bnlint.graph import LayerGraph
+from bnlint.overrides import ModeMethod
 from bnlint.solver import Observation, solve
 from bnlint.trace import ModeTrace
 
@@ -32,10 +33,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All that a rule may look at: layer graphs, mode traces, measured numbers."""
+    """All that a rule may look at: layer graphs, mode traces, what classes do to the mode, measured
+    numbers."""
 
     graphs: Sequence[LayerGraph] = ()
     traces: Sequence[ModeTrace] = ()
+    mode_methods: Sequence[ModeMethod] = ()
     measured: Measured = Measured()
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bnlint.graph import LayerGraph
 from bnlint.rules.base import Pictures
 from bnlint.source.graph_artist import GraphArtist
+from bnlint.source.mode_methods import mode_methods
 from bnlint.source.project import Project
 from bnlint.source.trace_artist import TraceArtist
 
@@ -15,7 +16,11 @@ def draw(project: Project) -> Pictures:
     tracing.draw_traces()
     graphing = GraphArtist(project, tracing.machine)
     graphing.draw_graphs()
-    return Pictures(tuple(graphing.graphs), tuple(tracing.finished_traces(graphing.graphs)))
+    return Pictures(
+        graphs=tuple(graphing.graphs),
+        traces=tuple(tracing.finished_traces(graphing.graphs)),
+        mode_methods=tuple(mode_methods(project, list(tracing.machine.definitions))),
+    )
 
 
 def draw_definition(project: Project, name: str) -> list[LayerGraph]:

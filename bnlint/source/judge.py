@@ -87,6 +87,8 @@ def _apart(pictures: Pictures) -> Iterator[tuple[Pictures, Place | None]]:
         yield Pictures(graphs=[graph], measured=pictures.measured), _place_of_graph(graph)
     for trace in pictures.traces:
         yield Pictures(traces=[trace], measured=pictures.measured), _place_of_trace(trace)
+    for method in pictures.mode_methods:
+        yield Pictures(mode_methods=[method], measured=pictures.measured), method.place
 
 
 def _place_of_graph(graph: LayerGraph) -> Place | None:
