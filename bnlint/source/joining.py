@@ -8,9 +8,12 @@ from typing import Final
 
 from bnlint.source.values import (
     ANYTHING,
+    OPEN,
+    OTHERS,
     Alternatives,
     Choice,
     Element,
+    Mapping,
     Repeat,
     Tensor,
     Value,
@@ -90,6 +93,12 @@ def join_fields(first: object, second: object) -> object:
     if isinstance(first, bool) and isinstance(second, bool):
         return first or second  # the OPEN flag
     return one_of((first, second))  # type: ignore[arg-type]  # fields hold values
+
+
+def add_entry(mapping: Mapping, value: Value) -> None:
+    """A new dictionary gets an entry whose key is unknown."""
+    mapping.fields[OPEN] = True
+    mapping.fields[OTHERS] = join_fields(mapping.fields.get(OTHERS, ABSENT), value)
 
 
 def join_elements(first: tuple[Element, ...], second: tuple[Element, ...]) -> tuple[Element, ...]:

@@ -378,13 +378,13 @@ class TraceDomain(Domain):
                 )
             )
 
-    def statement(self, machine: Interpreter, value: Value) -> None:
+    def statement(self, machine: Interpreter, value: Value, place: Place) -> None:
         """The value of an expression statement is dropped: so is the output of a forward, or a
         layer that was converted."""
         if not machine.events:
             return
         match value, machine.events[-1]:
-            case Tensor(sources), Forward(output=output) as last if output in sources:
+            case Tensor(), Forward() as last if last.place == place:
                 machine.events[-1] = replace(last, discarded=True)
             case Layer() | Instance(), SyncNorms(model=model) as last if self._is(value, model):
                 machine.events[-1] = replace(last, discarded=True)

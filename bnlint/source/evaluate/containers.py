@@ -51,8 +51,8 @@ class Containers(Core):
             case Layer() | Instance() if ITEMS in value.fields:
                 return self._module_elements(value)
             case Mapping():
-                keys = tuple(Known(k) for k in value.fields if not isinstance(k, Marker))
-                return (Repeat(keys),) if value.fields.get(OPEN) else keys
+                keys = tuple(Known(key) for key, _ in _entries(value))
+                return self._maybe_open(value, keys, ANYTHING)
             case Known(str() as text) if len(text) <= 64:
                 return tuple(Known(character) for character in text)
             case ClassObject() if is_enum(value):
@@ -179,17 +179,20 @@ class Containers(Core):
         self, value: Mapping | Layer | Instance, name: str, arguments: Arguments
     ) -> Value:
         """A method of a dictionary or a ModuleDict."""
-        key = hard(arguments.get(0, "key") or ANYTHING)
+        key = _key(value, arguments.get(0, "key") or ANYTHING)
+        others = value.value(OTHERS) or ANYTHING
         match name:
             case "__getitem__" | "get" | "pop" | "setdefault":
                 return self._entry(value, key, arguments, name)
             case "items":
                 pairs = [Sequence("tuple", (Known(k), v)) for k, v in _entries(value)]
-                return self._maybe_open(value, tuple(pairs))
+                other = Sequence("tuple", (ANYTHING, others))
+                return Sequence("list", self._maybe_open(value, tuple(pairs), other))
             case "values":
-                return self._maybe_open(value, tuple(v for _, v in _entries(value)))
+                values = tuple(v for _, v in _entries(value))
+                return Sequence("list", self._maybe_open(value, values, others))
             case "keys":
-                return self._maybe_open(value, tuple(Known(k) for k, _ in _entries(value)))
+                return Sequence("list", self.elements(value) or ())
             case "__delitem__" if isinstance(key, Known) and key.value in value.fields:
                 self.store.write(value, key.value, ABSENT)
                 return NONE
@@ -202,8 +205,14 @@ class Containers(Core):
                 return copied
         return ANYTHING
 
-    def _maybe_open(self, value: HeapObject, items: tuple[Value, ...]) -> Value:
-        return Sequence("list", (Repeat(items),) if value.fields.get(OPEN) else items)
+    def _maybe_open(
+        self, value: HeapObject, items: tuple[Value, ...], other: Value
+    ) -> tuple[Element, ...]:
+        """The known items; of an open dictionary any number of them, or of `other`."""
+        if not value.fields.get(OPEN):
+            return items
+        known = items if items and OTHERS not in value.fields else (*items, other)
+        return (Repeat(known),)
 
     def _entry(self, value: HeapObject, key: Value, arguments: Arguments, method: str) -> Value:
         default = arguments.get(1, "default")
@@ -270,6 +279,13 @@ TEXT_METHODS = frozenset(
         "capitalize title removeprefix removesuffix isdigit partition rpartition zfill"
     ).split()
 )
+
+
+def _key(value: HeapObject, given: Value) -> Value:
+    """A key of a dictionary; the default of an option that names no entry stands for any."""
+    key = hard(given)
+    is_absent = isinstance(key, Known) and key.value not in value.fields
+    return ANYTHING if isinstance(given, Soft) and is_absent else key
 
 
 def _entries(value: HeapObject) -> list[tuple[object, Value]]:

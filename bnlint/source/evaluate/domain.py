@@ -132,8 +132,8 @@ class Domain:
     def sync_norms(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """The BatchNorm layers of a module are converted to synchronised ones."""
 
-    def statement(self, machine: Interpreter, value: Value) -> None:
-        """The value of an expression statement is dropped."""
+    def statement(self, machine: Interpreter, value: Value, place: Place) -> None:
+        """The value of an expression statement at `place` is dropped."""
 
     def mode_not_called(
         self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, soft, truth_of
-from bnlint.source.joining import bounded, merge_tensors, one_of
+from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -213,8 +213,10 @@ class Expressions(Core):
                 result.fields.update(entry.fields)
             elif isinstance(name, Known):
                 result.fields[name.value] = entry
-            else:
+            elif key is None:
                 result.fields[OPEN] = True
+            else:
+                add_entry(result, entry)
         return result
 
     def binary(
@@ -412,7 +414,7 @@ class Expressions(Core):
         if isinstance(key, Known):
             mapping.fields[key.value] = value
         else:
-            mapping.fields[OPEN] = True
+            add_entry(mapping, value)
 
     def any_element(self, elements: tuple[Element, ...] | None) -> Value:
         """A value that stands for each element of an iterable of unknown length."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping as MappingType
 
 from bnlint.source.evaluate.module_classes import is_module, torch_layer
 from bnlint.source.values import (
+    NONE,
     ClassObject,
     External,
     FunctionObject,
@@ -15,6 +16,7 @@ from bnlint.source.values import (
     Mapping,
     Partial,
     Sequence,
+    Soft,
     Tensor,
     Value,
 )
@@ -76,6 +78,8 @@ def _is_builtin_instance(value: Value, name: str) -> bool | None:
     if expected is None:
         is_plain = isinstance(value, Known | Sequence | Mapping)
         return False if is_plain and name.startswith("torch.") else None
+    if isinstance(value, Soft) and value.value != NONE:
+        return _is_builtin_instance(value.value, name)  # the user changes the value, not the type
     if isinstance(value, Known):
         return isinstance(value.value, expected)
     if isinstance(value, Sequence):

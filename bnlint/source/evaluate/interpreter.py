@@ -375,7 +375,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             receiver = self.evaluate(expression.value, frame)
             place = self.place(frame, expression.span)
             self.domain.mode_not_called(self, receiver, expression, place)
-        self.domain.statement(self, value)
+        if isinstance(value, Tensor | Layer | Instance):
+            self.domain.statement(self, value, self.place(frame, expression.span))
 
     def set_attribute(
         self, owner: Value, name: str, value: Value, frame: Frame, span: ir.Span
