@@ -288,6 +288,24 @@ Item: TypeAlias = Event | Exit | Branch | Loop | Call
 Block: TypeAlias = tuple[Item, ...]
 
 
+def blocks_of(item: Item) -> tuple[Block, ...]:
+    """The blocks inside an item; none of an event."""
+    match item:
+        case Branch(alternatives):
+            return alternatives
+        case Loop(bodies):
+            return bodies
+        case Call(_, _, body):
+            return (body,)
+        case _:
+            return ()
+
+
+def holds(item: Item, event: Event) -> bool:
+    """Whether an event (this one, not an equal one) happens in an item."""
+    return item is event or any(holds(inner, event) for b in blocks_of(item) for inner in b)
+
+
 @dataclass(frozen=True)
 class ModeTrace:
     """Everything that happens from one entry point on.

@@ -29,6 +29,8 @@ from bnlint.trace import (
     Purpose,
     SetMode,
     Step,
+    blocks_of,
+    holds,
 )
 
 
@@ -88,6 +90,35 @@ def _uses_for_inference(
     return {layer: frozenset(facts) for layer, facts in uses.items()}
 
 
+def _ends_rounds(trace: ModeTrace, forward: Forward, fact: ModeFact) -> bool:
+    """Whether every round that trains sets this evaluation mode afterwards, for the next one.
+
+    Nobody freezes the statistics that way: the first round would still move them.
+    """
+    return fact.carried and _comes_after(trace.body, forward, fact)
+
+
+def _comes_after(body: Block, forward: Forward, fact: ModeFact) -> bool:
+    """Whether in some block the mode is surely set behind the forward."""
+    behind = False
+    for item in body:
+        if behind and _sets(item, fact):
+            return True
+        behind |= holds(item, forward)
+    return any(_comes_after(block, forward, fact) for item in body for block in blocks_of(item))
+
+
+def _sets(item: Item, fact: ModeFact) -> bool:
+    """Whether an item sets the mode on every path."""
+    match item:
+        case SetMode(_, mode, place, how, may):
+            return not may and (mode, place, how) == (fact.mode, fact.place, fact.how)
+        case Call(_, _, body):
+            return any(_sets(inner, fact) for inner in body)
+        case _:
+            return False
+
+
 def _event_of(fact: ModeFact) -> ModeFact:
     return replace(fact, carried=False)
 
@@ -104,7 +135,8 @@ def _leak(
         if seen.modes(layer) != {Mode.TRAIN, Mode.EVAL} or not _learns(trace, forward, layer):
             continue
         evaluating = [fact for fact in seen.state[layer] if fact.mode is Mode.EVAL]
-        if any(_event_of(fact) not in uses.get(layer, ()) for fact in evaluating):
+        used = uses.get(layer, frozenset())
+        if not all(_event_of(f) in used or _ends_rounds(trace, forward, f) for f in evaluating):
             continue  # somebody sets evaluation mode for training: the statistics are frozen
         for fact in evaluating:
             if fact.carried:

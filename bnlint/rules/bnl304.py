@@ -19,8 +19,6 @@ from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
-    Branch,
-    Call,
     Event,
     Forward,
     Item,
@@ -29,6 +27,7 @@ from bnlint.trace import (
     ModeTrace,
     Purpose,
     Step,
+    blocks_of,
 )
 
 LARGEST = 8
@@ -106,7 +105,7 @@ def _step_after_loop(body: Block, forward: Forward) -> Step | None:
 
 
 def _step_inside(item: Item, forward: Forward) -> Step | None:
-    blocks = _blocks(item)
+    blocks = blocks_of(item)
     return next((s for block in blocks if (s := _step_after_loop(block, forward))), None)
 
 
@@ -131,16 +130,6 @@ def _may_step(step: Step, forward: Forward) -> bool:
 
 def _events(item: Item) -> Iterator[Event]:
     return ModeTrace("", (item,), {}, {}).events()
-
-
-def _blocks(item: Item) -> tuple[Block, ...]:
-    match item:
-        case Branch(blocks) | Loop(blocks):
-            return blocks
-        case Call(_, _, body):
-            return (body,)
-        case _:
-            return ()
 
 
 def _finding(one: _Accumulation) -> Finding:

@@ -11,8 +11,6 @@ from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
-    Branch,
-    Call,
     Forward,
     Item,
     LoadState,
@@ -24,6 +22,7 @@ from bnlint.trace import (
     Step,
     Usage,
     Use,
+    blocks_of,
 )
 
 
@@ -162,7 +161,7 @@ def in_training_step(body: Block, forward: Forward) -> bool:
                 return outcome is Backward
         elif _holds(item, forward):
             waiting = True
-    return any(in_training_step(block, forward) for item in body for block in _blocks(item))
+    return any(in_training_step(block, forward) for item in body for block in blocks_of(item))
 
 
 def _holds(item: Item, forward: Forward) -> bool:
@@ -171,7 +170,7 @@ def _holds(item: Item, forward: Forward) -> bool:
         return True
     if isinstance(item, Loop):
         return False
-    return any(_holds(inner, forward) for block in _blocks(item) for inner in block)
+    return any(_holds(inner, forward) for block in blocks_of(item) for inner in block)
 
 
 def _first(item: Item, kinds: tuple[type[Backward], type[Step]]) -> type | None:
@@ -180,17 +179,5 @@ def _first(item: Item, kinds: tuple[type[Backward], type[Step]]) -> type | None:
         return type(item)
     if isinstance(item, Loop):
         return None
-    inner = (_first(nested, kinds) for block in _blocks(item) for nested in block)
+    inner = (_first(nested, kinds) for block in blocks_of(item) for nested in block)
     return next((kind for kind in inner if kind is not None), None)
-
-
-def _blocks(item: Item) -> tuple[Block, ...]:
-    match item:
-        case Branch(alternatives):
-            return alternatives
-        case Loop(bodies):
-            return bodies
-        case Call(_, _, body):
-            return (body,)
-        case _:
-            return ()

@@ -83,6 +83,15 @@ class Project:
         path = PurePosixPath(package.facts.path)
         return self._in_folder(path.parent, [name]) if path.name == "__init__.py" else None
 
+    def submodules(self, package: ModuleScope) -> list[ModuleScope]:
+        """The modules of a package, in the order of their names; none of a plain module."""
+        folder = PurePosixPath(package.facts.path)
+        if folder.name != "__init__.py":
+            return []
+        paths = [p for p in self.given if PurePosixPath(p).parent == folder.parent]
+        scopes = [self.scope(path) for path in paths if path != package.facts.path]
+        return [scope for scope in scopes if scope is not None]
+
     def _search_path(self, folder: PurePosixPath) -> list[PurePosixPath]:
         found = [folder]
         while folder != self.root and self.root in folder.parents:

@@ -30,11 +30,13 @@ SMALL = 80
 
 
 class Profile(NamedTuple):
-    """What a piece of code mentions, its size in nodes, and whether it loops."""
+    """What a piece of code mentions, its size in nodes, whether it loops, and the variables that
+    it returns."""
 
     words: frozenset[str]
     size: int
     loops: bool
+    returned: frozenset[str]
 
 
 class Relevance:
@@ -72,6 +74,11 @@ class Relevance:
         if profile.size <= SMALL and not profile.loops:
             return True
         return not profile.words.isdisjoint(self.acting | self.building)
+
+    def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
+        """Whether a function returns one of its parameters."""
+        names = {parameter.name for parameter in definition.parameters}
+        return not self.profile(definition).returned.isdisjoint(names)
 
     def counters(self, body: ir.Body) -> frozenset[str]:
         """The variables and attributes that a loop's body changes step by step: `n += 1`."""
@@ -176,6 +183,7 @@ def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
 
 def _profile(code: object) -> Profile:
     words: set[str] = set()
+    returned: set[str] = set()
     size = 0
     loops = False
     for node in walk(code):
@@ -184,5 +192,7 @@ def _profile(code: object) -> Profile:
             words.add(node.id)
         elif isinstance(node, ir.Attribute):
             words.add(node.attr)
+        elif isinstance(node, ir.Return) and isinstance(node.value, ir.Name):
+            returned.add(node.value.id)
         loops |= isinstance(node, ir.For | ir.While | ir.Comprehension)
-    return Profile(frozenset(words), size, loops)
+    return Profile(frozenset(words), size, loops, frozenset(returned))

@@ -60,6 +60,13 @@ class Soft:
 
 
 @dataclass(frozen=True, slots=True)
+class Begins:
+    """A dotted name of which only the beginning is known: `"models." + name`."""
+
+    beginning: str
+
+
+@dataclass(frozen=True, slots=True)
 class External:
     """An object outside the project, by its qualified name ("torch.nn.ReLU")."""
 
@@ -367,6 +374,7 @@ Value: TypeAlias = (
     AnythingType
     | Known
     | Soft
+    | Begins
     | External
     | ModuleReference
     | Tensor

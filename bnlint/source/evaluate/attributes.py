@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.dynamic_imports import has_name
 from bnlint.source.evaluate.functions import Functions
 from bnlint.source.evaluate.module_classes import entries_of, external_base
 from bnlint.source.joining import ABSENT, one_of
@@ -47,9 +48,9 @@ class Attributes(Functions, Core):
         """`value.name`."""
         match value:
             case Alternatives(values):
-                return one_of(
-                    self.attribute(single, name, frame) for single in values if single != NONE
-                )
+                feasible = [single for single in values if single != NONE]
+                named = [single for single in feasible if has_name(self, single, name)]
+                return one_of(self.attribute(single, name, frame) for single in named or feasible)
             case External(qualified):
                 return External(f"{qualified}.{name}")
             case ModuleReference(scope):
@@ -126,6 +127,8 @@ class Attributes(Functions, Core):
             return ModuleReference(submodule)
         if name == "__dict__":
             return self._as_mapping(scope)
+        if name == "__getattribute__":
+            return Partial(External("builtins.getattr"), (ModuleReference(scope),), ())
         return ANYTHING
 
     def _as_mapping(self, obj: HeapObject) -> Mapping:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from functools import cached_property
 
+from bnlint.source.evaluate.configurations import CLASSES as CONFIGURATIONS
+from bnlint.source.evaluate.configurations import configuration
 from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.dynamic_imports import import_by_name
 from bnlint.source.evaluate.folding import fold_binary, soft
 from bnlint.source.evaluate.instances import is_instance, is_subclass
 from bnlint.source.evaluate.iteration import Iteration
@@ -105,6 +108,8 @@ class Builtins(Iteration, Core):
             "argparse.Namespace": self._namespace,
             "functools.reduce": self._reduce,
             "argparse.ArgumentParser": lambda a, f: Namespace("parser"),
+            "importlib.import_module": lambda a, f: import_by_name(self, a, f),
+            **dict.fromkeys(CONFIGURATIONS, lambda a, f: configuration(self._first(a))),
         }
 
     def _namespace(self, arguments: Arguments, frame: Frame) -> Value:

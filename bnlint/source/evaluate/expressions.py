@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
-from bnlint.source.evaluate.folding import compare, fold_binary, fold_unary, soft, truth_of
+from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
 from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -339,10 +339,10 @@ class Expressions(Core):
         return one_of(values)
 
     def _format(self, parts: list[Value]) -> Value:
-        texts = [hard(part) for part in parts]
-        if all(isinstance(text, Known) for text in texts):
-            return Known("".join(str(text.value) for text in texts if isinstance(text, Known)))
-        return ANYTHING
+        text: Value = Known("")
+        for part in parts:
+            text = fold_binary("Add", text, as_text(part))
+        return text
 
     def _subscript(
         self, value: Value, index: Value, frame: Frame, expression: ir.Subscript

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from typing import Any
@@ -15,6 +16,7 @@ from bnlint.source.values import (
     NONE,
     OPEN,
     Alternatives,
+    Begins,
     ClassObject,
     External,
     FunctionObject,
@@ -34,6 +36,8 @@ from bnlint.source.values import (
     is_exact,
     items_of,
 )
+
+_DOTTED = re.compile(r"[\w.]*\.")
 
 BINARY: MappingType[str, Callable[[Any, Any], object]] = {
     "Add": operator.add,
@@ -83,7 +87,7 @@ def fold_binary(name: str, left: Value, right: Value) -> Value:
     if isinstance(left, Soft) or isinstance(right, Soft):
         return soft(fold_binary(name, _plain(left), _plain(right)), _origin(left, right))
     if not (isinstance(left, Known) and isinstance(right, Known)):
-        return ANYTHING
+        return _beginning(left) if name == "Add" else ANYTHING
     a, b = left.value, right.value
     if not (_is_small(a) and _is_small(b)) or _explodes(name, a, b):
         return ANYTHING
@@ -91,6 +95,23 @@ def fold_binary(name: str, left: Value, right: Value) -> Value:
         return Known(BINARY[name](a, b)) if name in BINARY else ANYTHING
     except (ArithmeticError, TypeError, ValueError, MemoryError):
         return ANYTHING
+
+
+def as_text(value: Value) -> Value:
+    """`str(value)` for constants."""
+    match value:
+        case Known(constant):
+            return Known(str(constant))
+        case Soft(inner, place):
+            return soft(as_text(inner), place)
+    return ANYTHING
+
+
+def _beginning(left: Value) -> Value:
+    """What is known of `"models." + name`."""
+    if isinstance(left, Known) and isinstance(left.value, str) and _DOTTED.fullmatch(left.value):
+        return Begins(left.value)
+    return ANYTHING
 
 
 def _explodes(name: str, left: object, right: object) -> bool:

@@ -25,6 +25,7 @@ from bnlint.source.values import (
     Instance,
     Known,
     Mapping,
+    Namespace,
     Repeat,
     Sequence,
     Soft,
@@ -54,7 +55,7 @@ class Functions(Core):
         if len(self.invocations) >= DEEPEST_CALL or self._is_endless(definition, given):
             self.not_followed(arguments)
             return ANYTHING
-        if not self.relevance.matters(definition) and not self._touches_models(function, arguments):
+        if not self._is_followed(function, arguments):
             return ANYTHING
         self.called.add((function.frame.module.facts.path, definition.span))
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
@@ -76,6 +77,14 @@ class Functions(Core):
             self.call_function(function, arguments)
         finally:
             self.explored = None
+
+    def _is_followed(self, function: FunctionObject, arguments: Arguments) -> bool:
+        """Whether a call can matter: for what it does, is given, or hands back."""
+        definition = function.definition
+        if self.relevance.matters(definition) or self._touches_models(function, arguments):
+            return True
+        configured = any(isinstance(value, Namespace) for value in arguments.all())
+        return configured and self.relevance.hands_back(definition)
 
     def _touches_models(self, function: FunctionObject, arguments: Arguments) -> bool:
         """Whether a call is given modules, or data that models have made."""

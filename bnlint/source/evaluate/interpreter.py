@@ -11,6 +11,7 @@ from bnlint.graph import Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
 from bnlint.source.evaluate.cloning import clone, template_key
+from bnlint.source.evaluate.configurations import configuration, is_configuration_class
 from bnlint.source.evaluate.core import Core, Gradient, happens
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
@@ -337,6 +338,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     def construct(self, cls: ClassObject, arguments: Arguments) -> Value:
         """Build an instance; the domain is told before and after."""
+        if is_configuration_class(cls):
+            return configuration(arguments.get(0, "init_dict"))
         self.constructing += 1
         try:
             with self.domain.constructing(self, cls, arguments):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bnlint.source import ir
+from bnlint.source.evaluate.configurations import default_of, is_configuration
 from bnlint.source.evaluate.core import Core, Gradient
 from bnlint.source.evaluate.enums import as_member, is_enum, member_names
 from bnlint.source.evaluate.module_classes import is_module_dict
@@ -309,6 +310,8 @@ class Statements(Core):
             if isinstance(obj, ModuleReference):
                 obj = obj.scope
             if isinstance(obj, Instance | Layer | ClassObject | Namespace | ModuleScope):
+                if is_configuration(obj):
+                    value = default_of(value)
                 if len(objects) > 1:
                     value = one_of((value, _field(obj, name, value)))
                 self.join_container(obj, name, value)

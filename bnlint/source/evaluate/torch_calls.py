@@ -10,10 +10,17 @@ from bnlint.graph import UNKNOWN, Kind, Parameter
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
 from bnlint.source.evaluate.cloning import clone
+from bnlint.source.evaluate.configurations import configuration_method, is_configuration
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.known_models import known_model
+from bnlint.source.evaluate.launchers import (
+    is_launched_backward,
+    launcher,
+    passed_on,
+    passes_on,
+)
 from bnlint.source.evaluate.module_classes import (
     DISTRIBUTED,
     WRAPPERS,
@@ -84,7 +91,8 @@ NEUTRAL_PACKAGES = frozenset(
     (
         "builtins torch math os sys json time logging numpy copy functools itertools collections "
         "typing warnings random re pathlib pickle inspect operator torchsummary torchviz wandb "
-        "tensorboardX pandas matplotlib PIL cv2 scipy sklearn"
+        "tensorboardX tensorboard pandas matplotlib PIL cv2 scipy sklearn accelerate apex thop "
+        "torchinfo fvcore clearml comet_ml mlflow safetensors torchmetrics horovod"
     ).split()
 )
 """Packages whose functions leave the mode of a module alone."""
@@ -134,6 +142,10 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
             return module
         if name in CHECKPOINTS:
             return self.call_checkpointed(name, arguments, frame)
+        if passes_on(name):
+            return passed_on(arguments)
+        if is_launched_backward(name):
+            return self.call_method(ANYTHING, "backward", arguments, frame)
         if name in NEVER_TRUE:
             return Known(False)
         if name == "torch.is_grad_enabled":
@@ -151,7 +163,7 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
             return known_model(self, name, arguments)
         if name in ("torch.device", "torch.manual_seed", "torch.save"):
             return ANYTHING
-        return None
+        return launcher(name)
 
     def _unbound_method(self, method: str, arguments: Arguments, frame: Frame) -> Value:
         """`nn.Module.__init__(self)` and the like."""
@@ -254,7 +266,9 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
     def namespace_method(
         self, value: Namespace, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
-        """A method of an argument parser or its result."""
+        """A method of an argument parser or its result, or of a configuration."""
+        if is_configuration(value):
+            return configuration_method(value, name, arguments)
         if value.kind == "parser":
             match name:
                 case "add_argument":
