@@ -185,11 +185,27 @@ class LoadState:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A model is exported by `how` (a qualified torch name)."""
+    """A model is fixed as it is now: traced, exported, fused.
+
+    layers: those that take part. how: the qualified torch name, with the option that decides
+    ("torch.onnx.export(dynamo=True)"). output: id that Use events refer to, when the exported
+    program is written away. receiver: what the program calls the model there, "" when that is no
+    plain name. discarded: nobody uses the exported program.
+    """
 
     model: int
     layers: frozenset[int]
     how: str
+    place: Place | None
+    output: int = -1
+    receiver: str = ""
+    discarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTraining:
+    """What was exported or fused before is prepared to be trained: quantisation-aware training."""
+
     place: Place | None
 
 
@@ -280,6 +296,7 @@ Event: TypeAlias = (
     | Use
     | LoadState
     | Export
+    | PrepareTraining
     | Distribute
     | SyncNorms
     | ModeNotCalled

@@ -20,6 +20,7 @@ from bnlint.trace import (
     Backward,
     Built,
     Event,
+    Export,
     Forward,
     Item,
     Loop,
@@ -98,6 +99,14 @@ class Line:
         self._waiting.pop(key, None)
         self._settled.add(key)
         yield self._inference(call)
+
+    def exported(self, call: Call) -> Iterator[Sighting]:
+        """The model was traced or exported, and something is done with the result."""
+        if call.discarded or not self._settled.add((_situation(call), call.exported_by)):
+            return
+        layers = frozenset(call.called)
+        export = Export(_MODEL, layers, call.exported_by, call.site.place)
+        yield self._trace(call, (*self._modes(call), export), call.called)
 
     def learned(self, call: Call) -> None:
         """A gradient has reached the output of a call: what came before it was a training step."""

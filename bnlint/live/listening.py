@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -27,6 +26,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bnlint.graph import Kind
 from bnlint.live.callers import Callers, Site, checkpointing, may_be_training_step, stance
+from bnlint.live.exporting import exporter, is_compiled_away
 from bnlint.live.modules import is_wrapper
 from bnlint.live.roster import Entry, Roster
 from bnlint.live.tensors import batch_size, tensors_in
@@ -45,7 +45,8 @@ class Call:
     per channel of their input (None: not seen). may_train: a backward pass may follow, by the code.
     generates: it makes images or sequences of vectors, as a generator does of noise.
     recomputed: BatchNorm layers that ran again in the backward pass, with the line that
-    checkpoints them, where it is known.
+    checkpoints them, where it is known. exported_by: the function of torch that exports the model
+    by this call ("torch.jit.trace"), "" for a forward of its own.
     """
 
     module: nn.Module
@@ -61,6 +62,7 @@ class Call:
     recomputed: dict[int, Site | None] = field(default_factory=dict)
     generates: bool = False
     learned: bool = False
+    exported_by: str = ""
 
 
 class Ear(Protocol):
@@ -71,6 +73,9 @@ class Ear(Protocol):
 
     def ended(self, call: Call) -> None:
         """A forward is over, by returning or by an exception."""
+
+    def exported(self, call: Call) -> None:
+        """A forward is over by which the model was traced or exported."""
 
     def learned(self, call: Call) -> None:
         """A gradient has reached the output of a call."""
@@ -121,7 +126,7 @@ class Listener:
         return getattr(self._now, "call", None)
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if is_compiling():
+        if is_compiled_away():
             return
         call = self._current
         if call is None or call.module is module:
@@ -139,6 +144,9 @@ class Listener:
         entry = self._roster.entry(module, "")
         if entry is None:
             return
+        if call.exported_by:  # asking for sizes would be a part of what is traced
+            call.called[entry.index] = None
+            return
         values = _values_per_channel(args)
         if entry.index >= len(call.modes):  # a layer that turned up just now
             call.modes += tuple(e.module.training for e in self._roster.entries[len(call.modes) :])
@@ -148,7 +156,7 @@ class Listener:
             self._ear.reached(call, entry, values)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if is_compiling():
+        if is_compiled_away():
             return
         call = self._current
         if call is not None and call.module is module:
@@ -203,10 +211,11 @@ class Listener:
     def _new_call(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Call, bool]:
         """The call, and whether it is one of the user's."""
         how = stance()
-        heard = how is not None and not how.ours and torch._C._get_tracing_state() is None
+        by = exporter(how.frame) if how is not None else None
+        heard = how is not None and not how.ours and by != ""
         grad = torch.is_grad_enabled() or (how is not None and how.checkpointed)
         modes = self._roster.modes()
-        suspect = how.frame if how is not None and not grad and any(modes) else None
+        suspect = how.frame if how is not None and (by or not grad) and any(modes) else None
         call = Call(
             module=module,
             site=self._callers.site(how.frame) if how is not None else Site.unknown(),
@@ -214,10 +223,11 @@ class Listener:
             modes=modes,
             root_trains=self._roster.root.training,
             frozen=self._roster.frozen() if grad else frozenset(),
-            batch=batch_size(args) if heard else None,
-            generates=heard and _positions(args) == 1,
+            batch=batch_size(args) if heard and not by else None,
+            generates=heard and not by and _positions(args) == 1,
             discarded=suspect is not None and self._callers.is_discarded(suspect),
             may_train=suspect is not None and may_be_training_step(suspect),
+            exported_by=by or "",
         )
         return call, heard
 
@@ -225,6 +235,9 @@ class Listener:
         heard = self._now.heard
         self._now.call = None
         if not heard:
+            return
+        if call.exported_by:
+            self._ear.exported(call)
             return
         with torch._C.DisableTorchFunction():
             if call.batch is None:
@@ -293,7 +306,7 @@ class _Around:
         self._run = run
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_compiled_away():
             return self._run(*args, **kwargs)
         return self._listener.around(self._module, self._run, args, kwargs)
 

@@ -28,7 +28,17 @@ from bnlint.rules.base import Measured, Pictures, Rule
 _COMPILED = "compiled: its mode is watched, not its calls and their sizes"
 
 WATCHED = frozenset(
-    {"BNL101", "BNL103", "BNL104", "BNL106", "BNL301", "BNL303", "BNL502", "BNL505"}
+    {
+        "BNL101",
+        "BNL103",
+        "BNL104",
+        "BNL106",
+        "BNL301",
+        "BNL303",
+        "BNL502",
+        "BNL505",
+        "BNL601",
+    }
 )
 """The rules that judge while a program runs; the others need the passes of a check."""
 
@@ -42,10 +52,10 @@ def watch(model: nn.Module, *, settings: Selection | None = None) -> Watch:
 
     It warns (`BatchNormWarning`, once for each place, at the user's line) of inference in training
     mode, training in evaluation mode after it was in training mode, a batch of one, statistics
-    that frozen layers go on moving or that turn non-finite, checkpointed BatchNorm, and (at once)
-    of classes whose `train()` loses the mode. The model is run by nobody but the user, and nothing
-    is put on it. `start()` and `stop()` do the same
-    without a `with`. Raises CheckError when the model is no torch.nn.Module.
+    that frozen layers go on moving or that turn non-finite, checkpointed BatchNorm, export in
+    training mode, and (at once) of classes whose `train()` loses the mode. The model is run by
+    nobody but the user, and nothing is put on it. `start()` and `stop()` do the same without a
+    `with`. Raises CheckError when the model is no torch.nn.Module.
     """
     if not isinstance(model, nn.Module):
         raise CheckError(f"a {type(model).__name__} is no torch.nn.Module")
@@ -146,6 +156,12 @@ class Watch:
             self._judge(self._line.ended(call))
             if norms_in_training(self._roster, call):
                 self._check_health(call)
+
+    def exported(self, call: Call) -> None:
+        """Judge the mode in which the model was exported."""
+        with self._lock:
+            self._ran.update(call.called)
+            self._judge(self._line.exported(call))
 
     def learned(self, call: Call) -> None:
         """Part of a training step."""

@@ -11,6 +11,7 @@ from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
+    Export,
     Forward,
     Item,
     LoadState,
@@ -67,7 +68,7 @@ def inference_in_training_mode(
 
 
 def layers_in_training_mode(trace: ModeTrace, seen: Observation) -> tuple[int, ...]:
-    """BatchNorm and Dropout layers of a forward that are in training mode on every path.
+    """BatchNorm and Dropout layers of a forward or export that are in training mode on every path.
 
     Empty when Dropout alone is, while BatchNorm is not or while only a part of the Dropout layers
     is: that is Monte Carlo dropout, or a part of the model that somebody chose.
@@ -94,9 +95,9 @@ def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool
     before: Mode | None = None
     back_on = False
     for event in trace.events():
-        if not isinstance(event, SetMode | Forward) or layer not in event.layers:
+        if not isinstance(event, SetMode | Forward | Export) or layer not in event.layers:
             continue
-        if isinstance(event, Forward):
+        if isinstance(event, Forward | Export):
             if back_on and event.output not in trace.trained_outputs:
                 return True
             before, back_on = None, False

@@ -12,7 +12,7 @@ from typing import TypeGuard, TypeVar
 from bnlint.finding import Evidence, Place, Role
 from bnlint.graph import Kind, LayerGraph, Node, Parameter, same_block
 from bnlint.solver import Observation
-from bnlint.trace import Forward, ModeTrace, Purpose, SensitiveLayer
+from bnlint.trace import Export, Forward, ModeTrace, Purpose, SensitiveLayer
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -118,8 +118,9 @@ def activated_layers(graph: LayerGraph, norm: Node) -> tuple[Node, ...]:
 
 
 def sensitive_layers(observation: Observation, trace: ModeTrace, *kinds: Kind) -> list[int]:
-    """The ids of a forward's mode-sensitive layers of these kinds, in the order of the model."""
-    if not isinstance(observation.event, Forward):
+    """The ids of the mode-sensitive layers of these kinds that a forward or an export touches, in
+    the order of the model."""
+    if not isinstance(observation.event, Forward | Export):
         return []
     ids = sorted(observation.event.layers & trace.layers.keys())
     return [layer for layer in ids if trace.layers[layer].kind in kinds]
@@ -172,7 +173,7 @@ def layer_name(node: Node) -> str:
 def sensitive_name(layer: SensitiveLayer) -> str:
     """How a message names a layer of a trace: its type, and its name in the model."""
     short = layer.name.rpartition(".")[2]
-    return f"{short} '{layer.path}'" if layer.path else short
+    return f"{short} '{layer.path}'" if layer.path and "(" not in layer.path else short
 
 
 def model_title(trace: ModeTrace, model: int) -> str:

@@ -11,6 +11,7 @@ from bnlint.graph import Kind
 from bnlint.source import ir
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.exports import TOUCHED
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
@@ -50,6 +51,7 @@ from bnlint.trace import (
     Mode,
     Model,
     ModeNotCalled,
+    PrepareTraining,
     SensitiveLayer,
     SetMode,
     Step,
@@ -349,12 +351,38 @@ class TraceDomain(Domain):
         if isinstance(module, Layer | Instance):
             machine.events.append(LoadState(self.model(machine, module), place))
 
-    def export(self, machine: Interpreter, module: Value, how: str, place: Place | None) -> None:
-        """A module is exported."""
+    def export(
+        self, machine: Interpreter, module: Value, how: str, program: Value, arguments: Arguments
+    ) -> None:
+        """A module is exported by a call with these arguments; `program` is what comes out."""
+        self._id(program)
+        output = self._outputs.setdefault(("program", id(program)), len(self._outputs))
         for single in alternatives(module):
             if isinstance(single, Layer | Instance) and is_module(single):
-                layers = self.sensitive(machine, single)
-                machine.events.append(Export(self.model(machine, single), layers, how, place))
+                layers, model = self.reached(machine, single), self.model(machine, single)
+                machine.events.append(
+                    Export(model, layers, how, arguments.place, output, arguments.first)
+                )
+
+    def program_saved(self, machine: Interpreter, program: Value, place: Place | None) -> None:
+        """An exported program is written away."""
+        output = self._program(program)
+        if output is not None:
+            machine.events.append(Use(frozenset({output}), Usage.SAVED, place))
+
+    def program_dropped(self, machine: Interpreter, program: Value) -> None:
+        """Nobody uses an exported program."""
+        output = self._program(program)
+        for index, event in enumerate(machine.events if output is not None else ()):
+            if isinstance(event, Export) and event.output == output:
+                machine.events[index] = replace(event, discarded=True)
+
+    def _program(self, program: Value) -> int | None:
+        return self._outputs.get(("program", id(program)))
+
+    def prepare_training(self, machine: Interpreter, place: Place | None) -> None:
+        """What was exported or fused is prepared to be trained further."""
+        machine.events.append(PrepareTraining(place))
 
     def distribute(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """A module is wrapped to be trained by several processes."""
@@ -383,6 +411,8 @@ class TraceDomain(Domain):
         layer that was converted."""
         if not machine.events:
             return
+        if isinstance(value, Namespace) and not value.fields.get(TOUCHED):
+            self.program_dropped(machine, value)
         match value, machine.events[-1]:
             case Tensor(), Forward() as last if last.place == place:
                 machine.events[-1] = replace(last, discarded=True)

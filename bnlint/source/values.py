@@ -442,7 +442,8 @@ class Arguments:
     """The evaluated arguments of one call.
 
     positional: in order; keywords: by name; unknown: whether `*x` or `**x` of unknown content is
-    among them. place: of the whole call. callee: the dotted name that is called, "" for others.
+    among them. place: of the whole call. callee: the dotted name that is called, "" for others;
+    first: that of the first argument.
     """
 
     positional: list[Value] = field(default_factory=list)
@@ -450,6 +451,7 @@ class Arguments:
     unknown: bool = False
     place: Place | None = None
     callee: str = ""
+    first: str = ""
 
     def get(self, index: int, name: str) -> Value | None:
         """The argument given by position or by name; None when it is not given."""

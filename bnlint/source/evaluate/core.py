@@ -351,5 +351,17 @@ class Core(ABC):
         """The BatchNorm layers of a module are converted to synchronised ones."""
 
     @abstractmethod
-    def export_module(self, module: Value, how: str, arguments: Arguments) -> None:
-        """Export a module."""
+    def export_module(self, module: Value, how: str, program: Value, arguments: Arguments) -> None:
+        """Export a module; `program` is what comes out."""
+
+    @abstractmethod
+    def program_saved(self, program: Value, arguments: Arguments) -> None:
+        """An exported program is written away."""
+
+    @abstractmethod
+    def program_drawn(self, arguments: Arguments) -> None:
+        """Exported programs among the arguments are drawn, and not used otherwise."""
+
+    @abstractmethod
+    def prepare_training(self, arguments: Arguments) -> None:
+        """What was exported or fused is prepared to be trained further."""

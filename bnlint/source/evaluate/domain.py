@@ -123,8 +123,19 @@ class Domain:
     def load_state(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """Weights are loaded into a module."""
 
-    def export(self, machine: Interpreter, module: Value, how: str, place: Place | None) -> None:
-        """A module is exported."""
+    def export(
+        self, machine: Interpreter, module: Value, how: str, program: Value, arguments: Arguments
+    ) -> None:
+        """A module is exported by a call with these arguments; `program` is what comes out."""
+
+    def program_saved(self, machine: Interpreter, program: Value, place: Place | None) -> None:
+        """An exported program is written away."""
+
+    def program_dropped(self, machine: Interpreter, program: Value) -> None:
+        """Nobody uses an exported program."""
+
+    def prepare_training(self, machine: Interpreter, place: Place | None) -> None:
+        """What was exported or fused is prepared to be trained further."""
 
     def distribute(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """A module is wrapped to be trained by several processes."""

@@ -158,6 +158,9 @@ class Expressions(Core):
         arguments = self.arguments(call.arguments, frame)
         arguments.place = self.place(frame, call.span)
         arguments.callee = dotted(call.function)
+        arguments.first = dotted(call.arguments[0].value) if call.arguments else ""
+        if arguments.callee.endswith("add_graph"):
+            self.program_drawn(arguments)
         return self.call(function, arguments, frame)
 
     def arguments(self, given: tuple[ir.Argument, ...], frame: Frame) -> Arguments:

@@ -320,9 +320,22 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             self.sequentials.append(Built(layer, bool(self.constructing)))
         return layer
 
-    def export_module(self, module: Value, how: str, arguments: Arguments) -> None:
-        """Export a module."""
-        self.domain.export(self, module, how, arguments.place)
+    def export_module(self, module: Value, how: str, program: Value, arguments: Arguments) -> None:
+        """Export a module; `program` is what comes out."""
+        self.domain.export(self, module, how, program, arguments)
+
+    def program_saved(self, program: Value, arguments: Arguments) -> None:
+        """An exported program is written away."""
+        self.domain.program_saved(self, program, arguments.place)
+
+    def program_drawn(self, arguments: Arguments) -> None:
+        """Exported programs among the arguments are drawn, and not used otherwise."""
+        for value in arguments.all():
+            self.domain.program_dropped(self, value)
+
+    def prepare_training(self, arguments: Arguments) -> None:
+        """What was exported or fused is prepared to be trained further."""
+        self.domain.prepare_training(self, arguments.place)
 
     def is_training(self) -> Value:
         """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""

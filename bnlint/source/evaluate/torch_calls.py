@@ -13,6 +13,7 @@ from bnlint.source.evaluate.cloning import clone
 from bnlint.source.evaluate.configurations import configuration_method, is_configuration
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.domain import Domain, tensors_in
+from bnlint.source.evaluate.exports import EXPORTED, Exports
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.known_models import known_model
 from bnlint.source.evaluate.launchers import (
@@ -73,10 +74,6 @@ MADE_UP = frozenset(
 )
 BY_SIZES = frozenset({"torch.FloatTensor", "torch.Tensor", "torch.cuda.FloatTensor"})
 """Made up when they are given sizes; given values, they hold these."""
-EXPORTS = frozenset(
-    {"torch.jit.trace", "torch.jit.trace_module", "torch.export.export", "torch.onnx.export",
-     "torch.onnx.dynamo_export", "torch.quantization.fuse_modules", "torch.fx.symbolic_trace"}
-)  # fmt: skip
 SAME_MODULE = frozenset(
     {"torch.compile", "torch.jit.script", "torch.jit.optimize_for_inference",
      "torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm",
@@ -102,7 +99,7 @@ _LAYER_NAME = re.compile(r"^torch\.nn\.[A-Z]\w*$")
 VARIABLES = frozenset({"torch.autograd.Variable", "torch.autograd.variable.Variable"})
 
 
-class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
+class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Core):
     """Calls by qualified name."""
 
     domain: Domain
@@ -156,12 +153,12 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
             return self._loader(arguments)
         if name.startswith("torch.optim.") and name.rpartition(".")[2][:1].isupper():
             return self._optimizer(name, arguments)
-        if name in EXPORTS and (first or arguments.keywords):
-            self.export_module(arguments.get(0, "model") or ANYTHING, name, arguments)
-            return ANYTHING
+        exported = self.call_export(name, arguments)
+        if exported is not None:
+            return exported
         if name.startswith("torchvision.models."):
             return known_model(self, name, arguments)
-        if name in ("torch.device", "torch.manual_seed", "torch.save"):
+        if name in ("torch.device", "torch.manual_seed"):
             return ANYTHING
         return launcher(name)
 
@@ -266,7 +263,9 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Core):
     def namespace_method(
         self, value: Namespace, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
-        """A method of an argument parser or its result, or of a configuration."""
+        """A method of an argument parser or its result, a configuration, an exported program."""
+        if value.kind == EXPORTED:
+            return self.program_method(value, name, arguments)
         if is_configuration(value):
             return configuration_method(value, name, arguments)
         if value.kind == "parser":
