@@ -17,6 +17,7 @@ _EXPORTERS: Final = {
     str(_TORCH / "onnx" / "__init__.py"): "torch.onnx",
 }
 """Files of torch whose functions export a model, and where users find these functions."""
+_DYNAMO: Final = str(_TORCH / "_dynamo") + "/"
 _DRAWS: Final = "add_graph"
 """What the functions of every tensorboard writer are called that trace a model to draw it."""
 
@@ -55,11 +56,17 @@ def _is_exporting() -> bool:
 
 
 def _called_by(user: FrameType) -> FrameType | None:
-    """The running function that the user's frame has called."""
+    """The running function of torch that the user's frame has called.
+
+    Once a program has used dynamo, that wraps functions such as `torch.jit.trace`.
+    """
+    called: FrameType | None = None
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_back is not user:
+    while frame is not None and frame is not user:
+        if not frame.f_code.co_filename.startswith(_DYNAMO):
+            called = frame
         frame = frame.f_back
-    return frame
+    return called
 
 
 def _is_drawn(user: FrameType) -> bool:

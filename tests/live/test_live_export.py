@@ -163,6 +163,16 @@ def test_a_watch_sees_an_export_in_training_mode(how: str) -> None:
 
 
 @pytest.mark.usefixtures("silent")
+def test_a_trace_after_dynamo_has_wrapped_the_function() -> None:
+    model = torch.compile(net(), backend="eager")
+    model(IMAGES)
+    with bnlint.watch(model._orig_mod) as watching:
+        kept = torch.jit.trace(model._orig_mod, IMAGES)
+    assert kept is not None
+    assert [found.code for found in watching.findings] == ["BNL601"]
+
+
+@pytest.mark.usefixtures("silent")
 def test_what_is_only_drawn_or_dropped_is_no_export() -> None:
     def add_graph(model: nn.Module) -> Any:
         return torch.jit.trace(model, IMAGES, check_trace=False)
