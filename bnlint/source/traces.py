@@ -11,7 +11,6 @@ from bnlint.graph import Kind
 from bnlint.source import ir
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain, tensors_in
-from bnlint.source.evaluate.exports import TOUCHED
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
@@ -411,12 +410,12 @@ class TraceDomain(Domain):
         layer that was converted."""
         if not machine.events:
             return
-        if isinstance(value, Namespace) and not value.fields.get(TOUCHED):
-            self.program_dropped(machine, value)
         match value, machine.events[-1]:
             case Tensor(), Forward() as last if last.place == place:
                 machine.events[-1] = replace(last, discarded=True)
             case Layer() | Instance(), SyncNorms(model=model) as last if self._is(value, model):
+                machine.events[-1] = replace(last, discarded=True)
+            case Namespace(), Export() as last if last.place == place:
                 machine.events[-1] = replace(last, discarded=True)
 
     def mode_not_called(

@@ -51,8 +51,6 @@ SAVES: Final = frozenset({"torch.jit.save", "torch.export.save", "torch.save"})
 """Functions that write away what was exported."""
 EXPORTED: Final = "exported"
 """The kind of namespace that stands for an exported program."""
-TOUCHED: Final = "touched"
-"""The field of an exported program that tells that one of its methods was called."""
 
 
 class Exports(Core):
@@ -84,7 +82,6 @@ class Exports(Core):
         if name.lstrip("_").startswith("save"):
             self.program_saved(program, arguments)
             return NONE
-        program.fields[TOUCHED] = True
         return program
 
     def _how(self, name: str, arguments: Arguments) -> str:

@@ -391,7 +391,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             receiver = self.evaluate(expression.value, frame)
             place = self.place(frame, expression.span)
             self.domain.mode_not_called(self, receiver, expression, place)
-        if isinstance(value, Tensor | Layer | Instance):
+        if isinstance(value, Tensor | Layer | Instance | Namespace):
             self.domain.statement(self, value, self.place(frame, expression.span))
 
     def set_attribute(
