@@ -94,6 +94,7 @@ class _Solver:
 
     def __init__(self) -> None:
         self.seen: dict[tuple[int, ...], Observation] = {}
+        self.setters: dict[int, frozenset[ModeFact]] = {}
 
     def block(self, items: Block, state: State, chain: tuple[Call, ...]) -> _Flow:
         """The flow through a sequence of items."""
@@ -143,6 +144,7 @@ class _Solver:
     def _loop(self, loop: Loop, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
         entry: State = state
         after: State | None = state if loop.repeat else None
+        setters = self._setters(loop)
         for _ in range(MAXIMAL_ROUNDS if loop.repeat else 1):
             end, left = self._round(loop.bodies, entry, chain, flow)
             if left is not None:
@@ -150,11 +152,20 @@ class _Solver:
             if end is None:
                 break
             after = join(after, end)
-            again = join(entry, _carried(end, entry))
+            again = join(entry, _carried(end, entry, setters))
             if again == entry:
                 break
             entry = again
         return after
+
+    def _setters(self, loop: Loop) -> frozenset[ModeFact]:
+        """The facts that a loop's own events set."""
+        if id(loop) not in self.setters:
+            events = ModeTrace("", (loop,), {}, {}).events()
+            self.setters[id(loop)] = frozenset(
+                ModeFact(e.mode, e.place, e.how) for e in events if isinstance(e, SetMode)
+            )
+        return self.setters[id(loop)]
 
     def _round(
         self, bodies: tuple[Block, ...], state: State, chain: tuple[Call, ...], flow: _Flow
@@ -201,11 +212,17 @@ def join(first: State | None, second: State | None) -> State:
     return joined
 
 
-def _carried(end: State, entry: State) -> State:
-    """The state at the end of a loop body as its next round sees it."""
+def _carried(end: State, entry: State, setters: frozenset[ModeFact]) -> State:
+    """The state at the end of a loop body as its next round sees it.
+
+    A fact that was there before the loop, and that no event of the loop sets, did not come round.
+    """
     return {
         layer: frozenset(
-            fact if fact in entry.get(layer, ()) else replace(fact, carried=True) for fact in facts
+            replace(fact, carried=True)
+            if fact in setters or fact not in entry.get(layer, ())
+            else fact
+            for fact in facts
         )
         for layer, facts in end.items()
     }

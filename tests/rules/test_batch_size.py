@@ -110,7 +110,8 @@ def live(batch: int, stated: Purpose, numbers: dict[str, float] | None) -> Pictu
     body = (built(), forward(grad=False, batch=batch, stated=stated))
     graph = LayerGraph("Net", (Node(0, Kind.BATCHNORM, "torch.nn.BatchNorm2d", path="stem.bn"),))
     layers = {0: numbers} if numbers is not None else {}
-    return Pictures((graph,), (trace(*body, layers=LAYERS),), Measured(layers, {"batch": batch}))
+    measured = Measured(layers, {"batch": batch})
+    return Pictures((graph,), (trace(*body, layers=LAYERS),), measured=measured)
 
 
 @pytest.mark.parametrize(
