@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {
-    "finding", "fingerprint", "graph", "overrides", "paths", "printable", "settings", "solver",
-    "suppress", "torchnames", "trace",
+    "finding", "fingerprint", "functional", "graph", "overrides", "paths", "printable", "settings",
+    "solver", "suppress", "torchnames", "trace",
 }  # fmt: skip
 EVERYWHERE = frozenset({"top", "inside"})
 INSIDE = frozenset({"inside"})
@@ -31,10 +31,8 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             ours = dict.fromkeys({*SHARED, "source", "rules"}, EVERYWHERE)
             return {**ours, "libcst": EVERYWHERE, "pathspec": EVERYWHERE}
         case ["rules", *_]:
-            return dict.fromkeys(
-                {"finding", "graph", "overrides", "trace", "solver", "torchnames", "rules"},
-                EVERYWHERE,
-            )
+            pictures = {"functional", "graph", "overrides", "trace", "solver"}
+            return dict.fromkeys({*pictures, "finding", "torchnames", "rules"}, EVERYWHERE)
         case ["live", *_]:
             ours = dict.fromkeys({*SHARED, "live", "rules", "output"}, EVERYWHERE)
             outside = {"": EVERYWHERE, "torch": EVERYWHERE, "numpy": EVERYWHERE}

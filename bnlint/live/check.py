@@ -16,6 +16,7 @@ from bnlint.live.errors import CheckError
 from bnlint.live.events import live_trace
 from bnlint.live.inputs import Inputs, candidates, device_of, normalise
 from bnlint.live.measure import Measuring, measure
+from bnlint.live.mode_calls import mode_calls
 from bnlint.live.mode_methods import candidates as mode_candidates
 from bnlint.live.mode_methods import mode_methods
 from bnlint.live.modules import Names, is_distributed, is_frozen, unwrap
@@ -193,6 +194,7 @@ def _report(
             ),
         ),
         mode_methods=overriding,
+        mode_calls=tuple(mode_calls(measuring.graph, measuring.modes, Names(root))),
         measured=_evidence(measuring),
     )
     return Report(

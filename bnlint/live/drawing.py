@@ -36,6 +36,8 @@ class Operation:
     versions: list[tuple[Tensor, int | None]]
     writes: bool
     sensitive: Sensitive | None
+    rate: object = None
+    """What is given as `dropout_p`."""
 
 
 class Drawing:
@@ -126,7 +128,9 @@ class Drawing:
         operands = [] if layer else self._operands(watched, unknown=entry.kind in LAYERS)
         versions = [(tensor, _version(tensor)) for tensor in tensors]
         first = watched[0] if watched else None
-        return Operation(entry, operands, first, versions, may_write(function, kwargs), sensitive)
+        writes = may_write(function, kwargs)
+        rate = kwargs.get("dropout_p")
+        return Operation(entry, operands, first, versions, writes, sensitive, rate)
 
     def end(self, operation: Operation, result: Any) -> int | None:
         """The function has returned: draw it, and note what it made and wrote. Its node, if any."""
@@ -167,7 +171,7 @@ class Drawing:
         return self._add(
             operation.entry.kind,
             operation.entry.name,
-            params=_functional_parameters(operation.sensitive),
+            params=_functional_parameters(operation),
             place=calling_place(),
             scope=self.stack.scope(),
             inputs=tuple(operation.operands),
@@ -274,7 +278,8 @@ def _extent(tensor: Tensor | None) -> dict[str, int | None]:
     return {"batch": int(batch), "positions": positions}
 
 
-def _functional_parameters(sensitive: Sensitive | None) -> dict[str, Parameter]:
+def _functional_parameters(operation: Operation) -> dict[str, Parameter]:
+    sensitive = operation.sensitive
     match sensitive:
         case BatchNormCall():
             channels = sensitive.input.shape[1] if sensitive.input.dim() > 1 else UNKNOWN
@@ -288,7 +293,8 @@ def _functional_parameters(sensitive: Sensitive | None) -> dict[str, Parameter]:
         case DropoutCall():
             return {"p": sensitive.p, "inplace": sensitive.inplace}
         case None:
-            return {}
+            rate = operation.rate
+            return {"dropout_p": float(rate)} if isinstance(rate, int | float) else {}
 
 
 def _checkpoint() -> Place | None:

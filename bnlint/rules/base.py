@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bnlint.finding import Evidence, Finding, Fix, Measurement, Place, Severity
+from bnlint.functional import ModeCall
 from bnlint.graph import LayerGraph
 from bnlint.overrides import ModeMethod
 from bnlint.solver import Observation, solve
@@ -33,12 +34,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All that a rule may look at: layer graphs, mode traces, what classes do to the mode, measured
-    numbers."""
+    """All that a rule may look at: layer graphs, mode traces, what classes do to the mode, calls of
+    mode-sensitive functions, measured numbers."""
 
     graphs: Sequence[LayerGraph] = ()
     traces: Sequence[ModeTrace] = ()
     mode_methods: Sequence[ModeMethod] = ()
+    mode_calls: Sequence[ModeCall] = ()
     measured: Measured = Measured()
 
     @cached_property

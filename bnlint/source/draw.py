@@ -5,6 +5,7 @@ from __future__ import annotations
 from bnlint.graph import LayerGraph
 from bnlint.rules.base import Pictures
 from bnlint.source.graph_artist import GraphArtist
+from bnlint.source.mode_calls import mode_calls
 from bnlint.source.mode_methods import mode_methods
 from bnlint.source.project import Project
 from bnlint.source.trace_artist import TraceArtist
@@ -16,10 +17,12 @@ def draw(project: Project) -> Pictures:
     tracing.draw_traces()
     graphing = GraphArtist(project, tracing.machine)
     graphing.draw_graphs()
+    definitions = tuple(tracing.machine.definitions)
     return Pictures(
         graphs=tuple(graphing.graphs),
         traces=tuple(tracing.finished_traces(graphing.graphs)),
-        mode_methods=tuple(mode_methods(project, list(tracing.machine.definitions))),
+        mode_methods=tuple(mode_methods(project, definitions)),
+        mode_calls=tuple(mode_calls(definitions)),
     )
 
 

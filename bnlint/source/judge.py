@@ -89,6 +89,8 @@ def _apart(pictures: Pictures) -> Iterator[tuple[Pictures, Place | None]]:
         yield Pictures(traces=[trace], measured=pictures.measured), _place_of_trace(trace)
     for method in pictures.mode_methods:
         yield Pictures(mode_methods=[method], measured=pictures.measured), method.place
+    for call in pictures.mode_calls:
+        yield Pictures(mode_calls=[call], measured=pictures.measured), call.place
 
 
 def _place_of_graph(graph: LayerGraph) -> Place | None:
