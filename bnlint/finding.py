@@ -121,8 +121,22 @@ class AddCall:
     place: Place
 
 
+@dataclass(frozen=True, slots=True)
+class ReplaceText:
+    """Put `text` in place of what stands at `place`, which is no code, such as a comment."""
+
+    place: Place
+    text: str
+
+
 Intent: TypeAlias = (
-    ReplaceArgument | RemoveArgument | SetArgument | InsertBefore | SwapElements | AddCall
+    ReplaceArgument
+    | RemoveArgument
+    | SetArgument
+    | InsertBefore
+    | SwapElements
+    | AddCall
+    | ReplaceText
 )
 
 
@@ -133,7 +147,7 @@ def places_of(intent: Intent) -> frozenset[Place]:
             return frozenset({first, second})
         case ReplaceArgument(call=place) | RemoveArgument(call=place) | SetArgument(call=place):
             return frozenset({place})
-        case InsertBefore(place=place) | AddCall(place=place):
+        case InsertBefore(place=place) | AddCall(place=place) | ReplaceText(place=place):
             return frozenset({place})
 
 

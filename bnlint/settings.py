@@ -43,6 +43,8 @@ class Settings:
     root: the project's root; None finds it.
     jobs: processes; 0 chooses, 1 stays in this process.
     prefilter: whether files that cannot matter are left unread.
+    per_file_ignores: patterns of files, relative to `base`, and what is ignored there.
+    baseline: the file of findings that are not to be shown; None shows all.
     """
 
     select: tuple[str, ...] | None = None
@@ -58,13 +60,15 @@ class Settings:
     prefilter: bool = True
     fail_level: Severity = Severity.WARNING
     output_format: str = "full"
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    baseline: Path | None = None
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
         """Whether findings of this rule are wanted, of the source half or of the live one."""
         chosen = self.extend_select if self.select is None else (*self.select, *self.extend_select)
-        wanted = max((_specificity(s, rule) for s in chosen), default=0)
+        wanted = max((specificity(s, rule) for s in chosen), default=0)
         unwanted = max(
-            (_specificity(s, rule) for s in (*self.ignore, *self.extend_ignore)), default=0
+            (specificity(s, rule) for s in (*self.ignore, *self.extend_ignore)), default=0
         )
         if unwanted and unwanted >= wanted:
             return False
@@ -101,7 +105,7 @@ class Settings:
         )
 
 
-def _specificity(selector: str, rule: Rule) -> int:
+def specificity(selector: str, rule: Rule) -> int:
     """How precisely a selector names a rule; 0 when it does not."""
     wanted = selector.upper()
     if wanted == "ALL":
@@ -125,7 +129,7 @@ def check_selectors(selectors: Iterable[str], where: str) -> tuple[str, ...]:
     for selector in kept:
         if selector.upper() == "ALL":
             continue
-        if not any(_specificity(selector, rule) for rule in all_rules()):
+        if not any(specificity(selector, rule) for rule in all_rules()):
             raise SettingsError(
                 f"{where}: unknown rule {selector!r}: use a code such as BNL101, the beginning of "
                 "codes such as BNL1, a rule's name, or ALL (`bnlint rule --all` lists the rules)"
@@ -188,7 +192,11 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
             return _strings(value, where)
         case "force-exclude" | "prefilter":
             return _expect(bool, value, where, "true or false")
-        case "root":
+        case "per-file-ignores":
+            table = _expect(dict, value, where, "a table of patterns and lists of rules")
+            rows = ((p, _strings(codes, f"{where}.{p}")) for p, codes in table.items())
+            return tuple((p, check_selectors(codes, f"{where}.{p}")) for p, codes in rows)
+        case "root" | "baseline":
             return (folder / _expect(str, value, where, "a string")).absolute()
         case "jobs":
             jobs = _expect(int, value, where, "a whole number, 0 or more")

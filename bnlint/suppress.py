@@ -6,18 +6,21 @@ import io
 import re
 import tokenize
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from bnlint.finding import Finding, Fix, Place, Role, places_of
 
 _QUICK: Final = re.compile(r"bnlint:|noqa", re.IGNORECASE)
-_OWN: Final = re.compile(
-    r"#\s*bnlint:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?", re.IGNORECASE
+_REASON: Final = r"(?P<reason>.*?)(?=\s*$|\s+#\s*(?:[\w-]+:|noqa\b))"
+"""Up to the end of the comment, or up to another one behind it."""
+OWN: Final = re.compile(
+    rf"#\s*bnlint:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?{_REASON}", re.IGNORECASE
 )
-_NOQA: Final = re.compile(
-    r"#\s*noqa(?:(?P<colon>\s*:)\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+\b)*)?)?(?![\w-])",
+NOQA: Final = re.compile(
+    r"#\s*noqa(?:(?P<colon>\s*:)\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+\b)*)?)?(?![\w-])"
+    rf"{_REASON}",
     re.IGNORECASE,
 )
 _SEPARATOR: Final = re.compile(r"[,\s]+")
@@ -28,63 +31,80 @@ class Suppression:
     """One comment.
 
     line: of the joined text, from 1; selectors: codes or names in upper case, none for
-    "everything"; whole_file: holds for the file; foreign: a `# noqa`, which is not ours alone.
+    "everything"; whole_file: holds for the file; foreign: a `# noqa`, which is not ours alone;
+    reason: what it says beside that; column, text: where in the line it begins, and all of it.
     """
 
     line: int
     selectors: tuple[str, ...] = ()
     whole_file: bool = False
     foreign: bool = False
+    reason: str = ""
+    column: int = 1
+    text: str = ""
 
-    def covers(self, finding: Finding) -> bool:
-        """Whether the comment speaks of findings of this code."""
+    def covering(self, finding: Finding) -> tuple[str, ...]:
+        """The selectors that speak of findings of this code; an empty one for "everything"."""
         if not self.selectors:
-            return True
-        names = (finding.code, finding.name.upper())
-        return any(s in names or _is_family(s, finding.code) for s in self.selectors)
+            return ("",)
+        return tuple(s for s in self.selectors if selects(s, finding.code, finding.name))
 
 
-def _is_family(selector: str, code: str) -> bool:
-    return len(selector) >= 3 and selector.startswith("BNL") and code.startswith(selector)
+def selects(selector: str, code: str, name: str) -> bool:
+    """Whether a selector in upper case means a rule: its code, its name, or its family."""
+    is_family = len(selector) >= 3 and selector.startswith("BNL") and code.startswith(selector)
+    return is_family or selector in (code, name.upper())
 
 
 def find_suppressions(text: str) -> tuple[Suppression, ...]:
     """All suppression comments of a file; text that looks like one inside a string is none."""
     if not _QUICK.search(text):
         return ()
-    return tuple(s for line, comment in _comments(text) for s in _parse(line, comment))
+    return tuple(s for place, comment in _comments(text) for s in _parse(*place, comment))
 
 
-def _comments(text: str) -> Iterator[tuple[int, str]]:
-    """Comments with their lines. Where the tokenizer gives up the rest is read line by line."""
+def _comments(text: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """Comments with line and column. Where the tokenizer gives up the rest is read by lines."""
     last = 0
     try:
         for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
             last = token.end[0]
             if token.type == tokenize.COMMENT:
-                yield token.start[0], token.string
+                yield (token.start[0], token.start[1] + 1), token.string
     except (tokenize.TokenError, SyntaxError):
         for number, line in enumerate(text.splitlines()[last:], last + 1):
             if "#" in line:
-                yield number, line[line.index("#") :]
+                column = line.index("#")
+                yield (number, column + 1), line[column:]
 
 
-def _parse(line: int, comment: str) -> Iterator[Suppression]:
-    for match in _OWN.finditer(comment):
+def _parse(line: int, column: int, comment: str) -> Iterator[Suppression]:
+    for match in OWN.finditer(comment):
         codes = match["codes"]
-        selectors = _split(codes) if codes is not None else ()
+        selectors = _upper(codes) if codes is not None else ()
         if codes is None or selectors:
-            yield Suppression(line, selectors, whole_file=match["file"] is not None)
-    noqa = _NOQA.search(comment)
+            found = _suppression(line, column, match)
+            yield replace(found, selectors=selectors, whole_file=match["file"] is not None)
+    noqa = NOQA.search(comment)
     if noqa is None:
         return
-    ours = tuple(code for code in _split(noqa["codes"] or "") if code.startswith("BNL"))
+    ours = tuple(code for code in _upper(noqa["codes"] or "") if code.startswith("BNL"))
     if ours or not noqa["colon"]:
-        yield Suppression(line, ours, foreign=True)
+        yield replace(_suppression(line, column, noqa), selectors=ours, foreign=True)
 
 
-def _split(codes: str) -> tuple[str, ...]:
-    return tuple(code.upper() for code in _SEPARATOR.split(codes) if code)
+def _suppression(line: int, column: int, match: re.Match[str]) -> Suppression:
+    reason = match["reason"].strip()
+    return Suppression(line, reason=reason, column=column + match.start(), text=match[0])
+
+
+def split_codes(codes: str) -> list[str]:
+    """The codes of a list as they are written."""
+    return [code for code in _SEPARATOR.split(codes) if code]
+
+
+def _upper(codes: str) -> tuple[str, ...]:
+    return tuple(code.upper() for code in split_codes(codes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +128,32 @@ class FileSuppressions:
         candidates = self.logical_lines[max(0, index - 3) : index + 1]
         return (line, *(first for first, last in candidates if first < line <= last))
 
-    def covering(self, finding: Finding, place: Place) -> Suppression | None:
-        """The comment that suppresses the finding at this place; None when there is none."""
+    def without_blanket(self) -> FileSuppressions:
+        """The comments that name what they suppress."""
+        return replace(self, comments=tuple(c for c in self.comments if c.selectors))
+
+    def cell_at(self, line: int) -> tuple[int | None, int]:
+        """The notebook cell that a line of the joined text is in, and the lines before the cell."""
+        start = next((cell for cell in reversed(self.cells) if cell[1] <= line), None)
+        return (None, 0) if start is None else (start[0], start[1] - 1)
+
+    def covering(self, finding: Finding, place: Place) -> list[Suppression]:
+        """The comments that suppress the finding at this place."""
         lines = self.lines_of(place)
         candidates = (c for c in self.comments if c.whole_file or c.line in lines)
-        return next((c for c in candidates if c.covers(finding)), None)
+        return [c for c in candidates if c.covering(finding)]
+
+
+Used: TypeAlias = tuple[str, Suppression, str]
+"""A file, a comment in it, and the selector of the comment that suppressed something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """findings: the suppressed ones marked; used: (path, line) of the comments that did it."""
+    """findings: the suppressed ones marked; used: what suppressed them."""
 
     findings: tuple[Finding, ...]
-    used: frozenset[tuple[str, int]]
+    used: frozenset[Used]
 
 
 def apply_suppressions(
@@ -131,7 +164,7 @@ def apply_suppressions(
     Each instance of a grouped finding is suppressed at its own line: a group of which only some
     are suppressed is split. A finding whose proof spans files is also suppressed at a cause.
     """
-    used: set[tuple[str, int]] = set()
+    used: set[Used] = set()
     kept: list[Finding] = []
     for finding in findings:
         kept += _split_group(finding, files, used)
@@ -139,24 +172,30 @@ def apply_suppressions(
 
 
 def _split_group(
-    finding: Finding, files: Mapping[str, FileSuppressions], used: set[tuple[str, int]]
+    finding: Finding, files: Mapping[str, FileSuppressions], used: set[Used]
 ) -> list[Finding]:
     if finding.place is None:
         return [finding]
     causes = _cross_file_causes(finding, finding.place)
-    excused = [_suppressed(finding, cause, files, used) for cause in causes]
-    if any(excused):
-        return [replace(finding, suppressed=True)]
+    excuses = [e for cause in causes for e in _excuses(finding, cause, files, used)]
+    if excuses:
+        return [_hidden(finding, excuses)]
     instances = [e for e in finding.evidence if e.role is Role.INSTANCE]
     places = [finding.place, *(e.place for e in instances)]
-    hidden = [_suppressed(finding, place, files, used) for place in places]
-    if not any(hidden):
+    found = [_excuses(finding, place, files, used) for place in places]
+    excuses = [excuse for of_place in found for excuse in of_place]
+    shown = [place for place, of_place in zip(places, found) if not of_place]
+    if not excuses:
         return [finding]
-    if all(hidden):
-        return [replace(finding, suppressed=True)]
-    shown = _regroup(finding, [p for p, h in zip(places, hidden) if not h])
-    gone = _regroup(finding, [p for p, h in zip(places, hidden) if h])
-    return [shown, replace(gone, suppressed=True)]
+    if not shown:
+        return [_hidden(finding, excuses)]
+    gone = [place for place, of_place in zip(places, found) if of_place]
+    return [regroup(finding, shown), _hidden(regroup(finding, gone), excuses)]
+
+
+def _hidden(finding: Finding, excuses: Sequence[Suppression]) -> Finding:
+    reason = next((excuse.reason for excuse in excuses if excuse.reason), "")
+    return replace(finding, suppressed=True, reason=reason)
 
 
 def _cross_file_causes(finding: Finding, own: Place) -> list[Place]:
@@ -165,20 +204,18 @@ def _cross_file_causes(finding: Finding, own: Place) -> list[Place]:
     return [e.place for e in finding.evidence if e.role is Role.CAUSE]
 
 
-def _suppressed(
-    finding: Finding,
-    place: Place,
-    files: Mapping[str, FileSuppressions],
-    used: set[tuple[str, int]],
-) -> bool:
+def _excuses(
+    finding: Finding, place: Place, files: Mapping[str, FileSuppressions], used: set[Used]
+) -> list[Suppression]:
+    """The comments that excuse the finding at this place, noted as used."""
     file = files.get(place.path)
-    comment = file.covering(finding, place) if file is not None else None
-    if comment is not None:
-        used.add((place.path, comment.line))
-    return comment is not None
+    comments = file.covering(finding, place) if file is not None else []
+    for comment in comments:
+        used.update((place.path, comment, selector) for selector in comment.covering(finding))
+    return comments
 
 
-def _regroup(finding: Finding, places: list[Place]) -> Finding:
+def regroup(finding: Finding, places: list[Place]) -> Finding:
     """The finding accusing only these of its places, the first of them as its own.
 
     What a fix would change stays only with the places that it was written for.

@@ -12,9 +12,20 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {
-    "finding", "fingerprint", "functional", "graph", "overrides", "paths", "printable", "settings",
-    "solver", "suppress", "torchnames", "trace",
-}  # fmt: skip
+    "baseline",
+    "finding",
+    "fingerprint",
+    "functional",
+    "graph",
+    "overrides",
+    "paths",
+    "printable",
+    "settings",
+    "solver",
+    "suppress",
+    "torchnames",
+    "trace",
+}
 EVERYWHERE = frozenset({"top", "inside"})
 INSIDE = frozenset({"inside"})
 

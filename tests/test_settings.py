@@ -124,6 +124,7 @@ def test_every_setting_can_be_written_in_a_file() -> None:
         "select": ["ALL"], "extend-select": [], "ignore": [], "extend-ignore": [],
         "exclude": [], "extend-exclude": [], "force-exclude": True, "root": ".", "jobs": 1,
         "prefilter": True, "fail-level": "error", "output-format": "full",
+        "per-file-ignores": {"tests/*": ["BNL1"]}, "baseline": "baseline.json",
     }  # fmt: skip
     parsed = parse_settings(table, Path("/p/pyproject.toml"))
     assert parsed.force_exclude

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnlint.cli.given import Fixing, Given, Outcome
+from bnlint.cli.printing import count
 from bnlint.paths import shown_path
 from bnlint.printable import printable
 
@@ -52,6 +53,29 @@ def fix_given(given: Given, fixing: Fixing) -> Outcome:
     return Outcome(result, worst, prints=not fixing.diff)
 
 
+def ignore_given(given: Given) -> Outcome:
+    """Write a comment for everything that is found; what is left is what cannot be excused."""
+    from bnlint.output.base import where
+    from bnlint.source.ignores import add_ignores
+
+    workspace = given.open()
+    ignored = add_ignores(workspace, workspace.lint().findings, given.data)
+    for path, reason in ignored.refused.items():
+        _left_alone(path, reason)
+    for place in ignored.places:
+        at = printable(where(place))
+        click.echo(f"bnlint: warning: {at}: no comment can stand in this statement", err=True)
+    if given.is_stdin:
+        before = next(iter(given.data.values()))
+        write_bytes(next((change.after for change in ignored.changes), before))
+        return Outcome(workspace.lint(), 0, prints=False)
+    write_changes(ignored.changes, workspace.root)
+    comments = count(ignored.comments, "comment")
+    click.echo(f"Wrote {comments} in {count(len(ignored.changes), 'file')}.", err=True)
+    result = given.open().lint()
+    return Outcome(result, result.worst)
+
+
 def write_changes(changes: tuple[FileChange, ...], root: Path) -> bool:
     """Write changed files; whether all could be written."""
     from bnlint.source.writing import NotWrittenError, write
@@ -82,7 +106,7 @@ def _say(fixed: Fixed, fixing: Fixing) -> None:
     if not fixed.made:
         return
     did = "Would fix" if fixing.diff else "Fixed"
-    places = f"{len(fixed.changes)} file{'s' * (len(fixed.changes) != 1)}"
+    places = count(len(fixed.changes), "file")
     click.echo(f"{did} {_counted(fixed.made)} in {places}.", err=True)
 
 

@@ -18,19 +18,27 @@ STDIN = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Fixing:
-    """What to do about fixes; diff: show them, and write nothing."""
+    """What to do about findings. diff: show the fixes, and write nothing; ignore: write comments
+    that excuse them; baseline: write them to this file."""
 
     fix: bool = False
     unsafe: bool = False
     diff: bool = False
+    ignore: bool = False
+    baseline: Path | None = None
 
     def __post_init__(self) -> None:
         if self.unsafe and not self.wanted:
             raise CommandError("--unsafe-fixes: says which fixes to make with --fix or --diff")
+        names = ("--fix or --diff", "--add-ignores", "--write-baseline")
+        chosen = (self.wanted, self.ignore, self.baseline is not None)
+        asked = [name for name, is_asked in zip(names, chosen) if is_asked]
+        if len(asked) > 1:
+            raise CommandError(f"{' and '.join(asked)}: give one at a time")
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is to be done."""
+        """Whether fixes are to be made or shown."""
         return self.fix or self.diff
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,11 @@ _PATH = click.Path(path_type=Path)
     help="With --fix or --diff: also fixes that may change what the program does.",
 )
 @click.option("--diff", is_flag=True, help="Print the fixes as a patch; write nothing.")
+@click.option("--add-ignores", is_flag=True, help="Excuse everything that is found by comments.")
+@click.option("--baseline", type=_PATH, help="Show only what this file does not have.")
+@click.option(
+    "--write-baseline", type=_PATH, help="Write all findings to this file, for --baseline."
+)
 @click.option("--output-format", type=FORMATS, help="How to print the findings. [default: full]")
 @click.option("--output-file", type=_PATH, help="Write the findings there.")
 @click.option("--fail-level", type=click.Choice(LEVELS), help="Exit with 1 from this severity on.")
@@ -64,6 +69,8 @@ def lint(
     fix: bool,
     unsafe_fixes: bool,
     diff: bool,
+    add_ignores: bool,
+    write_baseline: Path | None,
     output_file: Path | None,
     exit_zero: bool,
     statistics: bool,
@@ -81,7 +88,7 @@ def lint(
     from bnlint.source.discover import MissingPathError
 
     start = time.monotonic()
-    fixing = Fixing(fix, unsafe_fixes, diff)
+    fixing = Fixing(fix, unsafe_fixes, diff, add_ignores, write_baseline)
     wanted = paths or (Path("."),)
     try:
         settings = _settings(wanted, stdin_filename, options)
@@ -91,6 +98,8 @@ def lint(
         if show_graph is not None:
             click.echo(_graph(wanted, settings, show_graph))
             return
+        if write_baseline is not None:  # of all that is found, also of what was known before
+            settings = replace(settings, baseline=None)
         given = Given(wanted, settings, stdin_filename)
         outcome = _work(given, fixing)
     except (SettingsError, MissingPathError) as error:
@@ -107,12 +116,17 @@ def lint(
 
 
 def _work(given: Given, fixing: Fixing) -> Outcome:
-    """Lint, and fix where that is asked for."""
-    from bnlint.cli.fix import fix_given
+    """Lint, and do what is asked for."""
+    from bnlint.cli.baseline import write_baseline
+    from bnlint.cli.fix import fix_given, ignore_given
 
     if fixing.wanted:
         return fix_given(given, fixing)
+    if fixing.ignore:
+        return ignore_given(given)
     result = given.open().lint()
+    if fixing.baseline is not None:
+        return write_baseline(result, fixing.baseline)
     return Outcome(result, result.worst)
 
 

@@ -60,7 +60,7 @@ def _simple(options: dict[str, Any], found: Settings) -> dict[str, Any]:
         values["prefilter"] = False
     if options["fail_level"] is not None:
         values["fail_level"] = Severity.parse(options["fail_level"])
-    for key in ("root", "jobs", "output_format"):
+    for key in ("root", "jobs", "output_format", "baseline"):
         if options[key] is not None:
             values[key] = options[key]
     return values

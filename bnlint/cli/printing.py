@@ -50,6 +50,7 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
         fail_level=settings.fail_level,
         seconds=how.seconds if on_terminal else None,
         in_file=sources.in_file,
+        slack=result.slack,
     )
     if how.statistics:
         text = render_statistics(printout, as_json=settings.output_format == "json")
@@ -70,6 +71,11 @@ def write_text(file: Path, text: str | bytes) -> None:
         file.write_bytes(data)
     except OSError as error:
         raise CommandError(f"--output-file {file}: {error.strerror or error}") from None
+
+
+def count(number: int, noun: str) -> str:
+    """A number and what it counts."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shows_colour(stream: TextIO | None = None) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from bnlint.baseline import Entry
 from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
 from bnlint.printable import printable
@@ -27,7 +28,8 @@ class Printout:
     findings: sorted. files: how many were linted. width: columns of the terminal. colour: whether
     the reader is a terminal that shows colours. fail_level: what is below it does not fail the run.
     seconds: how long the run took; None leaves it unsaid. in_file: a place as a position in its
-    file: of a notebook, in the lines of its JSON.
+    file: of a notebook, in the lines of its JSON. slack: entries of the baseline that are no longer
+    found, and how often.
     """
 
     findings: Sequence[Finding]
@@ -38,6 +40,7 @@ class Printout:
     fail_level: Severity = Severity.WARNING
     seconds: float | None = None
     in_file: Callable[[Place], Place] = lambda place: place
+    slack: Mapping[Entry, int] = field(default_factory=dict)
 
     @property
     def visible(self) -> list[Finding]:

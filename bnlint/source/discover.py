@@ -131,6 +131,27 @@ class _Excluded:
         return False
 
 
+def per_file_ignores(settings: Settings, base: Path) -> Callable[[str], list[str]]:
+    """A function from an absolute path to the selectors of rules that are ignored there."""
+    folder = posix(settings.base or base)
+    table = [
+        (_Patterns(folder, GitIgnoreSpec.from_lines([_relative(pattern, folder)])), selectors)
+        for pattern, selectors in settings.per_file_ignores
+    ]
+
+    def ignored(path: str) -> list[str]:
+        matching = (found for patterns, found in table if _covers(patterns, path))
+        return [selector for found in matching for selector in found]
+
+    return ignored
+
+
+def _covers(patterns: _Patterns, path: str) -> bool:
+    """Whether patterns mean a file or a folder that holds it."""
+    spec, prefix = patterns.spec, patterns.folder.rstrip("/") + "/"
+    return path.startswith(prefix) and spec.match_file(path[len(prefix) :])
+
+
 def _relative(pattern: str, folder: str) -> str:
     """An absolute pattern below the folder as one that is anchored in it."""
     prefix = folder.rstrip("/") + "/"

@@ -19,6 +19,7 @@ from bnlint.finding import (
     Place,
     RemoveArgument,
     ReplaceArgument,
+    ReplaceText,
     SetArgument,
     SwapElements,
 )
@@ -123,6 +124,9 @@ class _Writer:
             case AddCall(place):
                 span = self._span(place)
                 return [] if span is None else [_Change(span[1], span[1], "()")]
+            case ReplaceText(place, text):
+                span = self._span(place)
+                return [] if span is None else [_Change(*span, text)]
 
     def _span(self, place: Place) -> ir.Span | None:
         """The offsets of a place; None when it is not in this text."""

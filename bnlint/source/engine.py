@@ -10,17 +10,19 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from bnlint.finding import Finding, Place, Role, Severity
-from bnlint.paths import shown_path
+from bnlint.baseline import Baseline, Entry
+from bnlint.finding import Finding, Place, Severity
 from bnlint.settings import Settings, load_settings
 from bnlint.source.discover import Discovered, admission, discover, find_root, is_too_wide, posix
 from bnlint.source.edits import with_edits
+from bnlint.source.excerpt import Sources
 from bnlint.source.facts import FileFacts
 from bnlint.source.judge import Crash, crash_of, judge, own_finding
 from bnlint.source.pool import read_files
 from bnlint.source.prefilter import relevant
 from bnlint.source.reader import Outcome, read_code, read_file, read_text
-from bnlint.suppress import FileSuppressions, apply_suppressions
+from bnlint.source.sift import Sieve
+from bnlint.suppress import FileSuppressions
 
 if TYPE_CHECKING:
     from bnlint.source.project import Project
@@ -43,7 +45,8 @@ class LintResult:
 
     findings: sorted, the suppressed ones included and marked. errors: what could not be read.
     files: absolute paths that were linted. crashes: tracebacks behind BNL903 and "gave up".
-    texts: documents that are not on disk (standard input), by path.
+    texts: documents that are not on disk (standard input), by path. slack: entries of the baseline
+    that are no longer found, and how often.
     """
 
     findings: tuple[Finding, ...]
@@ -51,6 +54,7 @@ class LintResult:
     files: tuple[str, ...] = ()
     crashes: tuple[Crash, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    slack: Mapping[Entry, int] = field(default_factory=dict)
 
     @property
     def worst(self) -> int:
@@ -194,6 +198,19 @@ class Workspace:
             self._links.outcomes[path] = read_text(path, text)
         self._texts.update(texts)
 
+    def code(self, path: str) -> str | None:
+        """The text that a file's facts come from: of a notebook its joined code cells."""
+        return read_code(path, self._texts)
+
+    def suppressions(self, path: str) -> FileSuppressions:
+        """The suppression comments of a file, and where its statements and cells begin."""
+        outcome = self._links.outcomes.get(path)
+        facts = None if outcome is None else outcome.facts
+        if facts is None:
+            return FileSuppressions(())
+        comments = outcome.suppressions.comments if outcome and outcome.suppressions else ()
+        return FileSuppressions(comments, facts.cells, facts.logical_lines)
+
     def digest(self, path: str) -> str:
         """The digest of a file's bytes as they were read; empty when they were not."""
         outcome = self._links.outcomes.get(path)
@@ -241,12 +258,19 @@ def _judge(
     findings, crashes = _apply_rules(links, settings)
     problems = [_cannot_parse(links.outcomes[p]) for p in given if p in links.outcomes]
     findings += [problem for problem in problems if problem is not None]
-    wanted = [kept for f in findings if (kept := _concerning(f, given)) is not None]
-    marked = apply_suppressions(wanted, links.suppressions).findings
-    enabled = _enabled_codes(settings)
-    shown = sorted((f for f in marked if f.code in enabled), key=sort_key)
+    text_of = cache(partial(read_code, texts=texts))
+    sieve = Sieve(
+        settings,
+        given,
+        links.suppressions,
+        _silenced(crashes),
+        text_of,
+        Sources(texts).lines,
+        None if settings.baseline is None else Baseline.read(settings.baseline),
+    )
+    sifted = sieve.sift(findings)
     return LintResult(
-        findings=with_edits(shown, links.facts.get, cache(partial(read_code, texts=texts))),
+        findings=with_edits(sifted.findings, links.facts.get, text_of),
         errors=tuple(
             LintError(path, links.outcomes[path].unreadable)
             for path in sorted(given)
@@ -255,13 +279,17 @@ def _judge(
         files=tuple(sorted(given)),
         crashes=(*crashes, *_gave_up(links, given)),
         texts=texts,
+        slack=sifted.slack,
     )
 
 
-def _enabled_codes(settings: Settings) -> frozenset[str]:
+def _silenced(crashes: Iterable[Crash]) -> frozenset[str]:
+    """The codes of the rules that could not say all they had to say."""
     from bnlint.rules import all_rules
 
-    return frozenset(rule.code for rule in all_rules() if settings.selects(rule))
+    crashed = {crash.what.removeprefix("rule ") for crash in crashes}
+    codes = frozenset(rule.code for rule in all_rules())
+    return codes if crashed - codes else frozenset(crashed)
 
 
 def _apply_rules(links: _Links, settings: Settings) -> tuple[list[Finding], tuple[Crash, ...]]:
@@ -301,26 +329,3 @@ def _gave_up(links: _Links, given: frozenset[str]) -> tuple[Crash, ...]:
         for path, problem in failed
         if problem is not None and problem.trace
     )
-
-
-def _concerning(finding: Finding, given: frozenset[str]) -> Finding | None:
-    """The finding when it concerns a given file, else None.
-
-    When its own place lies in another file, the message names the given file that decides it.
-    """
-    if finding.place is None or finding.place.path in given:
-        return finding
-    deciding = (Role.INSTANCE, Role.CAUSE)
-    for evidence in finding.evidence:
-        place = evidence.place
-        if evidence.role in deciding and place.path in given:
-            where = f"{shown_path(place.path)}:{place.line}"
-            return replace(finding, message=f"{finding.message} (decided in {where})")
-    return None
-
-
-def sort_key(finding: Finding) -> tuple[str, int, int, int, str]:
-    """Path, cell, line, column, code; findings without a place come first."""
-    place = finding.place or Place("", 0, 0)
-    cell = -1 if place.cell is None else place.cell
-    return (place.path, cell, place.line, place.column, finding.code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -55,13 +55,30 @@ def fix(
     result = workspace.lint()
     for _ in range(ROUNDS):
         wanted = [f for f in result.findings if is_wanted(f, unsafe=unsafe)]
-        taken = files.edit(wanted, _edits_of)
+        taken = [f for group in _by_path(wanted, workspace) for f in _edit(files, group)]
         if not taken:
             break
         made += taken
         workspace.change(files.texts())
         result = workspace.lint()
     return Fixed(files.changes(), tuple(made), dict(files.refused), result)
+
+
+def _by_path(findings: Iterable[Finding], workspace: Workspace) -> list[list[Finding]]:
+    """The findings of each given file."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.place is not None and finding.place.path in workspace.given:
+            groups.setdefault(finding.place.path, []).append(finding)
+    return list(groups.values())
+
+
+def _edit(files: Files, group: list[Finding]) -> list[Finding]:
+    """Make the edits of the findings of one file; those for which that was done."""
+    place = group[0].place
+    if place is None:
+        return []
+    return [group[i] for i in files.edit_file(place.path, [_edits_of(f) for f in group])]
 
 
 def _edits_of(finding: Finding) -> CellEdits:
@@ -80,25 +97,15 @@ class Files:
     _before: dict[str, bytes] = field(default_factory=dict)
     _now: dict[str, Document] = field(default_factory=dict)
 
-    def edit(
-        self, findings: Iterable[Finding], edits_of: Callable[[Finding], CellEdits]
-    ) -> list[Finding]:
-        """Make the edits for these findings, as far as they fit together; the findings for which
-        they were made."""
-        by_path: dict[str, list[Finding]] = {}
-        for finding in findings:
-            if finding.place is not None and finding.place.path in self.workspace.given:
-                by_path.setdefault(finding.place.path, []).append(finding)
-        taken: list[Finding] = []
-        for path, group in by_path.items():
-            document = self._document(path)
-            if document is None:
-                continue
-            text, indices = edited(document, map(edits_of, group))
-            if indices:
-                self._now[path] = Document(path, text, document.encoding)
-                taken += [group[index] for index in indices]
-        return taken
+    def edit_file(self, path: str, wanted: Sequence[CellEdits]) -> list[int]:
+        """Make as many of these edits as fit together; the indices of those that were made."""
+        document = self._document(path)
+        if document is None:
+            return []
+        text, indices = edited(document, wanted)
+        if indices:
+            self._now[path] = Document(path, text, document.encoding)
+        return indices
 
     def texts(self) -> dict[str, str]:
         """The texts as they are now, by path."""

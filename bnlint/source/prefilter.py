@@ -25,6 +25,9 @@ NARROW: Final = re.compile(
 )
 """What a rule can begin with: a layer it judges, or something that happens to a model's mode."""
 
+REMARK: Final = re.compile(rb"bnlint:[ \t]*ignore|(?i:noqa)[^\n]*BNL")
+"""A comment to bnlint, which a given file may have in vain."""
+
 BROAD_UP_TO: Final = 400
 """Projects with at most this many broadly matching files are read as a whole."""
 
@@ -39,12 +42,14 @@ _WORD: Final = re.compile(rb"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What the bytes of one file say. imported: all names in its import statements."""
+    """What the bytes of one file say. imported: all names in its import statements; remark: there
+    is a comment to bnlint."""
 
     broad: bool
     narrow: bool
     script: bool
     imported: frozenset[str]
+    remark: bool = False
 
 
 def digest(data: bytes) -> Digest:
@@ -56,6 +61,7 @@ def digest(data: bytes) -> Digest:
         broad and NARROW.search(data) is not None,
         _SCRIPT.search(data) is not None,
         frozenset(word.decode("utf-8", "replace") for word in words),
+        REMARK.search(data) is not None,
     )
 
 
@@ -70,8 +76,9 @@ def relevant(paths: Sequence[str], given: Iterable[str], named: Iterable[str]) -
     there a chain of calls may begin. A file that was not given matters only when it imports a
     given one, over however many files: otherwise nothing in a given file can be part of its story.
     """
-    always = frozenset(named)
     digests = {path: _digest_of(path) for path in paths}
+    given = set(given)
+    always = {*named, *(path for path in given if path in digests and digests[path].remark)}
     chosen = {path for path, digest in digests.items() if digest.broad}
     if len(chosen) > BROAD_UP_TO:
         chosen = {path for path in chosen if digests[path].narrow}

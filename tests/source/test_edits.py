@@ -239,13 +239,13 @@ BAD = {
     **{
         path.relative_to(FIXTURES).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(FIXTURES.rglob("bad*.py"))
-        if not path.parent.name.startswith("bnl901")
+        if not path.parent.name.startswith(("bnl901", "bnl902"))
     },
     **{
         f"{rule.code} example {index}": example.code
         for rule in all_rules()
         for index, example in enumerate(rule.wrong)
-        if rule.code != "BNL901"
+        if rule.code not in ("BNL901", "BNL902")
     },
 }
 

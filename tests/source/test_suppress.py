@@ -76,7 +76,7 @@ def test_a_comment_on_the_first_line_holds_for_the_statement() -> None:
     findings = [finding(line) for line in (1, 3, 4, 5)]
     applied = apply_suppressions(findings, {PATH: comments})
     assert [f.suppressed for f in applied.findings] == [True, True, True, False]
-    assert applied.used == {(PATH, 1)}
+    assert {(path, comment.line) for path, comment, _ in applied.used} == {(PATH, 1)}
 
 
 def test_a_file_comment_holds_for_the_file() -> None:

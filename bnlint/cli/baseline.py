@@ -1,0 +1,30 @@
+"""`bnlint lint --write-baseline`: what is found now, as a file that --baseline reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bnlint.baseline import Baseline
+from bnlint.cli import CommandError
+from bnlint.cli.given import Outcome
+from bnlint.cli.printing import count
+
+if TYPE_CHECKING:
+    from bnlint.source.engine import LintResult
+
+
+def write_baseline(result: LintResult, file: Path) -> Outcome:
+    """Write the file; the findings are then accounted for, so that the run does not fail."""
+    from bnlint.source.excerpt import Sources
+
+    baseline = Baseline.of(result.findings, file, Sources(result.texts).lines)
+    try:
+        file.write_text(baseline.text(), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"--write-baseline {file}: {error.strerror or error}") from None
+    places = count(sum(baseline.counts.values()), "place")
+    click.echo(f"Wrote {places} to {file}.", err=True)
+    return Outcome(result, 0, prints=False)
