@@ -64,7 +64,7 @@ def test_the_fixtures_are_fixed_for_good_and_the_patch_is_the_same(project: Path
         if name.endswith(".py") and b"BNL902" not in before[name]:
             assert comments(fixed[name]) == comments(before[name])
     left = json.loads(done.stdout)
-    assert not [f for f in left if f["fix"] and f["fix"]["edits"]]
+    assert not [f for f in left if f["fix"] and f["fix"]["edits"] and not f["suppressed"]]
     assert "Fixed" in done.stderr
 
     again = lint(project, *FIX, "--select", "ALL")
