@@ -271,12 +271,8 @@ def test_what_is_fixed_parses_keeps_its_comments_and_is_clean(name: str) -> None
 
 def test_the_bad_examples_are_fixed_where_the_rules_say_so() -> None:
     codes = {code for text in BAD.values() for code in with_fixes(text, "x.py")[1]}
-<<<<<<< HEAD
-    assert codes == {"BNL102", "BNL103", "BNL105", "BNL201", "BNL401", "BNL402", "BNL601"}
-=======
     promised = {rule.code for rule in all_rules() if rule.fix_safety and rule.default}
     assert codes == promised - {"BNL902"}
->>>>>>> 06adfed (Tests and page of BNL902; promised fixes are what rules document)
 
 
 def test_a_group_is_swapped_except_where_a_comment_excuses_it() -> None:
