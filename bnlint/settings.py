@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,6 +29,10 @@ _T = TypeVar("_T")
 _FAMILY: Final = re.compile(r"BNL\d*", re.IGNORECASE)
 
 
+_UNWRITTEN: Final = ("base", "source")
+"""What the settings know and no file says."""
+
+
 class SettingsError(Exception):
     """The configuration cannot be used; the message names the file and the key."""
 
@@ -45,6 +50,11 @@ class Settings:
     prefilter: whether files that cannot matter are left unread.
     per_file_ignores: patterns of files, relative to `base`, and what is ignored there.
     baseline: the file of findings that are not to be shown; None shows all.
+    extra_batchnorm, extra_activations: classes and functions that stand for torch's own.
+    evaluating_factories: functions of the project that return an evaluated model.
+    training_functions: functions that leave the models they are given in training mode.
+    rules: options of single rules, by code and name.
+    source: the file that was read; None for built-in settings.
     """
 
     select: tuple[str, ...] | None = None
@@ -62,6 +72,12 @@ class Settings:
     output_format: str = "full"
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     baseline: Path | None = None
+    extra_batchnorm: tuple[str, ...] = ()
+    extra_activations: tuple[str, ...] = ()
+    evaluating_factories: tuple[str, ...] = ()
+    training_functions: tuple[str, ...] = ()
+    rules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    source: Path | None = None
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
         """Whether findings of this rule are wanted, of the source half or of the live one."""
@@ -130,18 +146,27 @@ def check_selectors(selectors: Iterable[str], where: str) -> tuple[str, ...]:
         if selector.upper() == "ALL":
             continue
         if not any(specificity(selector, rule) for rule in all_rules()):
+            known = [word for rule in all_rules() for word in (rule.code, rule.name)]
             raise SettingsError(
-                f"{where}: unknown rule {selector!r}: use a code such as BNL101, the beginning of "
-                "codes such as BNL1, a rule's name, or ALL (`bnlint rule --all` lists the rules)"
+                f"{where}: unknown rule {selector!r}{did_you_mean(selector, [*known, 'ALL'])}: use "
+                "a code such as BNL101, the beginning of codes such as BNL1, a rule's name, or ALL "
+                "(`bnlint rule` lists the rules)"
             )
     return kept
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question that names the known word which is most like this one; empty when none is."""
+    by_lower = {text.lower(): text for text in known}
+    close = get_close_matches(word.lower(), by_lower, 1, 0.6)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
 
 
 def load_settings(start: Path, config: Path | None = None, *, isolated: bool = False) -> Settings:
     """The settings for a run over files at or below `start`.
 
-    Reads `config` when given, else the nearest pyproject.toml with a [tool.bnlint] table; built-in
-    settings when there is none or `isolated` is set. Raises SettingsError.
+    Reads `config` when given, else the nearest bnlint.toml or pyproject.toml with a [tool.bnlint]
+    table; built-in settings when there is none or `isolated` is set. Raises SettingsError.
     """
     if isolated:
         return Settings()
@@ -149,9 +174,9 @@ def load_settings(start: Path, config: Path | None = None, *, isolated: bool = F
         table = _read_table(config)
         return parse_settings(table or {}, config)
     for folder in (start, *start.parents):
-        file = folder / "pyproject.toml"
-        if file.is_file() and (table := _read_table(file)) is not None:
-            return parse_settings(table, file)
+        for file in (folder / "bnlint.toml", folder / "pyproject.toml"):
+            if file.is_file() and (table := _read_table(file)) is not None:
+                return parse_settings(table, file)
     return Settings()
 
 
@@ -174,12 +199,12 @@ def _read_table(file: Path) -> Mapping[str, Any] | None:
 
 def parse_settings(table: Mapping[str, Any], file: Path) -> Settings:
     """Settings from a [tool.bnlint] table; raises SettingsError naming the file and the key."""
-    known = {field.name.replace("_", "-") for field in fields(Settings)} - {"base"}
-    values: dict[str, Any] = {"base": file.parent.absolute()}
+    values: dict[str, Any] = {"base": file.parent.absolute(), "source": file.absolute()}
     for key, value in table.items():
         where = f"{file}: tool.bnlint.{key}"
-        if key not in known:
-            raise SettingsError(f"{where}: unknown key: known are {', '.join(sorted(known))}")
+        if key not in KEYS:
+            guess = did_you_mean(key, KEYS)
+            raise SettingsError(f"{where}: unknown key{guess}: known are {', '.join(KEYS)}")
         values[key.replace("-", "_")] = _convert(key, value, where, file.parent)
     return Settings(**values)
 
@@ -190,6 +215,12 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
             return check_selectors(_strings(value, where), where)
         case "exclude" | "extend-exclude":
             return _strings(value, where)
+        case "extra-batchnorm" | "extra-activations":
+            return _names(value, where)
+        case "evaluating-factories" | "training-functions":
+            return _names(value, where)
+        case "rules":
+            return _options(value, where)
         case "force-exclude" | "prefilter":
             return _expect(bool, value, where, "true or false")
         case "per-file-ignores":
@@ -209,6 +240,41 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
             return Severity.parse(_one_of(value, tuple(s.label for s in Severity), where))
 
 
+def _options(value: object, where: str) -> dict[str, dict[str, int]]:
+    """The tables of single rules, by code; a rule may be named by its code or its name."""
+    from bnlint.rules import all_rules, find_rule
+
+    found: dict[str, dict[str, int]] = {}
+    table = _expect(dict, value, where, "a table of rules")
+    for name, options in table.items():
+        here = f"{where}.{name}"
+        rule = find_rule(name)
+        if rule is None:
+            guess = did_you_mean(name, [word for r in all_rules() for word in (r.code, r.name)])
+            raise SettingsError(f"{here}: unknown rule{guess} (`bnlint rule` lists the rules)")
+        known = {option.name: option for option in rule.options}
+        for key, number in _expect(dict, options, here, "a table of options").items():
+            if key not in known:
+                has = f"it has {', '.join(known)}" if known else "it has none"
+                guess = did_you_mean(key, known)
+                raise SettingsError(f"{here}.{key}: unknown option of {rule.code}{guess}: {has}")
+            least = known[key].minimum
+            if not isinstance(number, int) or isinstance(number, bool) or number < least:
+                words = f"must be a whole number, {least} or more, not {number!r}"
+                raise SettingsError(f"{here}.{key}: {words}")
+            found.setdefault(rule.code, {})[key] = number
+    return found
+
+
+def _names(value: object, where: str) -> tuple[str, ...]:
+    names = _strings(value, where)
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            words = "must be names such as FastNorm or package.layers.FastNorm"
+            raise SettingsError(f"{where}: {words}, not {name!r}")
+    return names
+
+
 def _expect(kind: type[_T], value: object, where: str, words: str) -> _T:
     if not isinstance(value, kind):
         raise SettingsError(f"{where}: must be {words}, not {value!r}")
@@ -225,3 +291,9 @@ def _one_of(value: object, allowed: tuple[str, ...], where: str) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise SettingsError(f"{where}: must be one of {', '.join(allowed)}, not {value!r}")
     return value
+
+
+KEYS: Final = tuple(
+    sorted(f.name.replace("_", "-") for f in fields(Settings) if f.name not in _UNWRITTEN)
+)
+"""The keys of the table in a configuration file."""

@@ -260,8 +260,18 @@ def canonical(qualified: str) -> str:
     return _PRIVATE_MODULE.sub("torch.nn.", qualified)
 
 
+EXTRA_BATCHNORM: Final = "torch.nn.extra.batchnorm."
+EXTRA_ACTIVATION: Final = "torch.nn.extra.activation."
+"""Before the names of layers that are torch's only by the word of the settings."""
+
+
 def lookup(qualified: str) -> TorchName | None:
     """What the table knows of a qualified name; None for everything that is not in it."""
+    if qualified.startswith(EXTRA_BATCHNORM):
+        unsaid = tuple((name, UNKNOWN) for name, _ in _NORM)
+        return TorchName(qualified, Kind.BATCHNORM, unsaid)
+    if qualified.startswith(EXTRA_ACTIVATION):
+        return TorchName(qualified, Kind.ACTIVATION)
     return TABLE.get(canonical(qualified))
 
 

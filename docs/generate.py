@@ -1,4 +1,7 @@
-"""Write docs/rules/CODE.md for every rule, and their index. Run: python docs/generate.py"""
+"""Write docs/rules/CODE.md for every rule, their index, and the schema of the settings.
+
+Run: python docs/generate.py
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from pathlib import Path
 
 from bnlint.output.page import rule_page
 from bnlint.rules import all_rules
+from bnlint.settings_text import schema_text
 
+SCHEMA = Path(__file__).parents[1] / "bnlint" / "settings.schema.json"
 RULES = Path(__file__).parent / "rules"
 
 
@@ -29,6 +34,7 @@ def main() -> None:
         (RULES / stale).unlink()
     for name, text in texts.items():
         (RULES / name).write_text(text, encoding="utf-8")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ SHARED = {
     "paths",
     "printable",
     "settings",
+    "settings_text",
     "solver",
     "suppress",
     "torchnames",
@@ -54,7 +55,7 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
         case ["testing"] | ["lightning"]:
             ours = {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "live": INSIDE}
             return {**ours, "lightning": INSIDE, "pytorch_lightning": INSIDE}
-        case ["settings"]:
+        case ["settings"] | ["settings_text"]:
             return dict.fromkeys({*SHARED, "rules"}, EVERYWHERE)
         case _:
             return dict.fromkeys(SHARED, EVERYWHERE)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from bnlint.finding import Severity
 from bnlint.rules.base import Rule
-from bnlint.settings import Settings, SettingsError, load_settings, parse_settings
+from bnlint.settings import KEYS, Settings, SettingsError, load_settings, parse_settings
+from bnlint.settings_text import schema, schema_text, to_toml
 
 
 def rule(code: str, name: str = "some-name", default: bool = True) -> Rule:
@@ -87,7 +92,23 @@ def test_the_nearest_file_with_our_table_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("selct = []", "tool.bnlint.selct: unknown key"),
+        ("selct = []", "tool.bnlint.selct: unknown key (did you mean select?)"),
+        ("extend_ignore = []", "unknown key (did you mean extend-ignore?)"),
+        ("ignore = ['keras-momentun']", "unknown rule 'keras-momentun' (did you mean keras-moment"),
+        ("per-file-ignores = []", "tool.bnlint.per-file-ignores: must be a table"),
+        ("per-file-ignores = {a = 'BNL1'}", "per-file-ignores.a: must be a list of strings"),
+        ("per-file-ignores = {a = ['BNL7']}", "per-file-ignores.a: unknown rule 'BNL7'"),
+        ("baseline = 1", "tool.bnlint.baseline: must be a string"),
+        ("extra-batchnorm = ['my norm']", "tool.bnlint.extra-batchnorm: must be names"),
+        ("training-functions = 'fit'", "training-functions: must be a list of strings"),
+        ("rules = 1", "tool.bnlint.rules: must be a table of rules"),
+        ("rules = {BNL777 = {}}", "tool.bnlint.rules.BNL777: unknown rule"),
+        ("rules = {BNL301 = 1}", "tool.bnlint.rules.BNL301: must be a table of options"),
+        ("rules = {BNL301 = {small = 1}}", "rules.BNL301.small: unknown option of BNL301"),
+        ("rules = {BNL101 = {x = 1}}", "rules.BNL101.x: unknown option of BNL101: it has none"),
+        ("rules = {BNL301 = {small-batch = 0}}", "small-batch: must be a whole number, 1 or more"),
+        ("rules = {BNL301 = {small-batch = 'a'}}", "must be a whole number, 1 or more, not 'a'"),
+        ("source = 'x'", "tool.bnlint.source: unknown key"),
         ("select = 'BNL1'", "tool.bnlint.select: must be a list of strings"),
         ("select = [1]", "tool.bnlint.select: must be a list of strings"),
         ("ignore = ['E501']", "tool.bnlint.ignore: unknown rule 'E501'"),
@@ -119,13 +140,76 @@ def test_a_file_of_our_own_needs_no_tool_table(tmp_path: Path) -> None:
     assert load_settings(tmp_path, file).jobs == 3
 
 
-def test_every_setting_can_be_written_in_a_file() -> None:
-    table = {
-        "select": ["ALL"], "extend-select": [], "ignore": [], "extend-ignore": [],
-        "exclude": [], "extend-exclude": [], "force-exclude": True, "root": ".", "jobs": 1,
-        "prefilter": True, "fail-level": "error", "output-format": "full",
-        "per-file-ignores": {"tests/*": ["BNL1"]}, "baseline": "baseline.json",
-    }  # fmt: skip
-    parsed = parse_settings(table, Path("/p/pyproject.toml"))
+def test_bnlint_toml_comes_before_pyproject_toml(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.bnlint]\njobs = 1\n")
+    (tmp_path / "bnlint.toml").write_text("jobs = 2\n")
+    settings = load_settings(tmp_path)
+    assert (settings.jobs, settings.source) == (2, tmp_path / "bnlint.toml")
+
+
+TABLE = {
+    "select": ["ALL"], "extend-select": [], "ignore": ["BNL2", "keras-momentum"],
+    "extend-ignore": [], "exclude": ["a b"], "extend-exclude": [], "force-exclude": True,
+    "root": "/p", "jobs": 1, "prefilter": True, "fail-level": "error", "output-format": "full",
+    "per-file-ignores": {"tests/\"x\"*": ["BNL1"]}, "baseline": "/p/baseline.json",
+    "extra-batchnorm": ["inplace_abn.InPlaceABN"], "extra-activations": ["mish"],
+    "evaluating-factories": ["load_model"], "training-functions": ["engine.fit"],
+    "rules": {"BNL301": {"small-batch": 4}},
+}  # fmt: skip
+
+
+def test_every_setting_can_be_written_in_a_file_and_shown_as_one() -> None:
+    assert set(TABLE) == set(KEYS)
+    parsed = parse_settings(TABLE, Path("/p/pyproject.toml"))
     assert parsed.force_exclude
     assert parsed.fail_level is Severity.ERROR
+    assert parsed.rules == {"BNL301": {"small-batch": 4}}
+    shown = tomllib.loads(to_toml(parsed))["tool"]["bnlint"]
+    assert shown == TABLE
+    assert parse_settings(shown, Path("/p/pyproject.toml")) == parsed
+    assert tomllib.loads(to_toml(Settings()))["tool"]["bnlint"]["jobs"] == 0
+
+
+def test_the_committed_schema_is_up_to_date() -> None:
+    file = resources.files("bnlint").joinpath("settings.schema.json")
+    assert file.read_text(encoding="utf-8") == schema_text(), "run: python docs/generate.py"
+    jsonschema.Draft7Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_schema_takes_what_the_code_takes(key: str) -> None:
+    jsonschema.validate({key: TABLE[key]}, schema())
+    parse_settings({key: TABLE[key]}, Path("/p/pyproject.toml"))
+
+
+WRONG = [
+    {"selct": []},
+    {"base": "."},
+    {"select": "BNL1"},
+    {"ignore": ["E501"]},
+    {"ignore": ["BNL777"]},
+    {"jobs": -1},
+    {"jobs": True},
+    {"prefilter": 1},
+    {"fail-level": "fatal"},
+    {"output-format": "yaml"},
+    {"per-file-ignores": {"a": ["BNL7"]}},
+    {"extra-batchnorm": ["my norm"]},
+    {"rules": {"BNL777": {}}},
+    {"rules": {"BNL301": {"small": 1}}},
+    {"rules": {"BNL301": {"small-batch": 0}}},
+]
+
+
+@pytest.mark.parametrize("table", WRONG, ids=str)
+def test_the_schema_refuses_what_the_code_refuses(table: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(table, schema())
+    with pytest.raises(SettingsError):
+        parse_settings(table, Path("/p/pyproject.toml"))
+
+
+@pytest.mark.parametrize("selector", ["BNL", "BNL1", "BNL10", "BNL101", "keras-momentum", "ALL"])
+def test_selectors_in_the_schema(selector: str) -> None:
+    jsonschema.validate({"select": [selector]}, schema())
+    parse_settings({"select": [selector]}, Path("/p/pyproject.toml"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,9 @@ def lint(
     try:
         settings = _settings(wanted, stdin_filename, options)
         if show_settings:
-            click.echo(_described(settings), nl=False)
+            from bnlint.settings_text import to_toml
+
+            click.echo(to_toml(settings), nl=False)
             return
         if show_graph is not None:
             click.echo(_graph(wanted, settings, show_graph))
@@ -150,13 +152,6 @@ def _graph(paths: tuple[Path, ...], settings: Settings, name: str) -> str:
     from bnlint.source.draw import show_graph
 
     return show_graph(project, name)
-
-
-def _described(settings: Settings) -> str:
-    values = (
-        (field.name.replace("_", "-"), getattr(settings, field.name)) for field in fields(settings)
-    )
-    return "".join(f"{name} = {value!r}\n" for name, value in values)
 
 
 def _report_failures(result: LintResult, verbose: bool) -> None:

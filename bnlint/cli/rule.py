@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from bnlint.cli import CommandError
 from bnlint.rules import all_rules, find_rule
 from bnlint.rules.base import Example, Rule
+from bnlint.settings import did_you_mean
 
 
 @click.command()
@@ -37,7 +39,8 @@ def rule(names: tuple[str, ...], everything: bool, output_format: str) -> None:
 def _find(name: str) -> Rule:
     found = find_rule(name)
     if found is None:
-        raise CommandError(f"unknown rule {name!r}: `bnlint rule` lists the rules")
+        guess = did_you_mean(name, [word for r in all_rules() for word in (r.code, r.name)])
+        raise CommandError(f"unknown rule {name!r}{guess}: `bnlint rule` lists the rules")
     return found
 
 
@@ -81,6 +84,7 @@ def _to_dict(rule: Rule) -> dict[str, Any]:
         "fix_safety": rule.fix_safety,
         "wrong": [_example(example) for example in rule.wrong],
         "right": [_example(example) for example in rule.right],
+        "options": [asdict(option) for option in rule.options],
         "references": list(rule.references),
     }
 

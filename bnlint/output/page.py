@@ -30,6 +30,13 @@ def _parts(rule: Rule) -> Iterator[str]:
     if rule.fix_safety:
         yield "## The fix"
         yield rule.fix_safety
+    if rule.options:
+        yield "## Options"
+        yield "\n".join(
+            f"- `{option.name}` (default {option.default}): {option.text}"
+            for option in rule.options
+        )
+        yield f"In the settings: `[tool.bnlint.rules.{rule.code}]`."
     yield "## References"
     yield "\n".join(f"- {_link(reference)}" for reference in rule.references)
 

@@ -42,6 +42,13 @@ class Pictures:
     mode_methods: Sequence[ModeMethod] = ()
     mode_calls: Sequence[ModeCall] = ()
     measured: Measured = Measured()
+    options: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """What the settings say for single rules: values by the rule's code and the option's name."""
+
+    def option(self, rule: Rule, name: str) -> int:
+        """The value of a rule's option; raises KeyError when the rule has no such option."""
+        default = {option.name: option.default for option in rule.options}[name]
+        return self.options.get(rule.code, {}).get(name, default)
 
     @cached_property
     def observations(self) -> list[tuple[ModeTrace, Observation]]:
@@ -59,12 +66,23 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Option:
+    """A number of a rule that the settings may change: `[tool.bnlint.rules.CODE] name = 1`."""
+
+    name: str
+    default: int
+    minimum: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """Everything about one rule; documentation pages, `bnlint rule` and tests come from it.
 
     summary: one line. what, why, fine_when, fix_safety: paragraphs in Markdown.
     references: papers, PyTorch documentation, public issues ("title <url>").
     default: whether it is on without being selected.
+    options: what the settings may say for this rule alone.
     live_severity, live_default: what the live half has instead, where a run proves more than text.
     source, live: which halves have it. needs_data: withheld when the input is synthetic.
     check: the predicate; None for findings that the engine itself makes (BNL9xx).
@@ -88,6 +106,7 @@ class Rule:
     fix_safety: str = ""
     live_severity: Severity | None = None
     live_default: bool | None = None
+    options: tuple[Option, ...] = ()
 
     def is_default(self, *, live: bool) -> bool:
         """Whether one half has the rule on without being told."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Measurement, Place, Role, Severity
 from bnlint.graph import Kind, Node
-from bnlint.rules.base import Example, Pictures, Rule
+from bnlint.rules.base import Example, Option, Pictures, Rule
 from bnlint.rules.curves import expected_drift, sufficient_batch
 from bnlint.rules.predicates import (
     evidence_at,
@@ -19,8 +19,10 @@ from bnlint.rules.predicates import (
 from bnlint.solver import Observation
 from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 
-LARGEST = 7
-"""The largest batch that is worth a note; 8 is the smallest that is usual with BatchNorm."""
+SMALL_BATCH = Option(
+    "small-batch", 8, 1, "The source half reports batches with fewer samples than this."
+)
+"""8 is the smallest batch that is usual with BatchNorm."""
 
 LARGEST_DRIFT = 0.2
 """Measured noise of a layer's statistics, in units of its output's deviation, from which on a small
@@ -47,8 +49,11 @@ class _Small:
 
 def check(pictures: Pictures) -> Iterator[Finding]:
     """One finding for each loader; of a live model, one for the whole forward."""
+    largest = pictures.option(RULE, SMALL_BATCH.name) - 1
     found = [
-        small for trace, seen in pictures.observations if (small := _small(trace, seen)) is not None
+        small
+        for trace, seen in pictures.observations
+        if (small := _small(trace, seen, largest)) is not None
     ]
     for same_loader in grouped(found, lambda small: small.place or small.trace.entry).values():
         finding = (
@@ -60,18 +65,18 @@ def check(pictures: Pictures) -> Iterator[Finding]:
             yield finding
 
 
-def _small(trace: ModeTrace, seen: Observation) -> _Small | None:
+def _small(trace: ModeTrace, seen: Observation, largest: int) -> _Small | None:
     forward = seen.event
     if not isinstance(forward, Forward) or trace.is_test or forward.batch is None:
         return None
-    if not 1 <= forward.batch <= LARGEST or not may_train(trace, forward):
+    if not 1 <= forward.batch <= largest or not may_train(trace, forward):
         return None
     layers = tuple(
         layer
         for layer in sensitive_layers(seen, trace, Kind.BATCHNORM)
         if seen.must(layer, Mode.TRAIN)
         # One value per channel raises an exception: that is BNL303.
-        and forward.batch * (trace.layers[layer].positions or LARGEST + 1) > 1
+        and forward.batch * (trace.layers[layer].positions or 2) > 1
     )
     return _Small(trace, forward, forward.batch, layers) if layers else None
 
@@ -314,6 +319,7 @@ print(right)
         ),
     ),
     check=check,
+    options=(SMALL_BATCH,),
     live=True,
     needs_data=True,
 )

@@ -113,7 +113,7 @@ def workspace_of_text(
     project that the file is in."""
     if not linked:
         nowhere = Discovered((path,), frozenset({path}))
-        links = _Links(Path("/"), lambda _: None, {path: read_text(path, text)})
+        links = _Links(Path("/"), lambda _: None, {path: read_text(path, text)}, settings)
         return Workspace(_Task(nowhere, (), settings, None, None, {path: text}), links)
     full = posix(Path(path))
     given = Discovered((full,), frozenset({full}))
@@ -144,6 +144,7 @@ class _Links:
     root: Path
     admit: Callable[[str], str | None]
     outcomes: dict[str, Outcome]
+    settings: Settings
 
     def load(self, path: str) -> FileFacts | None:
         """A file that an import asks for; None when it may not be opened."""
@@ -161,9 +162,10 @@ class _Links:
 
     def project(self) -> Project:
         """The files linked by their imports."""
+        from bnlint.source.evaluate.explained import Explained
         from bnlint.source.project import Project
 
-        return Project(self.root, self.facts, self.load)
+        return Project(self.root, self.facts, self.load, Explained.by(self.settings))
 
     @property
     def suppressions(self) -> dict[str, FileSuppressions]:
@@ -229,7 +231,8 @@ def _open(task: _Task) -> _Links:
     chosen = set(everything)
     if task.settings.prefilter:
         chosen = relevant(everything, task.given.files, task.given.named)
-    return _Links(root, admission(project, root), _read(sorted(chosen), task))
+    admit = admission(project, root)
+    return _Links(root, admit, _read(sorted(chosen), task), task.settings)
 
 
 def _project_files(task: _Task, root: Path) -> Sequence[str] | None:
@@ -302,7 +305,7 @@ def _apply_rules(links: _Links, settings: Settings) -> tuple[list[Finding], tupl
     from bnlint.source.draw import draw
 
     try:
-        pictures = draw(links.project())
+        pictures = replace(draw(links.project()), options=settings.rules)
     except Exception as error:  # the last resort: the drawing isolates what it can
         crash = crash_of("drawing", Place(min(facts), 1), error)
         message = f"drawing the project crashed: {crash.error}"

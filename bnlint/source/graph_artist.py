@@ -94,7 +94,8 @@ class GraphArtist:
         for definition in list(self.machine.definitions):
             facts = definition.frame.module.facts
             key = (facts.path, definition.definition.span)
-            if key not in seen and facts.mentions_batchnorm:
+            extra = bool(self.project.explained.batchnorm)
+            if key not in seen and (facts.mentions_batchnorm or extra):
                 seen.add(key)
                 yield definition
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bnlint.finding import Finding, Place
 from bnlint.graph import LayerGraph
@@ -83,14 +83,15 @@ def _run_apart(rule: Rule, pictures: Pictures, whole: Crash, crashes: list[Crash
 
 
 def _apart(pictures: Pictures) -> Iterator[tuple[Pictures, Place | None]]:
+    none = Pictures(measured=pictures.measured, options=pictures.options)
     for graph in pictures.graphs:
-        yield Pictures(graphs=[graph], measured=pictures.measured), _place_of_graph(graph)
+        yield replace(none, graphs=[graph]), _place_of_graph(graph)
     for trace in pictures.traces:
-        yield Pictures(traces=[trace], measured=pictures.measured), _place_of_trace(trace)
+        yield replace(none, traces=[trace]), _place_of_trace(trace)
     for method in pictures.mode_methods:
-        yield Pictures(mode_methods=[method], measured=pictures.measured), method.place
+        yield replace(none, mode_methods=[method]), method.place
     for call in pictures.mode_calls:
-        yield Pictures(mode_calls=[call], measured=pictures.measured), call.place
+        yield replace(none, mode_calls=[call]), call.place
 
 
 def _place_of_graph(graph: LayerGraph) -> Place | None:

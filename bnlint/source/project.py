@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from bnlint.source.evaluate.explained import Explained
 from bnlint.source.facts import FileFacts
 from bnlint.source.relevance import Relevance
 from bnlint.source.values import ModuleScope
@@ -16,7 +17,7 @@ class Project:
 
     facts: the files that were extracted, by absolute path with forward slashes. load: extracts a
     further file of the project when an import asks for it; None when there is no such file, or
-    when it may not be opened.
+    when it may not be opened. explained: what the settings say about names.
     """
 
     def __init__(
@@ -24,7 +25,9 @@ class Project:
         root: Path,
         facts: Mapping[str, FileFacts],
         load: Callable[[str], FileFacts | None] = lambda path: None,
+        explained: Explained | None = None,
     ) -> None:
+        self.explained = explained or Explained()
         self.root = PurePosixPath(root.as_posix())
         self._facts: dict[str, FileFacts | None] = dict(facts)
         self._load = load

@@ -198,7 +198,7 @@ def test_rules_as_json(tmp_path: Path) -> None:
 
 def test_settings_are_shown(folder: Path) -> None:
     run = bnlint("--show-settings", "--select", "BNL1", cwd=folder)
-    assert "select = ('BNL1',)" in run.stdout
+    assert 'select = ["BNL1"]' in run.stdout
 
 
 def test_the_graph_of_a_class_is_shown(folder: Path) -> None:

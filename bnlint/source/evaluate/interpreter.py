@@ -23,6 +23,7 @@ from bnlint.source.evaluate.module_classes import (
     is_module,
     is_module_class,
     is_module_dict,
+    reachable_modules,
     torch_layer,
 )
 from bnlint.source.evaluate.statements import Statements, gradient_of
@@ -140,7 +141,28 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
                 same = isinstance(own, FunctionObject) and own.definition is function.definition
                 if same and is_module(receiver):
                     return self.domain.call_module(self, receiver, arguments, frame)
+        if self.project.explained:
+            return self._call_explained(function, arguments, frame)
         return super().call(function, arguments, frame)
+
+    def _call_explained(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
+        """Call a value that the settings may say something about."""
+        explained = self.project.explained
+        name = explained.torch_name(function)
+        if name is not None:
+            is_class = name.rpartition(".")[2][:1].isupper()
+            if is_class:
+                return self.build_layer(name, arguments)
+            return self.operate(name, arguments, frame)
+        result = super().call(function, arguments, frame)
+        if explained.returns_evaluated(function):
+            how = "the settings say that this returns an evaluated model"
+            self.emit_mode(tuple(reachable_modules(result)), Mode.EVAL, arguments.place, how)
+        if explained.trains(function):
+            how = "the settings say that this sets training mode"
+            modules = tuple(m for value in arguments.all() for m in reachable_modules(value))
+            self.emit_mode(modules, Mode.TRAIN, arguments.place, how)
+        return result
 
     def call_object(self, obj: Value, arguments: Arguments, frame: Frame) -> Value:
         """Call an instance: a module runs forward, others `__call__`."""
