@@ -19,9 +19,9 @@ from bnlint.source.values import FunctionObject, Known, ModuleScope
 from bnlint.source.walk import walk
 from bnlint.trace import ModeNotCalled, ModeTrace
 
-ENTRY_BUDGET = 80_000
-"""Steps for one script: a second or two."""
-STEPS_AT_LEAST = 200_000
+ENTRY_BUDGET = 250_000
+"""Steps for one script: a few seconds."""
+STEPS_AT_LEAST = 500_000
 STEPS_PER_NODE = 20
 FUNCTION_BUDGET = 40_000
 """Steps for one function that nobody calls."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
@@ -19,6 +21,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    ModeFlag,
     ModuleScope,
     Repeat,
     Sequence,
@@ -316,6 +319,8 @@ class Expressions(Core):
                 arguments = Arguments([operand], place=self.place(frame, span))
                 return self.call_external(f"operator.{operator.lower()}", arguments, frame)
             return fold_unary(operator, operand)
+        if isinstance(operand, ModeFlag):
+            return replace(operand, positive=not operand.positive)
         truth = self.truth(operand)
         return ANYTHING if truth is None else Known(not truth)
 

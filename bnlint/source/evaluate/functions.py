@@ -7,7 +7,7 @@ from dataclasses import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
 from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
-from bnlint.source.evaluate.domain import tensors_in
+from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.module_classes import builds_modules, reachable_modules
@@ -56,7 +56,7 @@ class Functions(Core):
             self.not_followed(arguments)
             return ANYTHING
         if not self._is_followed(function, arguments):
-            return ANYTHING
+            return self._summarised(function, arguments)
         self.called.add((function.frame.module.facts.path, definition.span))
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
@@ -87,13 +87,20 @@ class Functions(Core):
         return configured and self.relevance.hands_back(definition)
 
     def _touches_models(self, function: FunctionObject, arguments: Arguments) -> bool:
-        """Whether a call is given modules, or data that models have made."""
+        """Whether a call is given modules, or data that layers have made in a graph."""
         values = [function.receiver, *arguments.all()] if function.receiver else arguments.all()
-        if any(tensor.sources for tensor in tensors_in(values)):
+        if self.draws_layers and any(tensor.sources for tensor in tensors_in(values)):
             return True
         if any(builds_modules(single) for value in values for single in alternatives(value)):
             return True
         return any(True for value in values for _ in reachable_modules(value))
+
+    def _summarised(self, function: FunctionObject, arguments: Arguments) -> Value:
+        """A call that only reckons with data, told by its words: a metric in NumPy."""
+        if not any(tensor.sources for tensor in tensors_in(arguments.all())):
+            return ANYTHING
+        words = self.relevance.profile(function.definition).words & PREDICTIONS
+        return self.call_opaque(min(words, default=""), arguments, function.frame)
 
     def not_followed(self, arguments: Arguments) -> None:
         """A call is not followed: what it does to its arguments is unknown."""

@@ -1,0 +1,257 @@
+"""Small training programs -> mode findings: what sets, saves, restores and forgets the mode."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from drawn import HEADER
+
+import bnlint
+from bnlint.settings import Settings
+
+PROGRAM = """\
+import argparse, copy, importlib
+from torch.utils.data import DataLoader
+
+loader = DataLoader(torch.load("train.pt"), batch_size=64)
+held_out = DataLoader(torch.load("valid.pt"), batch_size=64)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.bn = nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        return self.bn(self.fc(x))
+
+
+def fit(net, optimizer):
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def predict(net):
+    return [net(x).argmax(1) for x in held_out]
+
+
+net = Net()
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
+"""
+
+
+def codes(text: str, program: str = PROGRAM) -> list[str]:
+    """The mode findings of a program: their codes, sorted."""
+    settings = Settings(select=("BNL101", "BNL103"))
+    result = bnlint.lint_source(HEADER + program + textwrap.dedent(text), settings=settings)
+    return sorted(finding.code for finding in result.findings)
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("was = net.training\nnet.eval()\nnet(torch.rand(2, 4))\nnet.train(was)", ["BNL101"]),
+        ("net.eval()\nwas = net.training\nnet(torch.rand(2, 4))\nnet.train(was)", []),
+        ("was = net.training\nnet.eval()\nTEST\nif was:\n    net.train()", ["BNL101"]),
+        ("was = net.training\nnet.eval()\nif not was:\n    net.train()", []),
+        ("was = not net.training\nnet.eval()\nTEST\nif not was:\n    net.train()", ["BNL101"]),
+        ("if net.training:\n    net.eval()", []),
+        ("if not net.training:\n    net.eval()", ["BNL101"]),
+        ("was = net.training\nnet.eval()\nnet.train(mode=was)", ["BNL101"]),
+        ("was = net.training\nnet.eval()\nnet.training = was", []),
+        ("net.bn.eval()\nwas = net.training\nnet.eval()\nnet.train(was)", []),
+    ],
+)
+def test_a_saved_mode_is_restored_exactly(body: str, wanted: list[str]) -> None:
+    body = body.replace("TEST", "net(torch.rand(2, 4))")
+    assert codes(body + "\nprint(predict(net))\n") == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("was = net.training\n    net.eval()\n    print(predict(net))\n    net.train(was)", []),
+        ("was = net.training\n    net.eval()\n    print(predict(net))", ["BNL103"]),
+        ("net.eval()\n    print(predict(net))", ["BNL103"]),
+        ("net.eval()", ["BNL103"]),
+        ("if unknown():\n        net.eval()", []),
+        ("net.bn.eval()", ["BNL103"]),
+    ],
+)
+def test_a_round_that_ends_in_evaluation_mode(body: str, wanted: list[str]) -> None:
+    text = f"net.train()\nfor epoch in range(9):\n    fit(net, optimizer)\n    {body}\n"
+    assert codes(text) == wanted
+
+
+def test_a_validation_before_the_loop_leaks_as_well_as_the_one_in_it() -> None:
+    text = """\
+    def validate():
+        net.eval()
+        print(predict(net))
+    if unknown():
+        validate()
+    for epoch in range(9):
+        fit(net, optimizer)
+        validate()
+    """
+    assert codes(text) == ["BNL103"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "wanted"),
+    [
+        ("net(x)", []),  # the statistics are being re-estimated
+        ("losses.append(net(x))", ["BNL101"]),
+        ("y = net(x)\n        meter.update(y)", ["BNL101"]),
+        ("y = net(x)\n        loss = F.cross_entropy(y, y)\n        log(loss)", ["BNL101"]),
+        ("show(net(x))", ["BNL101"]),
+    ],
+)
+def test_only_a_forward_alone_in_its_statement_is_for_the_statistics(
+    statement: str, wanted: list[str]
+) -> None:
+    text = f"losses = []\nwith torch.no_grad():\n    for x, y in held_out:\n        {statement}\n"
+    assert codes(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import thop\nprint(thop.profile(net, (torch.rand(2, 4),)))",
+        "from apex import amp\nnet, optimizer = amp.initialize(net, optimizer, opt_level='O1')",
+        "from accelerate import Accelerator\naccelerator = Accelerator()\n"
+        "net, optimizer, loader = accelerator.prepare(net, optimizer, loader)",
+        "import lightning\nfabric = lightning.Fabric()\n"
+        "net, optimizer = fabric.setup(net, optimizer)",
+    ],
+)
+def test_libraries_that_leave_the_mode_alone(code: str) -> None:
+    assert codes(f"{code}\nfit(net, optimizer)\nprint(predict(net))\n") == ["BNL101"]
+
+
+def test_accelerate_goes_backward() -> None:
+    text = """\
+    from accelerate import Accelerator
+    accelerator = Accelerator()
+    net, optimizer = accelerator.prepare(net, optimizer)
+    net.train()
+    for epoch in range(9):
+        for x, y in loader:
+            optimizer.zero_grad()
+            accelerator.backward(F.cross_entropy(net(x), y))
+            optimizer.step()
+        net.eval()
+        print(predict(net))
+    """
+    assert codes(text) == ["BNL103"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "args.arch",  # an option whose default names no entry
+        "unknown()",
+        "'big'",
+    ],
+)
+def test_any_entry_of_a_table_of_models(make: str) -> None:
+    text = f"""\
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--arch", default="")
+    args = parser.parse_args()
+    table = {{"small": Net, "big": lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))}}
+    net = table[{make}]()
+    print(predict(net))
+    """
+    assert codes(text) == ["BNL101"]
+
+
+def test_the_loaders_of_a_dictionary_with_unknown_keys_are_iterated() -> None:
+    text = """\
+    loaders = {name: torch.utils.data.DataLoader(load(name)) for name in names()}
+    net.load_state_dict(torch.load("net.pt"))
+    for name in list(loaders.keys()):
+        with torch.no_grad():
+            for x in loaders[name]:
+                print(net(x).argmax(1))
+    """
+    assert codes(text) == ["BNL101"]
+
+
+MODELS = {
+    "models/__init__.py": "",
+    "models/plain.py": "from torch import nn\n\n\nclass Main(nn.Module):\n    def __init__(self):\n"
+    "        super().__init__()\n        self.bn = nn.BatchNorm1d(4)\n\n"
+    "    def forward(self, x):\n        return self.bn(x)\n",
+}
+NAMED = """\
+import argparse, importlib, torch
+from yacs.config import CfgNode
+
+config = CfgNode()
+config.model = CfgNode()
+config.model.name = "plain"
+parser = argparse.ArgumentParser()
+parser.add_argument("--arch", default="")
+args = parser.parse_args()
+
+
+class Config(CfgNode):
+    pass
+
+
+own = Config()
+own.name = "plain"
+
+
+def adapted(config):
+    if config.model.name in ("plain", "large"):
+        for name in ("a", "b"):
+            config.model.width = 4
+    return config
+
+
+net = {}
+net.load_state_dict(torch.load("net.pt"))
+with torch.no_grad():
+    print(net(torch.load("x.pt")).argmax(1))
+"""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "importlib.import_module('models.plain').Main()",
+        "getattr(importlib.import_module('models.' + args.arch), 'Main')()",
+        "importlib.import_module('models.' + unknown()).__getattribute__('Main')()",
+        "importlib.import_module(f'models.{config.clone().model.name}').Main()",
+        "importlib.import_module(f'models.{adapted(config).model.name}').Main()",
+        "importlib.import_module('.' + own.name, 'models').Main()",
+        "importlib.import_module('.plain', package='models').Main()",
+    ],
+)
+def test_models_imported_by_name(make: str, tmp_path: Path) -> None:
+    for name, text in {**MODELS, "main.py": NAMED.format(make)}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    settings = Settings(select=("BNL101",), root=tmp_path)
+    findings = bnlint.lint_paths([tmp_path], settings=settings).findings
+    assert [finding.code for finding in findings] == ["BNL101"]
+
+
+def test_what_a_configuration_says_may_be_changed() -> None:
+    text = """\
+    from easydict import EasyDict
+    options = EasyDict({"evaluate": False})
+    if options.evaluate:
+        net.eval()
+    fit(net, optimizer)
+    print(predict(net))
+    """
+    assert codes(text) == []
