@@ -37,11 +37,16 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
     match module.split(".")[1:]:
         case [] | ["__main__"] | ["cli", *_]:
             ours = {"cli": EVERYWHERE, "rules": EVERYWHERE, **dict.fromkeys(SHARED, EVERYWHERE)}
-            later = dict.fromkeys(("source", "live", "output", "testing", "lightning"), INSIDE)
+            later = dict.fromkeys(
+                ("source", "live", "output", "server", "testing", "lightning"), INSIDE
+            )
             return {**ours, **later, "": EVERYWHERE, "click": EVERYWHERE, "rich": INSIDE}
         case ["source", *_]:
             ours = dict.fromkeys({*SHARED, "source", "rules"}, EVERYWHERE)
             return {**ours, "libcst": EVERYWHERE, "pathspec": EVERYWHERE}
+        case ["server", *_]:
+            ours = dict.fromkeys({*SHARED, "source", "rules", "output", "server"}, EVERYWHERE)
+            return {**ours, **dict.fromkeys(("", "pygls", "lsprotocol"), EVERYWHERE)}
         case ["rules", *_]:
             pictures = {"functional", "graph", "overrides", "trace", "solver"}
             return dict.fromkeys({*pictures, "finding", "torchnames", "rules"}, EVERYWHERE)

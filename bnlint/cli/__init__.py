@@ -12,7 +12,7 @@ import click
 import bnlint
 from bnlint.printable import printable
 
-COMMANDS: Final = ("lint", "check", "rule")
+COMMANDS: Final = ("lint", "check", "rule", "server")
 _OWN_OPTIONS: Final = frozenset({"-h", "--help", "-V", "--version"})
 
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from bnlint.baseline import Baseline, Entry
 from bnlint.finding import Finding, Place, Severity
 from bnlint.settings import Settings, load_settings
-from bnlint.source.discover import Discovered, admission, discover, find_root, is_too_wide, posix
+from bnlint.source.discover import (
+    SUFFIXES,
+    Discovered,
+    admission,
+    discover,
+    find_root,
+    is_too_wide,
+    posix,
+)
 from bnlint.source.edits import with_edits
 from bnlint.source.excerpt import Sources
 from bnlint.source.facts import FileFacts
@@ -188,9 +196,10 @@ class Workspace:
         """The root of the project."""
         return self._links.root
 
-    def lint(self) -> LintResult:
-        """The findings in the given files."""
-        result = _judge(self._links, self.given, self._task.settings, dict(self._texts))
+    def lint(self, given: frozenset[str] | None = None) -> LintResult:
+        """The findings in the given files, or in these ones."""
+        wanted = self.given if given is None else given
+        result = _judge(self._links, wanted, self._task.settings, dict(self._texts))
         walls = tuple(LintError(path, message) for path, message in self._task.given.unreadable)
         return replace(result, errors=(*walls, *result.errors))
 
@@ -199,6 +208,15 @@ class Workspace:
         for path, text in texts.items():
             self._links.outcomes[path] = read_text(path, text)
         self._texts.update(texts)
+
+    def reread(self, paths: Iterable[str]) -> None:
+        """Files of the project have changed on the disk, appeared or gone."""
+        for path in paths:
+            self._texts.pop(path, None)
+            known = self._links.outcomes.pop(path, None)
+            is_ours = known is not None or Path(path).is_relative_to(self.root)
+            if is_ours and path.endswith(SUFFIXES) and os.path.isfile(path):
+                self._links.outcomes[path] = read_file(path)
 
     def code(self, path: str) -> str | None:
         """The text that a file's facts come from: of a notebook its joined code cells."""

@@ -24,6 +24,10 @@ class Sources:
         self._read = lru_cache(maxsize=8)(self._document)
         self._layout = lru_cache(maxsize=8)(NotebookLayout)
 
+    def text(self, path: str) -> str | None:
+        """The whole document; None when it cannot be shown."""
+        return self._read(path)
+
     def lines(self, place: Place) -> Sequence[str]:
         """The lines of the file (of the cell, in a notebook) that a place is in."""
         text = self._read(place.path)

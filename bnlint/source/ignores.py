@@ -44,13 +44,26 @@ def add_ignores(
     comments = 0
     homeless: list[Place] = []
     for path, accused in sorted(by_path.items()):
-        text = workspace.code(path)
-        if text is None:
-            continue
-        margin = _Margin(text, workspace.suppressions(path))
-        edits = margin.edits(accused, homeless)
+        edits = ignore_edits(workspace, path, accused, homeless)
         comments += len(files.edit_file(path, edits))
     return Ignored(files.changes(), comments, tuple(homeless), dict(files.refused))
+
+
+def ignore_edits(
+    workspace: Workspace,
+    path: str,
+    accused: Iterable[tuple[str, Place]],
+    homeless: list[Place] | None = None,
+) -> list[CellEdits]:
+    """The comments, one for each line, that excuse these codes at these places of a file.
+
+    homeless: gets the places whose statement has no room for a comment.
+    """
+    text = workspace.code(path)
+    if text is None:
+        return []
+    margin = _Margin(text, workspace.suppressions(path))
+    return margin.edits(accused, [] if homeless is None else homeless)
 
 
 def _places(finding: Finding, given: frozenset[str]) -> list[Place]:

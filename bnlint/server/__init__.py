@@ -1,0 +1,1 @@
+"""The language server: `session` knows projects and open files, `app` the protocol."""
