@@ -57,6 +57,8 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
         case ["output", *_]:
             ours = dict.fromkeys({*SHARED, "output", "rules", ""}, EVERYWHERE)
             return {**ours, **dict.fromkeys(("rich", "jinja2", "matplotlib"), INSIDE)}
+        case ["flake8"]:
+            return {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "source": INSIDE}
         case ["testing"] | ["lightning"]:
             ours = {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "live": INSIDE}
             return {**ours, "lightning": INSIDE, "pytorch_lightning": INSIDE}
