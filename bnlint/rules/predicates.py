@@ -173,7 +173,7 @@ def layer_name(node: Node) -> str:
 def sensitive_name(layer: SensitiveLayer) -> str:
     """How a message names a layer of a trace: its type, and its name in the model."""
     short = layer.name.rpartition(".")[2]
-    return f"{short} '{layer.path}'" if layer.path and "(" not in layer.path else short
+    return f"{short} '{layer.path}'" if layer.path else short
 
 
 def model_title(trace: ModeTrace, model: int) -> str:

@@ -22,7 +22,8 @@ ACTS = frozenset(
 """Words of code that sets modes, trains, or runs models."""
 BUILDS = frozenset(
     "nn Module DataLoader models optim torchvision timm hub ArgumentParser add_argument "
-    "parse_args load deepcopy F functional import_module getattr globals __dict__".split()
+    "parse_args load deepcopy F functional import_module getattr globals __dict__ create_model "
+    "get_model segmentation_models_pytorch smp".split()
 )
 """Words of code that builds models, loaders, optimizers and options."""
 SMALL = 80

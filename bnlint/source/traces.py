@@ -13,6 +13,7 @@ from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import PREDICTIONS, Domain, tensors_in
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.evaluate.known_models import shown_path
 from bnlint.source.evaluate.module_classes import (
     DISTRIBUTED,
     descendants,
@@ -149,7 +150,7 @@ class TraceDomain(Domain):
         if known is None or (path and not known.path):
             name = "torch.nn.functional.dropout"
             self.layers[number] = SensitiveLayer(
-                number, Kind.DROPOUT, name, path, self._drops(module)
+                number, Kind.DROPOUT, name, shown_path(path), self._drops(module)
             )
         return number
 
@@ -160,7 +161,7 @@ class TraceDomain(Domain):
             described = torch_layer(layer)
             name = described.name if described is not None else ""
             place = layer.place if isinstance(layer, Layer | Instance) else None
-            self.layers[number] = SensitiveLayer(number, kind, name, path, place)
+            self.layers[number] = SensitiveLayer(number, kind, name, shown_path(path), place)
         return number
 
     def model(self, machine: Interpreter, module: Layer | Instance) -> int:

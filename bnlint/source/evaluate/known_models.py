@@ -1,44 +1,193 @@
-"""Models of torchvision, by constructor name: which BatchNorm and Dropout they hold."""
+"""Models of torchvision, timm and segmentation_models_pytorch, by constructor: which BatchNorm and
+Dropout they hold."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bnlint.source.values import (
     ANYTHING,
+    NONE,
     Arguments,
+    External,
+    Known,
     Layer,
     Value,
+    hard,
 )
-from bnlint.torchnames import lookup
+from bnlint.torchnames import is_batchnorm, lookup
 
 if TYPE_CHECKING:
     from bnlint.source.evaluate.module_methods import ModuleMethods
 
+VISION: Final = "torchvision"
+TIMM: Final = "timm"
+SEGMENTATION: Final = "segmentation_models_pytorch"
+HUBS: Final = {
+    "pytorch/vision": VISION,
+    "facebookresearch/": VISION,  # their ResNets are torchvision's, under the same names
+    "huggingface/pytorch-image-models": TIMM,
+    "rwightman/pytorch-image-models": TIMM,
+}
+"""Whose constructors the repositories of torch.hub have, by the beginning of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """What a constructor builds: the torch name of each type of sensitive layer, and where the
+    first of them sits. drops: whether a `drop_rate` makes it drop."""
+
+    layers: Mapping[str, str]
+    drops: bool = False
+
 
 @cache
-def table() -> Mapping[str, Mapping[str, int]]:
-    """Sensitive layers by constructor; written by docs/generate_known_models.py."""
+def table() -> Mapping[str, Mapping[str, KnownModel]]:
+    """Known models by package and constructor; written by docs/generate_known_models.py."""
     text = files("bnlint.source").joinpath("known_models.json").read_text(encoding="utf-8")
-    models: Mapping[str, Mapping[str, int]] = json.loads(text)["models"]
-    return models
+    return {
+        package: {
+            name: KnownModel(group["layers"], group.get("drop_rate", False))
+            for group in described["groups"]
+            for name in group["names"].split()
+        }
+        for package, described in json.loads(text).items()
+    }
 
 
-def known_model(machine: ModuleMethods, name: str, arguments: Arguments) -> Value:
-    """The model that a torchvision constructor builds; ANYTHING for a name not in the table."""
-    constructor = name.rpartition(".")[2]
-    layers = table().get(constructor)
-    if layers is None:
-        return ANYTHING
-    model = Layer(f"torchvision.models.{constructor}", {}, arguments.place)
-    for layer_name in layers:
+def known_model(machine: ModuleMethods, name: str, arguments: Arguments) -> Value | None:
+    """The model that a call builds; None when it is no call of a known constructor.
+
+    ANYTHING for a constructor of torchvision or of a factory that is not in the table.
+    """
+    package, _, rest = name.partition(".")
+    last = rest.rpartition(".")[2]
+    if name == "torch.hub.load":
+        return _from_hub(machine, arguments)
+    if package == VISION and rest.startswith("models."):
+        if last == "get_model":
+            return _named(machine, VISION, 0, "name", arguments) or ANYTHING
+        return _build(machine, VISION, last, arguments) or ANYTHING
+    if package == TIMM:
+        if last == "create_model":
+            return _named(machine, TIMM, 0, "model_name", arguments) or ANYTHING
+        return _build(machine, TIMM, last, arguments)
+    if package == SEGMENTATION:
+        if last == "create_model":
+            return _named(machine, SEGMENTATION, 0, "arch", arguments) or ANYTHING
+        return _build_segmentation(machine, last, arguments)
+    return None
+
+
+def _named(
+    machine: ModuleMethods, package: str, position: int, parameter: str, arguments: Arguments
+) -> Value | None:
+    """The model whose name is an argument."""
+    text = _text(arguments.get(position, parameter))
+    keywords = {k: v for k, v in arguments.keywords.items() if k != parameter}
+    positional = arguments.positional[position + 1 :]
+    inner = replace(arguments, positional=positional, keywords=keywords)
+    if package == SEGMENTATION:
+        names = {name.lower(): name for name in table()[package]}
+        return _build_segmentation(machine, names.get(text.lower(), ""), inner)
+    # timm: "hf_hub:timm/resnet50.a1_in1k" is resnet50 with the weights a1_in1k
+    constructor = text.rpartition("/")[2].partition(".")[0] if package == TIMM else text
+    return _build(machine, package, constructor, inner)
+
+
+def _from_hub(machine: ModuleMethods, arguments: Arguments) -> Value | None:
+    repository = _text(arguments.get(0, "repo_or_dir"))
+    package = next((p for start, p in HUBS.items() if repository.startswith(start)), None)
+    if package is None:
+        return None
+    if repository.startswith("facebookresearch/"):
+        name = _text(arguments.get(1, "model"))
+        if not name.startswith(("resnet", "resnext", "wide_resnet")):
+            return None
+    return _named(machine, package, 1, "model", arguments)
+
+
+def _build(
+    machine: ModuleMethods, package: str, constructor: str, arguments: Arguments
+) -> Value | None:
+    known = table()[package].get(constructor)
+    if known is None or not _is_batchnorm(arguments.keywords.get("norm_layer", NONE)):
+        return None
+    layers = dict(known.layers)
+    rate = hard(arguments.keywords.get("drop_rate", NONE))
+    if known.drops and isinstance(rate, Known) and isinstance(rate.value, float) and rate.value > 0:
+        layers.setdefault("torch.nn.Dropout", "drop_rate")
+    return _assembled(machine, f"{package}.models.{constructor}", layers, arguments)
+
+
+def _build_segmentation(
+    machine: ModuleMethods, constructor: str, arguments: Arguments
+) -> Value | None:
+    """A decoder with an encoder; by default both normalise with BatchNorm."""
+    models = table()[SEGMENTATION]
+    known = models.get(constructor)
+    if known is None or ":" in constructor:
+        return None
+    layers = dict(known.layers)
+    if not _normalises(arguments):
+        layers = {name: path for name, path in layers.items() if not is_batchnorm(name)}
+    name = _text(arguments.get(0, "encoder_name") or Known("resnet34"))
+    timm_name = name.removeprefix("tu-")
+    encoder = models.get(f"encoder:{name}") if timm_name == name else table()[TIMM].get(timm_name)
+    for layer, path in encoder.layers.items() if encoder is not None else ():
+        if is_batchnorm(layer):
+            layers.setdefault(layer, f"encoder.{path}")
+    return _assembled(machine, f"{SEGMENTATION}.{constructor}", layers, arguments)
+
+
+def _normalises(arguments: Arguments) -> bool:
+    """Whether a decoder has BatchNorm for sure."""
+    if arguments.unknown:
+        return False
+    chosen = hard(arguments.keywords.get("decoder_use_norm", Known("batchnorm")))
+    older = hard(arguments.keywords.get("decoder_use_batchnorm", Known(True)))
+    return chosen in (Known("batchnorm"), Known(True)) and older == Known(True)
+
+
+def _assembled(
+    machine: ModuleMethods, name: str, layers: Mapping[str, str], arguments: Arguments
+) -> Layer:
+    """A module that holds one layer of each type, under a name that no attribute has."""
+    model = Layer(name, {}, arguments.place)
+    for layer_name, path in layers.items():
         entry = lookup(layer_name)
         parameters = dict(entry.parameters) if entry is not None else {}
         layer = Layer(layer_name, parameters, arguments.place)
-        model.fields[f"({layer_name.rpartition('.')[2]})"] = layer
+        model.fields[f"({path})"] = layer
         machine.layer_created(layer)
     return model
+
+
+def shown_path(path: str) -> str:
+    """The path of a layer as a message names it: that of a known model's first layer of a type,
+    which is stored in parentheses; "" where the model was taken apart."""
+    before, _, first = path.partition("(")
+    if not first:
+        return path
+    return (
+        ""
+        if before.removesuffix(".").rpartition(".")[2].isdigit()
+        else path.replace("(", "").replace(")", "")
+    )
+
+
+def _is_batchnorm(norm: Value) -> bool:
+    """Whether a `norm_layer` leaves BatchNorm in place."""
+    if norm == NONE:
+        return True
+    return isinstance(norm, External) and is_batchnorm(norm.name)
+
+
+def _text(value: Value | None) -> str:
+    known = hard(value) if value is not None else NONE
+    return known.value if isinstance(known, Known) and isinstance(known.value, str) else ""

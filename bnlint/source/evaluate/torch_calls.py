@@ -156,8 +156,9 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Core):
         exported = self.call_export(name, arguments)
         if exported is not None:
             return exported
-        if name.startswith("torchvision.models."):
-            return known_model(self, name, arguments)
+        known = known_model(self, name, arguments)
+        if known is not None:
+            return known
         if name in ("torch.device", "torch.manual_seed"):
             return ANYTHING
         return launcher(name)
