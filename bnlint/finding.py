@@ -100,10 +100,17 @@ class SetArgument:
 
 @dataclass(frozen=True, slots=True)
 class InsertBefore:
-    """Insert `text` as a statement of its own before the statement that holds `place`."""
+    """Insert `text` as a statement of its own before the statement that holds `place`.
+
+    name: the dotted name that the text uses, "" for none; nothing is inserted where the statement
+    itself binds it. above: loops that the text belongs before, too, as far as they leave the name
+    alone, and with them the `with` blocks on the way; None keeps it at the statement.
+    """
 
     place: Place
     text: str
+    name: str = ""
+    above: tuple[Place, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

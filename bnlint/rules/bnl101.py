@@ -8,6 +8,7 @@ from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
+from bnlint.rules.mode_fixes import evaluation_fix
 from bnlint.rules.predicates import evidence_at, grouped
 from bnlint.solver import ModeFact
 from bnlint.trace import Forward, LoadState, ModeTrace, SensitiveLayer
@@ -47,10 +48,13 @@ def _finding(mistake: Inference, pictures: Pictures) -> Finding:
     return RULE.finding(
         f"{title} runs {mistake.ground.value}{_by(mistake)}, but is in training mode: "
         f"{_consequence(layer, len(mistake.layers))}{_drift(measured)}; "
-        f"call {_receiver(title)}.eval() before this forward",
+        f"call {_receiver(forward, title)}.eval() before this forward",
         forward.place,
         _evidence(mistake),
         severity=Severity.WARNING if mistake.ground is Ground.PREDICTS else None,
+        fix=None
+        if pictures.measured.is_live
+        else evaluation_fix(forward, trace, mistake.observation, pictures.traces),
         module=(layer.path or title) if pictures.measured.is_live else None,
         measurement=measured,
     )
@@ -61,8 +65,10 @@ def _by(mistake: Inference) -> str:
     return f" (called through {' > '.join(calls)})" if calls else ""
 
 
-def _receiver(title: str) -> str:
-    """A name to call `.eval()` on: the title when it is a plain lower-case name."""
+def _receiver(forward: Forward, title: str) -> str:
+    """A name to call `.eval()` on: as the program says, else a plain lower-case title."""
+    if forward.receiver:
+        return forward.receiver
     return title if title.isidentifier() and title[0].islower() else "model"
 
 
@@ -150,6 +156,10 @@ style example, in nnU-Net's final validation and in Ludwig's batch evaluation.""
 - Training mode at test time is the method: pix2pix, adaptation at test time, Monte Carlo dropout.
   Suppress it with that reason: `# bnlint: ignore[BNL101] Monte Carlo dropout`.
 - The model has no BatchNorm and no Dropout: then it is not reported.""",
+    fix_safety="""\
+Unsafe: predictions change, as they should. `eval()` is written above the loops and `with` blocks
+that only infer. There is no fix where the model has no plain name at that place, or where a
+training step follows that does not set its own mode.""",
     references=(
         "PyTorch documentation, Autograd mechanics: evaluation mode "
         "<https://docs.pytorch.org/docs/stable/notes/autograd.html#evaluation-mode-nn-module-eval>",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from bnlint.finding import Evidence, Finding, Fix, InsertBefore, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
+from bnlint.rules.mode_fixes import loops_around
 from bnlint.rules.predicates import (
     evidence_at,
     grouped,
@@ -19,7 +20,6 @@ from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Backward,
     Block,
-    Branch,
     Call,
     Forward,
     Item,
@@ -222,43 +222,18 @@ def _fix(leak: _Leak) -> Fix | None:
     if not forward.receiver or forward.place is None:
         return None
     place = forward.place
-    for loop in reversed(_loops_around(leak.trace.body, leak.seen)):
+    for loop in reversed(loops_around(leak.trace.body, leak.seen)):
         if loop.place is None or loop.place.path != place.path or _sets_evaluation(loop, leak):
             break
         place = loop.place
     text = f"{forward.receiver}.train()"
-    return Fix(f"Set training mode again: {text}", (InsertBefore(place, text),))
+    insertion = InsertBefore(place, text, forward.receiver)
+    return Fix(f"Set training mode again: {text}", (insertion,))
 
 
 def _sets_evaluation(loop: Loop, leak: _Leak) -> bool:
     events = ModeTrace("", (loop,), {}, {}).events()
     return any(isinstance(e, SetMode) and e.place == leak.fact.place for e in events)
-
-
-def _loops_around(body: Block, seen: Observation) -> list[Loop]:
-    """The loops around an event in its own function, outermost first."""
-    block = seen.chain[-1].body if seen.chain else body
-    return _path_to(block, seen.event) or []
-
-
-def _path_to(block: Block, target: Item) -> list[Loop] | None:
-    for item in block:
-        if item is target:
-            return []
-        match item:
-            case Loop(bodies):
-                inner = (_path_to(body, target) for body in bodies)
-                found = next((path for path in inner if path is not None), None)
-                if found is not None:
-                    return [item, *found]
-            case Branch(alternatives):
-                inner = (_path_to(body, target) for body in alternatives)
-                found = next((path for path in inner if path is not None), None)
-                if found is not None:
-                    return found
-            case Call():
-                pass
-    return None
 
 
 RULE = Rule(

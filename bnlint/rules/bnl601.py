@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bnlint.finding import Evidence, Finding, Fix, InsertBefore, Role, Severity
+from bnlint.finding import Evidence, Finding, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import layers_in_training_mode
+from bnlint.rules.mode_fixes import evaluation_fix
 from bnlint.rules.predicates import evidence_at, grouped, is_trained, model_title, sensitive_name
 from bnlint.solver import ModeFact, Observation
 from bnlint.trace import Export, LoadState, ModeTrace, PrepareTraining, Usage, Use
@@ -72,7 +73,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
     """One finding for each place of an export."""
     found = [m for trace, seen in pictures.observations if (m := _mistake(trace, seen, pictures))]
     for same_place in grouped(found, lambda m: m.export.place or m.trace.entry).values():
-        yield _finding(same_place[0], is_live=pictures.measured.is_live)
+        yield _finding(same_place[0], pictures)
 
 
 def _mistake(trace: ModeTrace, seen: Observation, pictures: Pictures) -> _Mistake | None:
@@ -119,7 +120,8 @@ def _shares(trace: ModeTrace, model: int, export: Export) -> bool:
     return known is not None and not known.layers.isdisjoint(export.layers)
 
 
-def _finding(mistake: _Mistake, *, is_live: bool) -> Finding:
+def _finding(mistake: _Mistake, pictures: Pictures) -> Finding:
+    is_live = pictures.measured.is_live
     trace, export, exporter = mistake.trace, mistake.export, mistake.exporter
     layer = trace.layers[mistake.layers[0]]
     title = model_title(trace, export.model)
@@ -130,7 +132,7 @@ def _finding(mistake: _Mistake, *, is_live: bool) -> Finding:
         f"{_consequence(mistake)}; call {export.receiver or 'model'}.eval() before",
         export.place,
         _evidence(mistake),
-        fix=None if is_live else _fix(export),
+        fix=None if is_live else evaluation_fix(export, trace, mistake.seen, pictures.traces),
         module=(layer.path or title) if is_live else None,
     )
 
@@ -172,13 +174,6 @@ def _evidence(mistake: _Mistake) -> list[Evidence]:
 
 def _order(fact: ModeFact) -> tuple[str, int]:
     return (fact.place.path, fact.place.line) if fact.place is not None else ("", 0)
-
-
-def _fix(export: Export) -> Fix | None:
-    if not export.receiver or export.place is None:
-        return None
-    text = f"{export.receiver}.eval()"
-    return Fix(f"Set evaluation mode before: {text}", (InsertBefore(export.place, text),))
 
 
 RULE = Rule(
@@ -228,7 +223,9 @@ example of pytorch/examples traces a ResNet-18 in training mode.""",
 - The exported model is to be trained: quantisation-aware training (the source half sees
   `prepare_qat_pt2e` and the like in the same program), training by another runtime.
 - Monte Carlo dropout is exported: dropout that alone was switched back on is not reported.""",
-    fix_safety="Unsafe: the model stays in evaluation mode, also for a training that goes on.",
+    fix_safety="""\
+Unsafe: the model stays in evaluation mode. There is no fix where a training step follows that does
+not set its own mode.""",
     references=(
         "PyTorch documentation, torch.jit.trace: behaviour that depends on train and eval "
         "<https://docs.pytorch.org/docs/stable/generated/torch.jit.trace.html>",

@@ -25,6 +25,7 @@ from bnlint.finding import (
 )
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
+from bnlint.source.insertion import statement_for
 from bnlint.source.syntax import (
     argument_of,
     enclosing,
@@ -116,9 +117,8 @@ class _Writer:
                 return [] if call is None else self._remove(call, index)
             case SetArgument(place, parameter, text):
                 return self._set(place, parameter, text)
-            case InsertBefore(place, text):
-                span = self._span(place)
-                return [] if span is None else self._insert_before(span, text)
+            case InsertBefore():
+                return self._insert_before(intent)
             case SwapElements(first, second):
                 return self._swap(self._span(first), self._span(second))
             case AddCall(place):
@@ -218,8 +218,10 @@ class _Writer:
     def _line_start(self, offset: int) -> int:
         return self.facts.line_starts[bisect_right(self.facts.line_starts, offset) - 1]
 
-    def _insert_before(self, span: ir.Span, text: str) -> list[_Change]:
-        statement = statement_around(enclosing(self.facts.body, span), self.text)
+    def _insert_before(self, intent: InsertBefore) -> list[_Change]:
+        span = self._span(intent.place)
+        statement = None if span is None else self._statement(span, intent)
+        text = intent.text
         if statement is None:
             return []
         start = first_offset(statement, self.text)
@@ -230,6 +232,15 @@ class _Writer:
         newline = "\r\n" if "\r\n" in self.text else "\n"
         lines = "".join(f"{one}{newline}{indent}" for one in text.splitlines())
         return [_Change(start, start, lines)]
+
+    def _statement(self, span: ir.Span, intent: InsertBefore) -> ir.Statement | None:
+        """The statement that a new one goes before."""
+        nodes = enclosing(self.facts.body, span)
+        if not intent.name:
+            return statement_around(nodes, self.text)
+        above = intent.above
+        spans = None if above is None else [s for p in above if (s := self._span(p)) is not None]
+        return statement_for(nodes, intent.name, self.text, spans)
 
     def _swap(self, first: ir.Span | None, second: ir.Span | None) -> list[_Change]:
         if first is None or second is None:

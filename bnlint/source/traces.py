@@ -306,7 +306,7 @@ class TraceDomain(Domain):
                 synthetic=synthetic,
                 context_place=gradient.place,
                 checkpoint=machine.checkpoint,
-                receiver=arguments.callee.removesuffix(".forward"),
+                receiver=_receiver(arguments.callee, frame),
             )
         )
         sources = made.sources | {output}
@@ -458,6 +458,16 @@ class TraceDomain(Domain):
 
 DETACH = frozenset({"detach", "detach_"})
 SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
+
+
+def _receiver(callee: str, frame: Frame) -> str:
+    """What the program calls the model that it calls; "" for a part of a model in one of its own
+    methods, whose mode is set with that of the whole."""
+    receiver = callee.removesuffix(".forward")
+    owner, _, part = receiver.partition(".")
+    return (
+        "" if part and owner == "self" and is_module(frame.value("self") or ANYTHING) else receiver
+    )
 
 
 def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str]) -> frozenset[str]:

@@ -155,7 +155,9 @@ def test_training_mode_is_set_before_the_loop_over_batches(
 
     (finding,) = judged(bnl103.RULE, of(tuple(named(item) for item in body)))
     assert finding.fix is not None
-    assert finding.fix.intents == (InsertBefore(at(line, "test.py"), "self.net.train()"),)
+    assert finding.fix.intents == (
+        InsertBefore(at(line, "test.py"), "self.net.train()", "self.net"),
+    )
     assert not finding.fix.safe
     assert "call self.net.train()" in finding.message
 
