@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from bnlint.finding import Place
 from bnlint.trace import (
-    AssumeMode,
     Block,
     Branch,
     Built,
@@ -26,7 +25,6 @@ from bnlint.trace import (
     Loop,
     Mode,
     ModeTrace,
-    SaveMode,
     SetMode,
 )
 
@@ -118,14 +116,12 @@ class _Solver:
                 return self._loop(item, state, chain, flow)
             case Call():
                 return self._call(item, state, chain, flow)
-            case AssumeMode(slot, mode):
-                return state if _may_be(state.get(slot), mode) else None
             case event:
                 self._observe(event, chain, state)
                 return _transfer(event, state)
 
     def _observe(self, event: Event, chain: tuple[Call, ...], state: State) -> None:
-        if isinstance(event, Built | SetMode | CopyMode | SaveMode):
+        if isinstance(event, (Built, SetMode, CopyMode)):
             return
         # By identity: hashing a call by value would hash all that happens in it, for every event.
         key = (*map(id, chain), id(event))
@@ -232,26 +228,10 @@ def _carried(end: State, entry: State, setters: frozenset[ModeFact]) -> State:
     }
 
 
-UNKNOWN = frozenset({ModeFact(Mode.UNKNOWN, None)})
-
-
-def _common(state: State, layers: frozenset[int]) -> ModeSet:
-    """The mode that layers share; unknown where a part of them was set apart."""
-    sets = [state.get(layer, UNKNOWN) for layer in sorted(layers)]
-    modes = {frozenset(fact.mode for fact in facts) for facts in sets}
-    return sets[0] if len(modes) == 1 else UNKNOWN
-
-
-def _may_be(facts: ModeSet | None, mode: Mode) -> bool:
-    return not facts or any(fact.mode in (mode, Mode.UNKNOWN) for fact in facts)
-
-
 def _transfer(event: Event, state: State) -> State:
     match event:
         case Built(_, layers, mode, place):
             return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
-        case SaveMode(slot, layers):
-            return {**state, slot: _common(state, layers)}
         case CopyMode(pairs):
             return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
         case SetMode(layers, mode, place, how, may):

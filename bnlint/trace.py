@@ -92,23 +92,6 @@ class CopyMode:
 
 
 @dataclass(frozen=True, slots=True)
-class SaveMode:
-    """`was_training = model.training`: the mode of these layers is kept under an id of its own,
-    from which `CopyMode` restores it."""
-
-    slot: int
-    layers: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class AssumeMode:
-    """What follows happens only where a saved mode was this one: `if was_training:`."""
-
-    slot: int
-    mode: Mode
-
-
-@dataclass(frozen=True, slots=True)
 class Forward:
     """A model (or a part of it: `layers`) runs on data.
 
@@ -307,8 +290,6 @@ Event: TypeAlias = (
     Built
     | SetMode
     | CopyMode
-    | SaveMode
-    | AssumeMode
     | Forward
     | Backward
     | Step

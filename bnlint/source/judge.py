@@ -99,5 +99,4 @@ def _place_of_graph(graph: LayerGraph) -> Place | None:
 
 
 def _place_of_trace(trace: ModeTrace) -> Place | None:
-    places = (getattr(event, "place", None) for event in trace.events())
-    return next((place for place in places if place is not None), None)
+    return next((event.place for event in trace.events() if event.place is not None), None)

@@ -41,7 +41,6 @@ from bnlint.source.values import (
     alternatives,
 )
 from bnlint.trace import (
-    AssumeMode,
     Backward,
     Built,
     CopyMode,
@@ -53,7 +52,6 @@ from bnlint.trace import (
     Model,
     ModeNotCalled,
     PrepareTraining,
-    SaveMode,
     SensitiveLayer,
     SetMode,
     Step,
@@ -237,29 +235,6 @@ class TraceDomain(Domain):
         )
         if pairs:
             machine.events.append(CopyMode(pairs, place))
-
-    def save_mode(self, machine: Interpreter, module: Layer | Instance) -> int:
-        """`module.training` is read; the id under which the mode is kept, -1 for none."""
-        layers = self.sensitive(machine, module)
-        if not layers:
-            return -1
-        slot = self._id(object())
-        machine.events.append(SaveMode(slot, layers))
-        return slot
-
-    def restore_mode(
-        self, machine: Interpreter, modules: Sequence[Value], slot: int, place: Place | None
-    ) -> None:
-        """These modules, and all below them, are set to a mode that was read before."""
-        layers = frozenset[int]().union(*(self.sensitive(machine, module) for module in modules))
-        if slot >= 0 and layers:
-            pairs = tuple((slot, layer) for layer in sorted(layers))
-            machine.events.append(CopyMode(pairs, place))
-
-    def assume_mode(self, machine: Interpreter, slot: int, mode: Mode) -> None:
-        """What follows happens only where a mode that was read is this one."""
-        if slot >= 0:
-            machine.events.append(AssumeMode(slot, mode))
 
     def set_training_flag(
         self, machine: Interpreter, module: Value, mode: Mode, place: Place

@@ -150,14 +150,9 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class ModeFlag:
-    """`module.training`, in either state; `not module.training` where it is not `positive`.
-
-    slot: the id under which the mode is kept.
-    """
+    """`module.training`, in either state."""
 
     owner: Value
-    slot: int = -1
-    positive: bool = True
 
 
 @dataclass(frozen=True, slots=True)

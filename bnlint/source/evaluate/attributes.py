@@ -25,6 +25,7 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     Method,
+    ModeFlag,
     ModuleReference,
     ModuleScope,
     Namespace,
@@ -153,7 +154,7 @@ class Attributes(Functions, Core):
 
     def _mode_flag(self, module: Instance | Layer) -> Value:
         known = self.is_training()
-        return self.save_mode(module) if known is ANYTHING else known
+        return ModeFlag(module) if known is ANYTHING else known
 
     def missing_attribute(self, instance: Instance, name: str) -> Value:
         """An attribute that the text never sets: inherited from outside, or unknown."""

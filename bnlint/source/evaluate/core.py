@@ -21,7 +21,6 @@ from bnlint.source.values import (
     HeapObject,
     Instance,
     Layer,
-    ModeFlag,
     ModuleScope,
     Value,
 )
@@ -306,18 +305,6 @@ class Core(ABC):
         self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str
     ) -> None:
         """These modules, and all below them, are set to a mode."""
-
-    @abstractmethod
-    def save_mode(self, module: Layer | Instance) -> ModeFlag:
-        """`module.training` is read."""
-
-    @abstractmethod
-    def restore_mode(self, modules: tuple[Value, ...], flag: ModeFlag, place: Place | None) -> None:
-        """These modules, and all below them, are set to a mode that was read before."""
-
-    @abstractmethod
-    def assume_mode(self, flag: ModeFlag, mode: Mode) -> None:
-        """What follows happens only where a mode that was read is this one."""
 
     @abstractmethod
     def copy_mode(self, original: Value, copy: Value, place: Place | None) -> None:

@@ -51,18 +51,6 @@ class Domain:
         """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""
         return ANYTHING
 
-    def save_mode(self, machine: Interpreter, module: Layer | Instance) -> int:
-        """`module.training` is read; the id under which the mode is kept, -1 for none."""
-        return -1
-
-    def restore_mode(
-        self, machine: Interpreter, modules: Sequence[Value], slot: int, place: Place | None
-    ) -> None:
-        """These modules, and all below them, are set to a mode that was read before."""
-
-    def assume_mode(self, machine: Interpreter, slot: int, mode: Mode) -> None:
-        """What follows happens only where a mode that was read is this one."""
-
     def call_module(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
     ) -> Value:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
@@ -21,7 +19,6 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
-    ModeFlag,
     ModuleScope,
     Repeat,
     Sequence,
@@ -319,8 +316,6 @@ class Expressions(Core):
                 arguments = Arguments([operand], place=self.place(frame, span))
                 return self.call_external(f"operator.{operator.lower()}", arguments, frame)
             return fold_unary(operator, operand)
-        if isinstance(operand, ModeFlag):
-            return replace(operand, positive=not operand.positive)
         truth = self.truth(operand)
         return ANYTHING if truth is None else Known(not truth)
 

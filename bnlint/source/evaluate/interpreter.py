@@ -47,7 +47,6 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     Method,
-    ModeFlag,
     ModuleScope,
     Namespace,
     Parameters,
@@ -314,18 +313,6 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         return found[0] if found else ANYTHING
 
     # --- what the domain is told ---------------------------------------------------------------
-
-    def save_mode(self, module: Layer | Instance) -> ModeFlag:
-        """`module.training` is read."""
-        return ModeFlag(module, self.domain.save_mode(self, module))
-
-    def restore_mode(self, modules: tuple[Value, ...], flag: ModeFlag, place: Place | None) -> None:
-        """These modules, and all below them, are set to a mode that was read before."""
-        self.domain.restore_mode(self, modules, flag.slot, place)
-
-    def assume_mode(self, flag: ModeFlag, mode: Mode) -> None:
-        """What follows happens only where a mode that was read is this one."""
-        self.domain.assume_mode(self, flag.slot, mode)
 
     def emit_mode(
         self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str

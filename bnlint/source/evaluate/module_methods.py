@@ -36,7 +36,6 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
-    ModeFlag,
     Parameters,
     Repeat,
     Sequence,
@@ -59,15 +58,6 @@ SAME_OBJECT = frozenset(
 """Methods that return the module itself and leave its mode alone."""
 
 
-def flag_of(value: Value, module: Value) -> ModeFlag | None:
-    """The saved mode that a value is: of the module itself where there are several."""
-    flags = [v for v in alternatives(value) if isinstance(v, ModeFlag) and v.positive]
-    own = [flag for flag in flags if flag.owner is module]
-    if len(own) == 1:
-        return own[0]
-    return flags[0] if len(flags) == 1 and not isinstance(value, Alternatives) else None
-
-
 class ModuleMethods(Functions, Containers, Core):
     """Methods of modules, looked up on torch's own classes."""
 
@@ -81,7 +71,8 @@ class ModuleMethods(Functions, Containers, Core):
                 self.set_mode_of((module,), Mode.EVAL, arguments.place, "eval()", frame)
                 return module
             case "train":
-                self._train((module,), arguments, frame)
+                mode, how = self.mode_argument(arguments.get(0, "mode"))
+                self.set_mode_of((module,), mode, arguments.place, how, frame)
                 return module
             case "forward" | "__call__":
                 return self.call_torch_forward(module, arguments, frame)
@@ -132,30 +123,14 @@ class ModuleMethods(Functions, Containers, Core):
     ) -> None:
         """Set the mode of modules as nn.Module.train does: overrides of children are honoured."""
         self.emit_mode(modules, mode, place, how)
-        flag = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
-        self._call_overrides(modules, ANYTHING if mode is Mode.UNKNOWN else flag, place)
-
-    def _train(self, modules: tuple[Value, ...], arguments: Arguments, frame: Frame) -> None:
-        """`module.train(flag)`."""
-        given = arguments.get(0, "mode")
-        flag = flag_of(given, modules[0]) if given is not None and modules else None
-        if flag is None:
-            mode, how = self.mode_argument(given)
-            self.set_mode_of(modules, mode, arguments.place, how, frame)
-            return
-        self.restore_mode(modules, flag, arguments.place)
-        self._call_overrides(modules, flag, arguments.place)
-
-    def _call_overrides(
-        self, modules: tuple[Value, ...], given: Value, place: Place | None
-    ) -> None:
-        """Overrides of `train` in the children of modules are called with the flag."""
         for module in modules:
             for _, child in list(descendants(module)):
                 if child is module or not isinstance(child, Instance):
                     continue
                 override = self.find(child.cls, "train")
                 if isinstance(override, FunctionObject) and is_module_class(child.cls):
+                    flag = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
+                    given = ANYTHING if mode is Mode.UNKNOWN else flag
                     bound = replace(override, receiver=child)
                     self.call_function(bound, Arguments([given], place=place))
 
@@ -226,7 +201,8 @@ class ModuleMethods(Functions, Containers, Core):
             case "eval":
                 self.set_mode_of(group.members, Mode.EVAL, arguments.place, "eval()", frame)
             case "train":
-                self._train(group.members, arguments, frame)
+                mode, how = self.mode_argument(arguments.get(0, "mode"))
+                self.set_mode_of(group.members, mode, arguments.place, how, frame)
             case "parameters":
                 return Parameters(group.members)
         return ANYTHING

@@ -137,20 +137,20 @@ class Statements(Core):
             narrow(self, statement.test, decided, frame)
             return self.execute(statement.body if decided else statement.orelse, frame)
 
+        flags = [flag.owner for flag in alternatives(test) if isinstance(flag, ModeFlag)]
+        saved = tuple(flags) if isinstance(statement.test, ir.Name) else ()
+
         def run(body: ir.Body, truth: bool) -> bool:
             narrow(self, statement.test, truth, frame)
-            self._assume(test, truth)
+            if saved and not truth:  # `if was_training: model.train()`: else it was not training
+                place = self.place(frame, statement.span)
+                self.emit_mode(saved, Mode.UNKNOWN, place, "the mode of before")
             with self.periodic(period_of(self, statement.test, truth, frame)):
                 return self.execute(body, frame)
 
         return self.branch(
             [lambda: run(statement.body, True), lambda: run(statement.orelse, False)]
         )
-
-    def _assume(self, test: Value, truth: bool) -> None:
-        """`if was_training: model.train()` restores the mode exactly."""
-        if isinstance(test, ModeFlag):
-            self.assume_mode(test, Mode.TRAIN if truth is test.positive else Mode.EVAL)
 
     def _match(self, statement: ir.Match, frame: Frame) -> bool:
         subject = hard(self.evaluate(statement.subject, frame))
