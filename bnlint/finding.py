@@ -203,5 +203,6 @@ class Finding:
 
     @property
     def url(self) -> str:
-        """The page of the finding's rule."""
-        return f"https://bnlint.readthedocs.io/rules/{self.code}/"
+        """The page of the finding's rule; empty for a rule of another package."""
+        is_ours = self.code.startswith("BNL")
+        return f"https://bnlint.readthedocs.io/rules/{self.code}/" if is_ours else ""

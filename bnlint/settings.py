@@ -26,7 +26,7 @@ ALWAYS_ON: Final = frozenset({"BNL901", "BNL903"})
 
 OUTPUT_FORMATS: Final = ("full", "concise", "json", "sarif", "github", "gitlab", "junit")
 _T = TypeVar("_T")
-_FAMILY: Final = re.compile(r"BNL\d*", re.IGNORECASE)
+_FAMILY: Final = re.compile(r"[A-Z]{2,}\d*", re.IGNORECASE)
 
 
 _UNWRITTEN: Final = ("base", "source")

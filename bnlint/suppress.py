@@ -52,7 +52,7 @@ class Suppression:
 
 def selects(selector: str, code: str, name: str) -> bool:
     """Whether a selector in upper case means a rule: its code, its name, or its family."""
-    is_family = len(selector) >= 3 and selector.startswith("BNL") and code.startswith(selector)
+    is_family = len(selector) >= 3 and code.startswith(selector)
     return is_family or selector in (code, name.upper())
 
 

@@ -11,6 +11,7 @@ import click
 
 import bnlint
 from bnlint.printable import printable
+from bnlint.rules import OwnRuleError
 
 COMMANDS: Final = ("lint", "check", "rule", "server")
 _OWN_OPTIONS: Final = frozenset({"-h", "--help", "-V", "--version"})
@@ -35,6 +36,8 @@ def one_line_errors() -> Iterator[None]:
         command = error.ctx.command_path if error.ctx is not None else "bnlint"
         message = f"{error.format_message().rstrip('.')} (see `{command} --help`)"
         raise CommandError(message) from None
+    except OwnRuleError as error:
+        raise CommandError(f"a rule of another package cannot be used: {error}") from None
 
 
 class _Group(click.Group):

@@ -65,7 +65,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.what},
         "help": {"text": rule.what, "markdown": rule_page(rule)},
-        "helpUri": f"{_HOME}rules/{rule.code}/",
+        **({"helpUri": f"{_HOME}rules/{rule.code}/"} if rule.code.startswith("BNL") else {}),
         "defaultConfiguration": {"level": _LEVELS[rule.severity], "enabled": rule.default},
         "properties": {"tags": ["pytorch", "batchnorm"]},
     }

@@ -36,7 +36,7 @@ class Converter:
             message=finding.message,
             severity=_SEVERITIES[finding.severity],
             code=finding.code,
-            code_description=types.CodeDescription(finding.url),
+            code_description=types.CodeDescription(finding.url) if finding.url else None,
             source="bnlint",
             tags=[types.DiagnosticTag.Unnecessary] if unused else None,
             related_information=[self._related(step) for step in finding.evidence],

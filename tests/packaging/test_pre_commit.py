@@ -53,9 +53,11 @@ def hook(tmp_path: Path) -> Path:
     return repository
 
 
-def try_hook(hook: Path, repository: Path, *files: str) -> subprocess.CompletedProcess[str]:
+def try_hook(
+    hook: Path, repository: Path, *files: str, name: str = "bnlint"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pre_commit", "try-repo", str(hook), "bnlint", "--files", *files],
+        [sys.executable, "-m", "pre_commit", "try-repo", str(hook), name, "--files", *files],
         cwd=repository,
         capture_output=True,
         text=True,
@@ -86,3 +88,19 @@ def test_the_hook_fails_on_a_wrong_file_and_passes_on_the_right_one(
     assert "evaluate.py:8:" in wrong.stdout
     assert "BNL101" in wrong.stdout
     assert "models.py:5" in wrong.stdout
+
+
+@pytest.mark.slow
+def test_the_fixing_hook_changes_the_file_and_fails_once(hook: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "project"
+    repository.mkdir()
+    git("init", "-q", cwd=repository)
+    (repository / "models.py").write_text(f"{MODELS}\n\nx = 1  # bnlint: ignore[BNL401] old\n")
+    git("add", ".", cwd=repository)
+    first = try_hook(hook, repository, "models.py", name="bnlint-fix")
+    assert first.returncode == 1, first.stdout + first.stderr
+    assert "files were modified by this hook" in first.stdout
+    assert (repository / "models.py").read_text() == f"{MODELS}\n\nx = 1\n"
+    git("add", ".", cwd=repository)
+    second = try_hook(hook, repository, "models.py", name="bnlint-fix")
+    assert second.returncode == 0, second.stdout + second.stderr
