@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bnlint.finding import Finding
-    from bnlint.source.fixing import FileChange, Fixed
+    from bnlint.source.fixing import FileChange
 
 
 def fix_given(given: Given, fixing: Fixing) -> Outcome:
@@ -30,26 +30,25 @@ def fix_given(given: Given, fixing: Fixing) -> Outcome:
     for path, reason in fixed.refused.items():
         _left_alone(path, reason)
     result = fixed.result
+    written = frozenset(change.path for change in fixed.changes)
     if fixing.diff:
         from bnlint.output.patch import patch
 
         write_bytes(patch((c.path, c.before, c.after) for c in fixed.changes))
-        written = True
     elif given.is_stdin:
         before = next(iter(given.data.values()))
         write_bytes(next((change.after for change in fixed.changes), before))
-        written = True
     else:
         written = write_changes(fixed.changes, workspace.root)
-        if not written:
+        if len(written) < len(fixed.changes):
             result = given.open().lint()
-    if written:
-        _say(fixed, fixing)
+    made = [f for f in fixed.made if f.place is not None and f.place.path in written]
+    if made:
+        did = "Would fix" if fixing.diff else "Fixed"
+        click.echo(f"{did} {_counted(made)} in {count(len(written), 'file')}.", err=True)
     if not fixing.unsafe:
         _say_unsafe(sum(is_wanted(finding, unsafe=True) for finding in result.findings))
-    worst = max(
-        [result.worst, *(f.severity for f in fixed.made)] if fixing.diff else [result.worst]
-    )
+    worst = max(result.worst, *(f.severity for f in made), 0) if fixing.diff else result.worst
     return Outcome(result, worst, prints=not fixing.diff)
 
 
@@ -69,25 +68,26 @@ def ignore_given(given: Given) -> Outcome:
         before = next(iter(given.data.values()))
         write_bytes(next((change.after for change in ignored.changes), before))
         return Outcome(workspace.lint(), 0, prints=False)
-    write_changes(ignored.changes, workspace.root)
+    written = write_changes(ignored.changes, workspace.root)
     comments = count(ignored.comments, "comment")
-    click.echo(f"Wrote {comments} in {count(len(ignored.changes), 'file')}.", err=True)
+    if len(written) == len(ignored.changes):
+        click.echo(f"Wrote {comments} in {count(len(written), 'file')}.", err=True)
     result = given.open().lint()
     return Outcome(result, result.worst)
 
 
-def write_changes(changes: tuple[FileChange, ...], root: Path) -> bool:
-    """Write changed files; whether all could be written."""
+def write_changes(changes: tuple[FileChange, ...], root: Path) -> frozenset[str]:
+    """Write changed files; the paths of those that could be written."""
     from bnlint.source.writing import NotWrittenError, write
 
-    complete = True
+    written: set[str] = set()
     for change in changes:
         try:
             write(change, root)
+            written.add(change.path)
         except NotWrittenError as error:
             _left_alone(change.path, str(error))
-            complete = False
-    return complete
+    return frozenset(written)
 
 
 def write_bytes(data: bytes) -> None:
@@ -102,15 +102,7 @@ def _left_alone(path: str, reason: str) -> None:
     click.echo(f"bnlint: warning: {where} {printable(reason)}: it was left alone", err=True)
 
 
-def _say(fixed: Fixed, fixing: Fixing) -> None:
-    if not fixed.made:
-        return
-    did = "Would fix" if fixing.diff else "Fixed"
-    places = count(len(fixed.changes), "file")
-    click.echo(f"{did} {_counted(fixed.made)} in {places}.", err=True)
-
-
-def _counted(made: tuple[Finding, ...]) -> str:
+def _counted(made: list[Finding]) -> str:
     counts = Counter(finding.code for finding in made)
     return ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
 

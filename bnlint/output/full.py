@@ -47,7 +47,11 @@ def _wrapped(spans: Sequence[Span], width: int) -> Iterator[Sequence[Span]]:
     *head, (message, style) = spans
     taken = sum(len(text) for text, _ in head)
     lines = textwrap.wrap(
-        "x" * taken + message, width, subsequent_indent="    ", break_long_words=False
+        "x" * taken + message,
+        width,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
     ) or [""]
     yield [*head, (lines[0][taken:], style)]
     for line in lines[1:]:

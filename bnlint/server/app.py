@@ -60,7 +60,11 @@ class Server(LanguageServer):
         """Judge, and send the diagnostics of every open file."""
         self._pending = None
         closed = self.found.keys()
-        self.found = self.session.findings()
+        try:
+            self.found = self.session.findings()
+        except SettingsError as error:  # a baseline that is gone
+            self.complain(str(error))
+            return
         converter = self.converter()
         for path in sorted(closed - self.found.keys()):
             self._send(path, [])

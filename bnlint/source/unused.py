@@ -66,11 +66,11 @@ def _finding(comment: _Comment, dead: Sequence[str]) -> Finding:
     if rule is None:
         raise LookupError("no rule BNL902")
     everything = len(dead) == len(comment.written.selectors or ("",))
-    names = " and ".join(selector for selector in dead if selector)
+    names = " and ".join(comment.as_written(selector) for selector in dead if selector)
     kind = "noqa" if comment.written.foreign else "ignore"
     what = f"no finding of {names}" if names else "nothing"
     message = f"the comment `{kind}` suppresses {what} here"
-    unknown = [s for s in dead if s and not _is_known(s)]
+    unknown = [comment.as_written(s) for s in dead if s and not _is_known(s)]
     if unknown:
         message += f" ({' and '.join(unknown)}: no such rule)"
     edit = comment.without(dead)
@@ -97,6 +97,11 @@ class _Comment:
         column = self.written.column
         text = self.written.text[:end].rstrip()
         return self._span(column, column + len(text))
+
+    def as_written(self, selector: str) -> str:
+        """A selector of the comment, which are kept in upper case, as the comment has it."""
+        codes = split_codes(self._match()["codes"] or "")
+        return next((code for code in codes if code.upper() == selector), selector)
 
     def without(self, dead: Iterable[str]) -> ReplaceText:
         """The edit that takes selectors away, or the whole comment with its reason when none is

@@ -12,29 +12,39 @@ import pytest
 from click.testing import CliRunner
 from readers import Row, read_github, read_gitlab, read_junit, read_sarif
 
+import bnlint
 from bnlint.cli import main
-from bnlint.settings import OUTPUT_FORMATS
+from bnlint.output import renderer
+from bnlint.output.base import Printout
+from bnlint.settings import OUTPUT_FORMATS, Settings
+from bnlint.source.engine import LintResult
+from bnlint.source.excerpt import Sources
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("bnl101", "bnl102", "bnl103", "bnl201", "bnl301", "bnl401", "bnl402", "bnl901")
-"""Cross-file proofs, notebooks, groups, fixes, all severities, and a file that does not parse."""
+
+
+@cache
+def linted() -> LintResult:
+    """All fixtures, once."""
+    return bnlint.lint_paths(ROOT / "fixtures", settings=Settings())
 
 
 @cache
 def printed(output_format: str) -> str:
-    folders = [str(next(ROOT.glob(f"fixtures/{code}*")).relative_to(ROOT)) for code in FOLDERS]
+    result = linted()
+    sources = Sources(result.texts)
+    page = Printout(result.findings, len(result.files), sources.lines, in_file=sources.in_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        arguments = ["lint", *folders, "--isolated", "--output-format", output_format]
-        result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 1, result.output
-    return result.stdout
+        return renderer(output_format)(page)
 
 
-def findings() -> list[dict[str, Any]]:
+def findings(*, suppressed: bool = False) -> list[dict[str, Any]]:
+    """The findings of the JSON; suppressed: also those that a comment excuses."""
     found: list[dict[str, Any]] = json.loads(printed("json"))
-    assert len(found) > 20
-    return found
+    assert len(found) > 60
+    assert any(finding["suppressed"] for finding in found)
+    return [finding for finding in found if suppressed or not finding["suppressed"]]
 
 
 def line_in_file(finding: dict[str, Any]) -> int:
@@ -49,20 +59,21 @@ def line_in_file(finding: dict[str, Any]) -> int:
     return line
 
 
-def rows() -> list[Row]:
+def rows(*, suppressed: bool = False) -> list[Row]:
     return [
-        Row(f["code"], f["severity"], f["path"], line_in_file(f), f["message"]) for f in findings()
+        Row(f["code"], f["severity"], f["path"], line_in_file(f), f["message"])
+        for f in findings(suppressed=suppressed)
     ]
 
 
 def test_sarif_says_what_the_json_says() -> None:
     found, log = read_sarif(printed("sarif"))
-    assert found == rows()
+    assert found == rows(suppressed=True)
     (run,) = log["runs"]
     for rule in run["tool"]["driver"]["rules"]:
         assert rule["help"]["markdown"].startswith(f"# {rule['id']} ")
         assert rule["helpUri"].endswith(f"/{rule['id']}/")
-    for result, finding in zip(run["results"], findings()):
+    for result, finding in zip(run["results"], findings(suppressed=True)):
         proof = [e["message"] for e in finding["evidence"] if e["role"] != "instance"]
         steps = [
             step["location"]["message"]["text"]
@@ -80,7 +91,11 @@ def test_sarif_says_what_the_json_says() -> None:
         if finding["cell"] is None:
             wanted = (finding["fix"] or {"edits": []})["edits"]
             assert edits == [(edit["text"], edit["column"]) for edit in wanted]
-        assert "suppressions" not in result
+        reason = (finding["suppression"] or {}).get("reason")
+        wanted = {"justification": reason} if reason else {}
+        assert result.get("suppressions", []) == (
+            [{"kind": "inSource", "status": "accepted", **wanted}] if finding["suppressed"] else []
+        )
 
 
 def test_sarif_fixes_of_a_notebook_are_good_for_its_json(

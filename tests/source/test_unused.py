@@ -115,6 +115,11 @@ def test_the_message_says_what_is_unused() -> None:
     )
 
 
+def test_the_message_writes_names_as_the_comment_does() -> None:
+    (said,) = unused(f"{HEAD}{RIGHT}  # bnlint: ignore[keras-momentum]")
+    assert said == "the comment `ignore` suppresses no finding of keras-momentum here"
+
+
 def test_lines_of_a_notebook_are_those_of_the_cell() -> None:
     import json
 
