@@ -33,13 +33,29 @@ from bnlint.trace import (
 class ModeFact:
     """One element of a layer's state: a mode, and who set it.
 
-    carried: the fact came round a loop's back edge.
+    carried: the fact came round a loop's back edge. told: who heard the event that set it. undone:
+    where a part of the model had been set to evaluation mode that this event, which was for more
+    than the part, has set back to training mode.
     """
 
     mode: Mode
     place: Place | None
     how: str = ""
     carried: bool = False
+    told: Told | None = field(default=None, compare=False)
+    undone: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told its mode: these layers, directly or by a module that holds them."""
+
+    layers: frozenset[int]
+    direct: bool
+
+    def is_part_of(self, other: Told) -> bool:
+        """Whether the other event was for more than this one."""
+        return self.layers < other.layers or (self.direct and not other.direct)
 
 
 ModeSet: TypeAlias = frozenset[ModeFact]
@@ -234,10 +250,29 @@ def _transfer(event: Event, state: State) -> State:
             return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
         case CopyMode(pairs):
             return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
-        case SetMode(layers, mode, place, how, may):
-            fact = frozenset({ModeFact(mode, place, how)})
+        case SetMode(layers, mode, place, how, may, direct):
+            told = Told(layers, direct)
+            fact = ModeFact(mode, place, how, told=told)
+            new = {x: frozenset({_after(state.get(x, frozenset()), fact, told)}) for x in layers}
             if may:
-                return {**state, **{x: state.get(x, frozenset()) | fact for x in layers}}
-            return {**state, **dict.fromkeys(layers, fact)}
+                new = {x: state.get(x, frozenset()) | facts for x, facts in new.items()}
+            return {**state, **new}
         case _:
             return state
+
+
+def _after(before: ModeSet, fact: ModeFact, told: Told) -> ModeFact:
+    """A new fact; one of training mode with the evaluation mode of a part that it sets back."""
+    if fact.mode is not Mode.TRAIN:
+        return fact
+    places = [place for old in before if (place := _undone(old, told)) is not None]
+    return replace(fact, undone=min(places)) if places else fact
+
+
+def _undone(old: ModeFact, told: Told) -> Place | None:
+    """The place where a part was set to evaluation mode, if an event for more comes over it."""
+    if old.told is None or not (old.told.is_part_of(told) or old.told == told):
+        return None
+    if old.mode is Mode.EVAL:
+        return old.place if old.told.is_part_of(told) else None
+    return old.undone

@@ -74,6 +74,7 @@ class SetMode:
     """The mode of `layers` is set; `may` when the object is only one of several.
 
     Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight).
+    direct: the layers themselves were told (`bn.eval()`), not a module that holds them.
     """
 
     layers: frozenset[int]
@@ -81,6 +82,7 @@ class SetMode:
     place: Place | None
     how: str = ""
     may: bool = False
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,15 @@ class Use:
 
     outputs: frozenset[int]
     usage: Usage
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Scale and shift of these BatchNorm layers are set to learn or not (`requires_grad`)."""
+
+    layers: frozenset[int]
+    frozen: bool
     place: Place | None
 
 
@@ -290,6 +301,7 @@ Event: TypeAlias = (
     Built
     | SetMode
     | CopyMode
+    | Freeze
     | Forward
     | Backward
     | Step

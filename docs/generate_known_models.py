@@ -1,5 +1,6 @@
 """Writes bnlint/source/known_models.json: constructors of torchvision, timm and
-segmentation_models_pytorch, and the BatchNorm and Dropout layers that they build.
+segmentation_models_pytorch, and the BatchNorm and Dropout layers that they build; and
+known_parts.json: what torchvision's models hold directly (`layer4`, `fc`).
 
 Every constructor is called, where possible on the meta device, and its modules are listed: nothing
 is typed by hand. Constructors that build the same are written as one group.
@@ -26,12 +27,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 TARGET = Path(__file__).parent.parent / "bnlint" / "source" / "known_models.json"
+PARTS = TARGET.with_name("known_parts.json")
 OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor a) -> Tensor",
 )
 Layout: TypeAlias = tuple[tuple[str, str], ...]
 """For each type of sensitive layer its torch name, and where the first of them sits."""
+
+
+Part: TypeAlias = dict[str, object]
 
 
 class Built(NamedTuple):
@@ -96,6 +101,30 @@ def torchvision_models() -> dict[str, Built]:
     names = [name for name in list_models() if not name.startswith("quantized_")]
     with offline():
         return {name: Built(layout_of(build(lambda n=name: get_model(n)))) for name in names}
+
+
+def torchvision_parts() -> dict[str, dict[str, Part]]:
+    """What torchvision's models hold directly, by attribute, in the order of the model."""
+    from torchvision.models import get_model, list_models
+
+    found: dict[str, dict[str, Part]] = {}
+    with offline():
+        for name in list_models():
+            if not name.startswith("quantized_"):
+                model = build(lambda n=name: get_model(n))
+                found[name] = {child: describe(part) for child, part in model.named_children()}
+    return found
+
+
+def describe(part: nn.Module) -> Part:
+    """The class of a torch layer; of anything else whether it has parameters, and the BatchNorm and
+    Dropout in it, the first of each class, by path."""
+    groups = isinstance(part, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
+    has_children = any(True for _ in part.children())
+    if type(part).__module__.startswith("torch.nn.modules.") and not has_children and not groups:
+        return {"class": f"torch.nn.{type(part).__name__}"}
+    learns = any(True for _ in part.parameters())
+    return {"learns": learns, "layers": {path: name for name, path in layout_of(part)}}
 
 
 @contextmanager
@@ -170,10 +199,23 @@ def main() -> None:
             ("segmentation_models_pytorch", segmentation_models),
         )
     }
+    parts = torchvision_parts()
     del library
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"
     TARGET.write_text(text, encoding="utf-8")
+    PARTS.write_text(one_line_a_part(parts), encoding="utf-8")
     print(f"{len(text):,} bytes", file=sys.stderr)
+
+
+def one_line_a_part(models: Mapping[str, Mapping[str, Part]]) -> str:
+    """The parts of models as JSON, in the order of the model, each on a line of its own."""
+    described = (
+        f"{json.dumps(name)}: {{\n  "
+        + ",\n  ".join(f"{json.dumps(n)}: {json.dumps(part)}" for n, part in parts.items())
+        + "\n }"
+        for name, parts in models.items()
+    )
+    return "{\n " + ",\n ".join(described) + "\n}\n"
 
 
 if __name__ == "__main__":

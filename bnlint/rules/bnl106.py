@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind
@@ -17,16 +18,40 @@ from bnlint.rules.predicates import (
     sensitive_name,
 )
 from bnlint.solver import Observation
-from bnlint.trace import Forward, Mode, ModeTrace, Purpose, SensitiveLayer
+from bnlint.trace import (
+    Block,
+    Branch,
+    Call,
+    Forward,
+    Freeze,
+    Item,
+    Loop,
+    Mode,
+    ModeTrace,
+    Purpose,
+    SensitiveLayer,
+    SetMode,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Moving:
-    """A training forward that moves the running statistics of layers that do not learn."""
+    """A training forward that moves the running statistics of layers that somebody has frozen.
+
+    frozen: layers that do not learn. undone: layers that had been set to evaluation mode, with the
+    place; a layer may be both.
+    """
 
     trace: ModeTrace
     forward: Forward
-    layers: tuple[SensitiveLayer, ...]
+    calls: tuple[Call, ...]
+    frozen: tuple[SensitiveLayer, ...]
+    undone: tuple[tuple[SensitiveLayer, Place], ...]
+
+    @property
+    def layers(self) -> list[SensitiveLayer]:
+        """All of them, those that were in evaluation mode first."""
+        return list(dict.fromkeys([*(layer for layer, _ in self.undone), *self.frozen]))
 
     @property
     def place(self) -> Place | None:
@@ -36,45 +61,135 @@ class _Moving:
 
 def check(pictures: Pictures) -> Iterator[Finding]:
     """One finding for each place of a training forward."""
-    found = [moving for trace, seen in pictures.observations if (moving := _moving(trace, seen))]
+    found = [moving for trace in pictures.traces for moving in _movings(trace, pictures)]
     for same_place in grouped(found, lambda moving: moving.place or moving.trace.entry).values():
-        yield _finding(same_place[0], is_live=pictures.measured.is_live)
+        yield _finding(same_place, is_live=pictures.measured.is_live)
 
 
-def _moving(trace: ModeTrace, seen: Observation) -> _Moving | None:
-    forward = seen.event
-    if not isinstance(forward, Forward) or trace.is_test:
-        return None
-    if trace.purpose(forward) is not Purpose.TRAINING:
-        return None
-    layers = tuple(
-        trace.layers[layer]
+def _movings(trace: ModeTrace, pictures: Pictures) -> Iterator[_Moving]:
+    if trace.is_test:
+        return
+    observed = [seen for other, seen in pictures.observations if other is trace]
+    momentary = _learn_in_turns(trace.body)
+    used = _used_for_inference(trace, observed)
+    for seen in observed:
+        forward = seen.event
+        if isinstance(forward, Forward) and trace.purpose(forward) is Purpose.TRAINING:
+            moving = _moving(trace, seen, forward, momentary, used)
+            if moving.layers:
+                yield moving
+
+
+def _moving(
+    trace: ModeTrace,
+    seen: Observation,
+    forward: Forward,
+    momentary: frozenset[int],
+    used: frozenset[tuple[int, Place]],
+) -> _Moving:
+    training = [
+        layer
         for layer in sensitive_layers(seen, trace, Kind.BATCHNORM)
-        if layer in forward.frozen and seen.must(layer, Mode.TRAIN)
+        if seen.must(layer, Mode.TRAIN)
+    ]
+    undone = [
+        (trace.layers[layer], fact.undone)
+        for layer in training
+        for fact in sorted(seen.state[layer], key=lambda fact: str(fact.place))
+        if fact.undone is not None and (layer, fact.undone) not in used
+    ]
+    frozen = [trace.layers[layer] for layer in training if layer in forward.frozen - momentary]
+    return _Moving(trace, forward, seen.chain, tuple(frozen), tuple(undone))
+
+
+def _used_for_inference(
+    trace: ModeTrace, observed: list[Observation]
+) -> frozenset[tuple[int, Place]]:
+    """The layers that run for anything but training in an evaluation mode, and who set it: that
+    mode is a validation's, and setting it back is right."""
+    return frozenset(
+        (layer, fact.place)
+        for seen in observed
+        if isinstance(seen.event, Forward) and trace.purpose(seen.event) is not Purpose.TRAINING
+        for layer in seen.event.layers
+        for fact in seen.state.get(layer, ())
+        if fact.mode is Mode.EVAL and fact.place is not None
     )
-    return _Moving(trace, forward, layers) if layers else None
 
 
-def _finding(moving: _Moving, *, is_live: bool) -> Finding:
+def _learn_in_turns(body: Block) -> frozenset[int]:
+    """The layers that one round of a loop both freezes and frees, as a GAN does with its critic."""
+    found: set[int] = set()
+    pending: list[Item] = list(body)
+    while pending:
+        match pending.pop():
+            case Branch(blocks):
+                pending += [item for block in blocks for item in block]
+            case Call(_, _, inner):
+                pending += inner
+            case Loop(bodies, repeat):
+                if repeat:
+                    events = list(ModeTrace("", tuple(chain(*bodies)), {}, {}).events())
+                    freezes = [event for event in events if isinstance(event, Freeze)]
+                    frozen = frozenset[int]().union(*(f.layers for f in freezes if f.frozen))
+                    freed = frozenset[int]().union(*(f.layers for f in freezes if not f.frozen))
+                    found |= frozen & freed
+                pending += [item for block in bodies for item in block]
+    return frozenset(found)
+
+
+def _finding(same_place: list[_Moving], *, is_live: bool) -> Finding:
+    moving = next((each for each in same_place if each.undone), same_place[0])
     first, *others = moving.layers
     more = f" (as {len(others)} more)" if others else ""
+    title, name = model_title(moving.trace, moving.forward.model), sensitive_name(first)
+    is_frozen = first in moving.frozen
+    if moving.undone:
+        state = ", which does not learn and" if is_frozen else ", which"
+        said = f"{name}{more}{state} had been set to evaluation mode, but is in training mode again"
+    else:
+        said = f"{name}{more} frozen by requires_grad, but in training mode"
     return RULE.finding(
-        f"{model_title(moving.trace, moving.forward.model)} is trained with {sensitive_name(first)}"
-        f"{more} frozen by requires_grad, but in training mode: the layer normalises with each "
-        "batch and its running statistics go on moving; call .eval() on the frozen layers after "
-        "every .train()",
+        f"{title} is trained with {said}: the layer normalises with each batch and its running "
+        "statistics go on moving; call .eval() on the frozen layers after every .train()",
         moving.place,
-        _evidence(moving),
+        _evidence(same_place, moving),
+        severity=Severity.WARNING if moving.undone else None,
         module=(first.path or None) if is_live else None,
         measurement={"layers": listed([layer.path for layer in moving.layers])},
     )
 
 
-def _evidence(moving: _Moving) -> list[Evidence]:
+def _evidence(same_place: list[_Moving], moving: _Moving) -> list[Evidence]:
     steps: list[Evidence] = []
-    for layer in moving.layers:
-        steps += evidence_at(layer.place, f"{sensitive_name(layer)} does not learn", Role.CAUSE)
+    for layer, place in moving.undone[:1]:
+        steps += evidence_at(place, "evaluation mode of the frozen part is set here", Role.CAUSE)
+        facts = {f.place for f in _setters(moving, layer.id)}
+        for setter in sorted(place for place in facts if place is not None):
+            steps += evidence_at(setter, "training mode is set again here", Role.CAUSE)
+    for each in same_place:
+        for place in _freezing(each):
+            steps += evidence_at(place, "the layer's parameters are frozen here", Role.CAUSE)
+    for call in moving.calls:
+        steps += evidence_at(call.place, f"{call.function}() is called here")
+    constructors = grouped(moving.layers, lambda layer: layer.place)
+    for place, (first, *_) in constructors.items():
+        steps += evidence_at(place, f"{sensitive_name(first)} is built here", Role.CAUSE)
     return [step for step in dict.fromkeys(steps) if step.place != moving.place]
+
+
+def _freezing(moving: _Moving) -> list[Place]:
+    """Where the frozen layers of a forward are frozen."""
+    layers = {layer.id for layer in moving.frozen}
+    events = (event for event in moving.trace.events() if isinstance(event, Freeze))
+    places = [e.place for e in events if e.frozen and e.place is not None and e.layers & layers]
+    return list(dict.fromkeys(places))
+
+
+def _setters(moving: _Moving, layer: int) -> list[SetMode]:
+    """The events that set training mode for a layer and more."""
+    events = (event for event in moving.trace.events() if isinstance(event, SetMode))
+    return [e for e in events if e.mode is Mode.TRAIN and layer in e.layers and not e.direct]
 
 
 RULE = Rule(
@@ -173,6 +288,5 @@ report = bnlint.check(model, torch.load("images.pt"), phase="training")
         ),
     ),
     check=check,
-    source=False,
     live=True,
 )

@@ -11,6 +11,7 @@ from bnlint.graph import Kind
 from bnlint.source import ir
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import PREDICTIONS, Domain, tensors_in
+from bnlint.source.evaluate.freezing import frozen_norms, frozen_parts, targets
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.known_models import shown_path
@@ -28,6 +29,7 @@ from bnlint.source.graphs import draw_graph
 from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
+    FROZEN,
     Arguments,
     ClassObject,
     Frame,
@@ -47,6 +49,7 @@ from bnlint.trace import (
     Distribute,
     Export,
     Forward,
+    Freeze,
     LoadState,
     Mode,
     Model,
@@ -81,6 +84,7 @@ class TraceDomain(Domain):
     _reached: dict[object, frozenset[str]] = field(default_factory=dict)
     _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
     _functional: dict[object, bool] = field(default_factory=dict)
+    _freezes: bool = False
 
     # --- identities --------------------------------------------------------------------------
 
@@ -219,8 +223,9 @@ class TraceDomain(Domain):
     ) -> None:
         """These modules, and all below them, are set to a mode."""
         layers = frozenset[int]().union(*(self.sensitive(machine, module) for module in modules))
+        direct = all(kind_of(module) in (Kind.BATCHNORM, Kind.DROPOUT) for module in modules)
         if layers:
-            machine.events.append(SetMode(layers, mode, place, how, may))
+            machine.events.append(SetMode(layers, mode, place, how, may, direct))
 
     def copied(
         self, machine: Interpreter, original: Value, copy: Value, place: Place | None
@@ -247,7 +252,33 @@ class TraceDomain(Domain):
             layer = self._note_functional(module, "")
         else:
             return
-        machine.events.append(SetMode(frozenset({layer}), mode, place, "training = ..."))
+        event = SetMode(frozenset({layer}), mode, place, "training = ...", direct=True)
+        machine.events.append(event)
+
+    # --- learning ----------------------------------------------------------------------------
+
+    def freeze(
+        self, machine: Interpreter, parameters: Parameters, frozen: bool | None, place: Place | None
+    ) -> None:
+        """`parameter.requires_grad = not frozen`; with a flag that nobody knows, nothing is
+        claimed."""
+        norms = set()
+        for layer, part in targets(parameters):
+            parts = frozen_parts(layer)
+            parts = parts | {part} if frozen else parts - {part}
+            if parts != frozen_parts(layer):
+                machine.store.write(layer, FROZEN, parts)
+            if kind_of(layer) is Kind.BATCHNORM:
+                norms.add(self._note_layer(layer, "", Kind.BATCHNORM))
+        self._freezes |= frozen is True
+        if norms:
+            machine.events.append(Freeze(frozenset(norms), frozen is True, place))
+
+    def _frozen(self, module: Value, layers: frozenset[int]) -> frozenset[int]:
+        """Those of a forward's layers that do not learn."""
+        if not self._freezes:
+            return frozenset()
+        return layers & {self._ids.get(id(norm), -1) for norm in frozen_norms(module)}
 
     # --- data --------------------------------------------------------------------------------
 
@@ -278,6 +309,7 @@ class TraceDomain(Domain):
                 loader=made.loader.place if made.loader is not None else None,
                 batch_place=made.loader.decided if made.loader is not None else None,
                 keeps_rest=made.loader.keeps_rest if made.loader is not None else None,
+                frozen=self._frozen(module, layers),
                 synthetic=synthetic,
                 context_place=gradient.place,
                 checkpoint=machine.checkpoint,

@@ -130,10 +130,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of some modules: `model.parameters()`, and an optimizer over them."""
+    """The parameters of some modules: `model.parameters()`, and an optimizer over them.
+
+    listing: "plain" or "named" where they can be gone through one by one. only: the layers that
+    they are limited to, with the names of their parameters; None for no limit. is_one: it stands
+    for each single one of them.
+    """
 
     owners: tuple[Value, ...]
     is_optimizer: bool = False
+    listing: str = ""
+    only: tuple[tuple[HeapObject, str], ...] | None = None
+    is_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +357,7 @@ class Marker(Enum):
     LAYER = "layer"
     OTHERS = "others"
     MAYBE = "maybe"
+    FROZEN = "frozen"
 
 
 ITEMS: Final = Marker.ITEMS
@@ -357,6 +366,8 @@ OTHERS: Final = Marker.OTHERS
 """Field of a Mapping: what the entries with unknown keys hold."""
 MAYBE: Final = Marker.MAYBE
 """Field of an Instance: the names of the fields that only some paths have set, as a frozenset."""
+FROZEN: Final = Marker.FROZEN
+"""Field of a layer: the names of its parameters that do not learn, as a frozenset."""
 LAYER: Final = Marker.LAYER
 """Instance field: the torch layer that the project class subclasses, with its parameters."""
 

@@ -84,6 +84,8 @@ class Attributes(Functions, Core):
                         value, "__getitem__", Arguments([Known(int(name))]), frame
                     )
                 return self.layer_attribute(value, name)
+            case Parameters() if name == "requires_grad":
+                return ANYTHING
             case Sequence() | Mapping() | Group() | Parameters() | Known():
                 return Method(value, name)
         return self.unknown_attribute(value, name)

@@ -22,6 +22,7 @@ from bnlint.source.values import (
     Instance,
     Layer,
     ModuleScope,
+    Parameters,
     Value,
 )
 from bnlint.source.values import Sequence as SequenceValue
@@ -305,6 +306,12 @@ class Core(ABC):
         self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str
     ) -> None:
         """These modules, and all below them, are set to a mode."""
+
+    @abstractmethod
+    def set_learning(
+        self, parameters: Parameters, learns: bool | None, place: Place | None
+    ) -> None:
+        """`requires_grad` of parameters is set; None: nobody knows to what."""
 
     @abstractmethod
     def copy_mode(self, original: Value, copy: Value, place: Place | None) -> None:

@@ -111,6 +111,11 @@ class Domain:
     ) -> None:
         """A module has been copied; the copy has the mode of the original."""
 
+    def freeze(
+        self, machine: Interpreter, parameters: Parameters, frozen: bool | None, place: Place | None
+    ) -> None:
+        """`parameter.requires_grad = not frozen`; None: nobody knows which."""
+
     def set_training_flag(
         self, machine: Interpreter, module: Value, mode: Mode, place: Place
     ) -> None:

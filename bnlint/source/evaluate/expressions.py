@@ -5,6 +5,7 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
+from bnlint.source.evaluate.freezing import any_parameter
 from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -20,6 +21,7 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     ModuleScope,
+    Parameters,
     Repeat,
     Sequence,
     Soft,
@@ -381,7 +383,10 @@ class Expressions(Core):
             self._collect(expression, frame, found, mapping)
             return
         clause = expression.clauses[depth]
-        elements = self.elements(self.evaluate(clause.iterable, frame))
+        iterable = self.evaluate(clause.iterable, frame)
+        elements = self.elements(iterable)
+        if isinstance(iterable, Parameters) and iterable.listing:
+            elements = (Repeat((any_parameter(iterable),)),)
         rounds: tuple[Value, ...] = (self.any_element(elements),)
         known = elements is not None and len(elements) <= LONGEST_COMPREHENSION
         if known and elements is not None and is_exact(elements):

@@ -269,7 +269,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def _parameters_method(self, parameters: Parameters, name: str, arguments: Arguments) -> Value:
         if parameters.is_optimizer and name == "step":
             self.domain.step(self, parameters, arguments.place)
-        return ANYTHING if parameters.is_optimizer else parameters
+        if name == "requires_grad_":
+            self.freeze(parameters, arguments)
+            return parameters
+        return ANYTHING if parameters.is_optimizer or parameters.is_one else parameters
 
     def _unknown_method(
         self, receiver: Value, name: str, arguments: Arguments, frame: Frame
@@ -319,6 +322,12 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     ) -> None:
         """These modules, and all below them, are set to a mode."""
         self.domain.set_mode(self, modules, mode, place, how)
+
+    def set_learning(
+        self, parameters: Parameters, learns: bool | None, place: Place | None
+    ) -> None:
+        """`requires_grad` of parameters is set; None: nobody knows to what."""
+        self.domain.freeze(self, parameters, None if learns is None else not learns, place)
 
     def copy_mode(self, original: Value, copy: Value, place: Place | None) -> None:
         """A module has been copied with its mode."""
@@ -420,6 +429,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self, owner: Value, name: str, value: Value, frame: Frame, span: ir.Span
     ) -> None:
         """`owner.name = value`; `module.training = flag` sets the mode of the one module."""
+        if name == "requires_grad":
+            for single in alternatives(owner):
+                if isinstance(single, Parameters):
+                    self.set_learning(single, self.truth(value), self.place(frame, span))
         if name == "training":
             for single in self.group_members(owner):
                 if is_module(single):

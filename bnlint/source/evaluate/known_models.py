@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from bnlint.finding import Place
+from bnlint.graph import UNKNOWN, Kind
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -58,6 +60,21 @@ def table() -> Mapping[str, Mapping[str, KnownModel]]:
         }
         for package, described in json.loads(text).items()
     }
+
+
+@cache
+def parts_table() -> Mapping[str, Mapping[str, Mapping[str, object]]]:
+    """What models of torchvision hold directly, by qualified constructor and attribute: the class
+    of a torch layer; else whether it has parameters, and the BatchNorm and Dropout in it, the first
+    of each class, by path. Written by docs/generate_known_models.py."""
+    text = files("bnlint.source").joinpath("known_parts.json").read_text(encoding="utf-8")
+    models: Mapping[str, Mapping[str, Mapping[str, object]]] = json.loads(text)
+    return {f"{VISION}.models.{name}": parts for name, parts in models.items()}
+
+
+def is_known_model(value: Value) -> bool:
+    """Whether an object is one of the models of which all parts are known."""
+    return isinstance(value, Layer) and value.name in parts_table()
 
 
 def known_model(machine: ModuleMethods, name: str, arguments: Arguments) -> Value | None:
@@ -122,7 +139,11 @@ def _build(
     rate = hard(arguments.keywords.get("drop_rate", NONE))
     if known.drops and isinstance(rate, Known) and isinstance(rate.value, float) and rate.value > 0:
         layers.setdefault("torch.nn.Dropout", "drop_rate")
-    return _assembled(machine, f"{package}.models.{constructor}", layers, arguments)
+    name = f"{package}.models.{constructor}"
+    parts = parts_table().get(name)
+    if parts is not None:
+        return _from_parts(machine, name, parts, arguments.place)
+    return _assembled(machine, name, layers, arguments)
 
 
 def _build_segmentation(
@@ -154,17 +175,44 @@ def _normalises(arguments: Arguments) -> bool:
     return chosen in (Known("batchnorm"), Known(True)) and older == Known(True)
 
 
+def _from_parts(
+    machine: ModuleMethods,
+    name: str,
+    parts: Mapping[str, Mapping[str, object]],
+    place: Place | None,
+) -> Layer:
+    """A model with all that it holds directly, in order."""
+    model = Layer(name, {}, place)
+    for child, part in parts.items():
+        match part:
+            case {"class": str(class_name)}:
+                model.fields[child] = _layer(machine, class_name, place)
+            case {"learns": bool(learns), "layers": dict(layers)}:
+                group = Layer(f"{name}.{child}", {"learns": learns}, place)
+                for path, class_name in layers.items():
+                    group.fields[path] = _layer(machine, class_name, place)
+                model.fields[child] = group
+    return model
+
+
+def _layer(machine: ModuleMethods, class_name: str, place: Place | None) -> Layer:
+    """A layer of which the class is known; of a BatchNorm or Dropout the usual parameters, too."""
+    entry = lookup(class_name)
+    parameters = dict(entry.parameters) if entry is not None else {}
+    if entry is None or entry.kind not in (Kind.BATCHNORM, Kind.DROPOUT):
+        parameters = dict.fromkeys(parameters, UNKNOWN)
+    layer = Layer(class_name, parameters, place)
+    machine.layer_created(layer)
+    return layer
+
+
 def _assembled(
     machine: ModuleMethods, name: str, layers: Mapping[str, str], arguments: Arguments
 ) -> Layer:
     """A module that holds one layer of each type, under a name that no attribute has."""
     model = Layer(name, {}, arguments.place)
     for layer_name, path in layers.items():
-        entry = lookup(layer_name)
-        parameters = dict(entry.parameters) if entry is not None else {}
-        layer = Layer(layer_name, parameters, arguments.place)
-        model.fields[f"({path})"] = layer
-        machine.layer_created(layer)
+        model.fields[f"({path})"] = _layer(machine, layer_name, arguments.place)
     return model
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, LoopRun
+from bnlint.source.evaluate.freezing import FREEZES, any_parameter, named_parameters
 from bnlint.source.joining import ABSENT, bounded, one_of
 from bnlint.source.store import Changes, Key
 from bnlint.source.values import (
@@ -15,6 +16,7 @@ from bnlint.source.values import (
     Element,
     Frame,
     Known,
+    Parameters,
     Repeat,
     Value,
     flat,
@@ -35,7 +37,10 @@ class Loops(Core):
         """Run a loop; False when control never gets behind it."""
         if isinstance(statement, ir.While):
             return self._while(statement, frame)
-        elements = self.elements(self.evaluate(statement.iterable, frame))
+        iterable = self.evaluate(statement.iterable, frame)
+        if isinstance(iterable, Parameters) and iterable.listing:
+            return self._through_parameters(statement, iterable, frame)
+        elements = self.elements(iterable)
         if isinstance(elements, tuple) and len(elements) <= LONGEST_UNROLLING:
             if is_exact(elements):
                 return self._unrolled(statement, elements, frame)
@@ -45,6 +50,14 @@ class Loops(Core):
         return self._generic(
             lambda: self.assign(statement.target, one_of(values), frame), statement, frame
         )
+
+    def _through_parameters(self, statement: ir.For, parameters: Parameters, frame: Frame) -> bool:
+        """A loop over parameters: over each by its name where it may freeze some, else one round
+        for all."""
+        words = self.relevance.profile(statement.body).words
+        if parameters.listing == "named" and words & FREEZES and not self.draws_layers:
+            return self._unrolled(statement, named_parameters(parameters), frame)
+        return self._unrolled(statement, (any_parameter(parameters),), frame)
 
     def _while(self, statement: ir.While, frame: Frame) -> bool:
         """Rounds for as long as the test is known to be true, then any number of further ones."""

@@ -8,6 +8,7 @@ from bnlint.finding import Place
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.functions import Functions
+from bnlint.source.evaluate.known_models import is_known_model
 from bnlint.source.evaluate.module_classes import (
     TorchLayer,
     descendants,
@@ -51,8 +52,7 @@ from bnlint.trace import Mode
 
 SAME_OBJECT = frozenset(
     (
-        "to cuda cpu half float double bfloat16 type share_memory requires_grad_ xpu ipu npu "
-        "compile to_empty fuse"
+        "to cuda cpu half float double bfloat16 type share_memory xpu ipu npu compile to_empty fuse"
     ).split()
 )
 """Methods that return the module itself and leave its mode alone."""
@@ -76,8 +76,15 @@ class ModuleMethods(Functions, Containers, Core):
                 return module
             case "forward" | "__call__":
                 return self.call_torch_forward(module, arguments, frame)
-            case "parameters" | "named_parameters" | "buffers" | "state_dict":
+            case "parameters":
+                return Parameters((module,), listing="plain")
+            case "named_parameters":
+                return Parameters((module,), listing="named")
+            case "buffers" | "state_dict":
                 return Parameters((module,))
+            case "requires_grad_":
+                self.freeze(Parameters((module,)), arguments)
+                return module
             case "modules":
                 return self._groups(module, named=False)
             case "named_modules":
@@ -108,6 +115,11 @@ class ModuleMethods(Functions, Containers, Core):
             case "__getitem__":
                 return ANYTHING
         return self.unknown_module_method(module, name, arguments, frame)
+
+    def freeze(self, parameters: Parameters, arguments: Arguments) -> None:
+        """`requires_grad_(flag)`, by default True."""
+        learns = self.truth(arguments.get(0, "requires_grad") or Known(True))
+        self.set_learning(parameters, learns, arguments.place)
 
     def mode_argument(self, value: Value | None) -> tuple[Mode, str]:
         """The mode that `train(value)` sets."""
@@ -149,7 +161,8 @@ class ModuleMethods(Functions, Containers, Core):
         return Sequence("list", tuple(elements))
 
     def _children(self, module: Layer | Instance, *, named: bool) -> Value:
-        if isinstance(module, Layer) and not is_container(module) and not lookup(module.name):
+        is_open = isinstance(module, Layer) and not is_container(module) and not lookup(module.name)
+        if is_open and not is_known_model(module):
             return Sequence("list", (Repeat((module,)),))  # stands for its unseen children
         found: list[Element] = []
         if is_container(module) and not named:
@@ -204,7 +217,9 @@ class ModuleMethods(Functions, Containers, Core):
                 mode, how = self.mode_argument(arguments.get(0, "mode"))
                 self.set_mode_of(group.members, mode, arguments.place, how, frame)
             case "parameters":
-                return Parameters(group.members)
+                return Parameters(group.members, listing="plain")
+            case "requires_grad_":
+                self.freeze(Parameters(group.members), arguments)
         return ANYTHING
 
     # --- construction ------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from bnlint.source import ir
 from bnlint.source.evaluate.configurations import default_of, is_configuration
 from bnlint.source.evaluate.core import Core, Gradient
 from bnlint.source.evaluate.enums import as_member, is_enum, member_names
+from bnlint.source.evaluate.freezing import is_known_part
 from bnlint.source.evaluate.module_classes import is_module_dict
 from bnlint.source.evaluate.narrowing import narrow
 from bnlint.source.evaluate.periods import period_of
@@ -353,9 +354,9 @@ class Statements(Core):
                 self.store.write(owner, OPEN, True)
                 known = owner.fields.get(OTHERS, ABSENT)
                 self.store.write(owner, OTHERS, join_fields(known, value))
-        elif is_module_dict(owner):
+        elif is_module_dict(owner) or is_known_part(owner):
             if isinstance(owner, HeapObject) and isinstance(key, Known):
-                self.store.write(owner, key.value, value)
+                self.store.write(owner, str(key.value), value)
         elif isinstance(owner, Sequence | Layer) and ITEMS in owner.fields:
             items = items_of(owner)
             match key:

@@ -48,6 +48,7 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
+    flat,
     hard,
     is_exact,
     items_of,
@@ -353,7 +354,7 @@ def _collect_owners(machine: Core, value: object, owners: list[Value], depth: in
             for entry in single.fields.values():
                 _collect_owners(machine, entry, owners, depth - 1)
         elif isinstance(single, Sequence) and depth:
-            for element in items_of(single):
+            for element in flat(items_of(single)):
                 _collect_owners(machine, element, owners, depth - 1)
         elif isinstance(single, Instance | Layer | Group):
             owners.append(single)

@@ -1,0 +1,116 @@
+"""Parameters one by one: which layers stop learning when their `requires_grad` is set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bnlint.graph import Kind
+from bnlint.source.evaluate.known_models import shown_path
+from bnlint.source.evaluate.module_classes import descendants, kind_of, torch_layer
+from bnlint.source.values import (
+    ANYTHING,
+    FROZEN,
+    HeapObject,
+    Instance,
+    Known,
+    Layer,
+    Parameters,
+    Sequence,
+    Value,
+    alternatives,
+)
+
+FREEZES = frozenset({"requires_grad", "requires_grad_"})
+"""Words of a loop that may freeze parameters."""
+MOST_NAMES = 800
+"""Parameters of one model that are told apart by name."""
+PARTS = ("weight", "bias")
+"""The parameters of a BatchNorm layer; of other layers the first stands for all."""
+_LEARN = frozenset(
+    (Kind.CONV, Kind.LINEAR, Kind.EMBEDDING, Kind.RECURRENT, Kind.ATTENTION, Kind.OTHER_NORM)
+)
+
+
+def any_parameter(parameters: Parameters) -> Value:
+    """What stands for each element of `model.parameters()`, or `model.named_parameters()`."""
+    one = Parameters(parameters.owners, only=parameters.only, is_one=True)
+    return Sequence("tuple", (ANYTHING, one)) if parameters.listing == "named" else one
+
+
+def named_parameters(parameters: Parameters) -> tuple[Value, ...]:
+    """Pairs of a name and a parameter; one that stands for all where they are too many."""
+    rows: list[Value] = []
+    for owner in parameters.owners:
+        for path, layer in descendants(owner):
+            for part in parts_of(layer):
+                name = Known(f"{shown_path(path)}.{part}" if path else part)
+                one = Parameters(parameters.owners, only=((layer, part),), is_one=True)  # type: ignore[arg-type]
+                rows.append(Sequence("tuple", (name, one)))
+    return tuple(rows) if 0 < len(rows) <= MOST_NAMES else (any_parameter(parameters),)
+
+
+def parts_of(layer: Value) -> tuple[str, ...]:
+    """The names of a layer's own parameters that are told apart; none where it has none."""
+    kind = kind_of(layer)
+    if kind is Kind.BATCHNORM:
+        return PARTS if is_affine(layer) else ()
+    return PARTS[:1] if kind in _LEARN or is_known_part(layer) else ()
+
+
+def is_affine(norm: Value) -> bool:
+    """Whether a BatchNorm layer may have scale and shift."""
+    described = torch_layer(norm)
+    return described is None or described.parameters.get("affine", True) is not False
+
+
+def is_known_part(layer: Value) -> bool:
+    """Whether a layer is a part of one of torchvision's models that has parameters."""
+    return (
+        isinstance(layer, Layer)
+        and layer.name.startswith("torchvision.")
+        and bool(layer.parameters.get("learns"))
+    )
+
+
+def targets(parameters: Parameters) -> Iterator[tuple[Layer | Instance, str]]:
+    """The layers that some parameters belong to, each with the parameter's name."""
+    if parameters.only is not None:
+        yield from ((o, part) for o, part in parameters.only if isinstance(o, Layer | Instance))
+        return
+    for owner in parameters.owners:
+        for single in alternatives(owner):
+            for _, layer in descendants(single):
+                if isinstance(layer, Layer | Instance):
+                    yield from ((layer, part) for part in parts_of(layer))
+
+
+def frozen_parts(layer: HeapObject) -> frozenset[str]:
+    """The parameters of a layer that do not learn on some path."""
+    found = layer.fields.get(FROZEN)
+    return found if isinstance(found, frozenset) else frozenset()
+
+
+def frozen_norms(module: Value) -> list[Layer | Instance]:
+    """The BatchNorm layers of a module that move their statistics and do not learn.
+
+    None where nothing in the module learns: a teacher, or a critic while its generator learns.
+    """
+    found: list[Layer | Instance] = []
+    learns = False
+    for _, layer in descendants(module):
+        if not isinstance(layer, Layer | Instance):
+            continue
+        parts = parts_of(layer)
+        if not frozenset(parts) <= frozen_parts(layer):
+            learns = True
+        elif parts == PARTS and _keeps_statistics(layer):
+            found.append(layer)
+    return found if learns else []
+
+
+def _keeps_statistics(norm: Value) -> bool:
+    described = torch_layer(norm)
+    if described is None:
+        return False
+    moves = described.parameters.get("momentum", 0.1) != 0
+    return moves and described.parameters.get("track_running_stats", True) is not False
