@@ -162,9 +162,9 @@ def _finding(same_place: list[_Moving], *, is_live: bool) -> Finding:
 
 def _evidence(same_place: list[_Moving], moving: _Moving) -> list[Evidence]:
     steps: list[Evidence] = []
-    for layer, place in moving.undone[:1]:
-        steps += evidence_at(place, "evaluation mode of the frozen part is set here", Role.CAUSE)
-        facts = {f.place for f in _setters(moving, layer.id)}
+    for part, where in moving.undone[:1]:
+        steps += evidence_at(where, "evaluation mode of the frozen part is set here", Role.CAUSE)
+        facts = {f.place for f in _setters(moving, part.id)}
         for setter in sorted(place for place in facts if place is not None):
             steps += evidence_at(setter, "training mode is set again here", Role.CAUSE)
     for each in same_place:
@@ -173,8 +173,8 @@ def _evidence(same_place: list[_Moving], moving: _Moving) -> list[Evidence]:
     for call in moving.calls:
         steps += evidence_at(call.place, f"{call.function}() is called here")
     constructors = grouped(moving.layers, lambda layer: layer.place)
-    for place, (first, *_) in constructors.items():
-        steps += evidence_at(place, f"{sensitive_name(first)} is built here", Role.CAUSE)
+    for constructor, (layer, *_) in constructors.items():
+        steps += evidence_at(constructor, f"{sensitive_name(layer)} is built here", Role.CAUSE)
     return [step for step in dict.fromkeys(steps) if step.place != moving.place]
 
 
@@ -198,14 +198,20 @@ RULE = Rule(
     severity=Severity.NOTE,
     summary="Frozen BatchNorm layers stay in training mode, so their running statistics move.",
     what="""\
-In a training step a BatchNorm layer has a scale and a shift of which neither learns
-(`requires_grad = False`), and is in training mode: it normalises with the statistics of each batch,
-and its running statistics follow the new data. `requires_grad` and the mode are independent:
-freezing parameters freezes neither.
+In a training step a BatchNorm layer is in training mode - it normalises with the statistics of each
+batch, and its running statistics follow the new data - although somebody has frozen it:
 
-`bnlint.watch` sees it in your own loop, at the second optimizer step: layers that are frozen for
-one step only, as a GAN's critic is while the generator learns, are not reported.
-`bnlint.check(model, inputs, phase="training")` reports the state of the model.""",
+- as a note: neither its scale nor its shift learns (`requires_grad = False`), while other layers of
+  the model do. `requires_grad` and the mode are independent: freezing parameters freezes neither.
+  Loops over `parameters()`, over `named_parameters()` with a test of the name, over submodules,
+  and `requires_grad_()` are followed;
+- as a warning: it, or a part of the model that holds it, had been set to evaluation mode (by
+  `bn.eval()`, by a `freeze()`), and a later `train()` of more than that part has undone it.
+
+Nothing is said where the whole model is frozen (a teacher, or a critic while its generator learns),
+where layers are frozen and freed in each round of a loop, or where the evaluation mode of the part
+was for an inference. `bnlint.watch` sees the first form in your own loop, at the second optimizer
+step; `bnlint.check(model, inputs, phase="training")` reports the state of the model.""",
     why="""\
 A backbone is frozen so that it stays what it was when it was trained. With its BatchNorm layers in
 training mode it does not: its output depends on the batch, and after some hundred steps the running
@@ -216,7 +222,9 @@ FrozenBatchNorm2d for that reason, and the guide to transfer learning of Keras w
     fine_when="""\
 - The statistics are to be adapted to the new data while the weights stay (adaptive batch
   normalisation, Li et al. 2016).
-- The layers are frozen for a moment only, within one training step.""",
+- The layers are frozen for a moment only, within one training step.
+- `train()` is overridden so that it puts the frozen layers back in evaluation mode: then nothing is
+  reported.""",
     references=(
         "PyTorch documentation, torch.nn.Module.requires_grad_ "
         "<https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html>",
@@ -228,61 +236,79 @@ FrozenBatchNorm2d for that reason, and the guide to transfer learning of Keras w
     wrong=(
         Example(
             """\
-import bnlint
 import torch
 from torch import nn
+from torchvision import models
 
-backbone = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
-backbone.requires_grad_(False)
-head = nn.Conv2d(16, 2, 1)
-model = nn.Sequential(backbone, head)
-report = bnlint.check(model, torch.load("images.pt"), phase="training")  # expect: BNL106
+model = models.resnet18(weights="DEFAULT")
+for parameter in model.parameters():
+    parameter.requires_grad = False
+model.fc = nn.Linear(512, 2)
+optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.1)
+for epoch in range(10):
+    model.train()
+    for x, y in torch.load("train.pt"):
+        loss = nn.functional.cross_entropy(model(x), y)  # expect: BNL106
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 """,
             "A frozen backbone in training mode",
         ),
         Example(
             """\
-import bnlint
 import torch
 from torch import nn
 
-model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
-model[0].requires_grad_(False)
-model[1].requires_grad_(False)
-optimizer = torch.optim.SGD(model[3].parameters(), lr=0.1)
-with bnlint.watch(model):
+backbone = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
+model = nn.Sequential(backbone, nn.Conv2d(16, 2, 1))
+optimizer = torch.optim.SGD(model[1].parameters(), lr=0.1)
+backbone.eval()
+for epoch in range(10):
+    model.train()
     for x, y in torch.load("batches.pt"):
         loss = nn.functional.cross_entropy(model(x), y)  # expect: BNL106
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 """,
-            "In a loop of one's own",
+            "Evaluation mode that the train() of each epoch undoes",
         ),
     ),
     right=(
         Example(
             """\
-import bnlint
 import torch
 from torch import nn
 
 backbone = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
-backbone.requires_grad_(False).eval()
+backbone.requires_grad_(False)
 model = nn.Sequential(backbone, nn.Conv2d(16, 2, 1))
-report = bnlint.check(model, torch.load("images.pt"), phase="training")
+optimizer = torch.optim.SGD(model[1].parameters(), lr=0.1)
+for epoch in range(10):
+    model.train()
+    backbone.eval()
+    for x, y in torch.load("batches.pt"):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 """,
-            "Frozen in both ways",
+            "Frozen in both ways, in each epoch",
         ),
         Example(
             """\
-import bnlint
 import torch
 from torch import nn
 
-model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
+model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 2, 1))
 model[0].requires_grad_(False)
-report = bnlint.check(model, torch.load("images.pt"), phase="training")
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in torch.load("batches.pt"):
+    loss = nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
 """,
             "Nearly wrong: the convolution alone is frozen",
         ),

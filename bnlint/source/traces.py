@@ -30,6 +30,7 @@ from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
+    LEARNS,
     Arguments,
     ClassObject,
     Frame,
@@ -266,6 +267,7 @@ class TraceDomain(Domain):
         for layer, part in targets(parameters):
             parts = frozen_parts(layer)
             parts = parts | {part} if frozen else parts - {part}
+            parts = parts | {LEARNS} if parameters.is_loose else parts - {LEARNS}
             if parts != frozen_parts(layer):
                 machine.store.write(layer, FROZEN, parts)
             if kind_of(layer) is Kind.BATCHNORM:

@@ -134,7 +134,7 @@ class Parameters:
 
     listing: "plain" or "named" where they can be gone through one by one. only: the layers that
     they are limited to, with the names of their parameters; None for no limit. is_one: it stands
-    for each single one of them.
+    for each single one of them. is_loose: they are those of one of the owners, nobody knows which.
     """
 
     owners: tuple[Value, ...]
@@ -142,6 +142,7 @@ class Parameters:
     listing: str = ""
     only: tuple[tuple[HeapObject, str], ...] | None = None
     is_one: bool = False
+    is_loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +368,9 @@ OTHERS: Final = Marker.OTHERS
 MAYBE: Final = Marker.MAYBE
 """Field of an Instance: the names of the fields that only some paths have set, as a frozenset."""
 FROZEN: Final = Marker.FROZEN
-"""Field of a layer: the names of its parameters that do not learn, as a frozenset."""
+"""Field of a layer: the names of its parameters that do not learn, as a frozenset; LEARNS is among
+them where it may learn all the same."""
+LEARNS: Final = "learns"
 LAYER: Final = Marker.LAYER
 """Instance field: the torch layer that the project class subclasses, with its parameters."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.dynamic_imports import has_name
+from bnlint.source.evaluate.freezing import own_parameter
 from bnlint.source.evaluate.functions import Functions
 from bnlint.source.evaluate.module_classes import entries_of, external_base
 from bnlint.source.joining import ABSENT, one_of
@@ -86,6 +87,8 @@ class Attributes(Functions, Core):
                 return self.layer_attribute(value, name)
             case Parameters() if name == "requires_grad":
                 return ANYTHING
+            case Group(members) if name in ("weight", "bias") and not self.draws_layers:
+                return own_parameter(members, name)
             case Sequence() | Mapping() | Group() | Parameters() | Known():
                 return Method(value, name)
         return self.unknown_attribute(value, name)
@@ -112,6 +115,8 @@ class Attributes(Functions, Core):
             return Known(parameter)
         if name == "training":
             return self._mode_flag(value)
+        if name in ("weight", "bias") and not self.draws_layers:
+            return own_parameter((value,), name)
         if name in ("weight", "bias", "running_mean", "running_var"):
             return ANYTHING
         if name == "_modules":

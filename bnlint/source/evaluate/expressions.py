@@ -5,7 +5,7 @@ from __future__ import annotations
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
-from bnlint.source.evaluate.freezing import any_parameter
+from bnlint.source.evaluate.freezing import any_parameter, listed_parameters
 from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -21,7 +21,6 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     ModuleScope,
-    Parameters,
     Repeat,
     Sequence,
     Soft,
@@ -385,8 +384,9 @@ class Expressions(Core):
         clause = expression.clauses[depth]
         iterable = self.evaluate(clause.iterable, frame)
         elements = self.elements(iterable)
-        if isinstance(iterable, Parameters) and iterable.listing:
-            elements = (Repeat((any_parameter(iterable),)),)
+        parameters = listed_parameters(iterable)
+        if parameters is not None:
+            elements = (Repeat((any_parameter(parameters),)),)
         rounds: tuple[Value, ...] = (self.any_element(elements),)
         known = elements is not None and len(elements) <= LONGEST_COMPREHENSION
         if known and elements is not None and is_exact(elements):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bnlint.graph import Kind
 from bnlint.source.evaluate.known_models import shown_path
@@ -10,6 +11,7 @@ from bnlint.source.evaluate.module_classes import descendants, kind_of, torch_la
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
+    LEARNS,
     HeapObject,
     Instance,
     Known,
@@ -31,9 +33,21 @@ _LEARN = frozenset(
 )
 
 
+def listed_parameters(iterable: Value) -> Parameters | None:
+    """The parameters that a loop goes through, those of several modules of which one is real
+    together; None for any other iterable."""
+    found = [single for single in alternatives(iterable) if isinstance(single, Parameters)]
+    if not found or not found[0].listing or len(found) != len(alternatives(iterable)):
+        return None
+    if len({parameters.listing for parameters in found}) > 1:
+        return None
+    owners = tuple(owner for parameters in found for owner in parameters.owners)
+    return Parameters(owners, listing=found[0].listing, is_loose=len(found) > 1)
+
+
 def any_parameter(parameters: Parameters) -> Value:
     """What stands for each element of `model.parameters()`, or `model.named_parameters()`."""
-    one = Parameters(parameters.owners, only=parameters.only, is_one=True)
+    one = replace(parameters, listing="", is_one=True)
     return Sequence("tuple", (ANYTHING, one)) if parameters.listing == "named" else one
 
 
@@ -44,9 +58,16 @@ def named_parameters(parameters: Parameters) -> tuple[Value, ...]:
         for path, layer in descendants(owner):
             for part in parts_of(layer):
                 name = Known(f"{shown_path(path)}.{part}" if path else part)
-                one = Parameters(parameters.owners, only=((layer, part),), is_one=True)  # type: ignore[arg-type]
-                rows.append(Sequence("tuple", (name, one)))
+                if isinstance(layer, HeapObject):
+                    one = replace(parameters, listing="", only=((layer, part),), is_one=True)
+                    rows.append(Sequence("tuple", (name, one)))
     return tuple(rows) if 0 < len(rows) <= MOST_NAMES else (any_parameter(parameters),)
+
+
+def own_parameter(layers: tuple[Value, ...], name: str) -> Parameters:
+    """`layer.weight`, or `layer.bias`."""
+    only = tuple((layer, name) for layer in layers if isinstance(layer, HeapObject))
+    return Parameters(layers, only=only, is_one=True)
 
 
 def parts_of(layer: Value) -> tuple[str, ...]:
@@ -75,7 +96,9 @@ def is_known_part(layer: Value) -> bool:
 def targets(parameters: Parameters) -> Iterator[tuple[Layer | Instance, str]]:
     """The layers that some parameters belong to, each with the parameter's name."""
     if parameters.only is not None:
-        yield from ((o, part) for o, part in parameters.only if isinstance(o, Layer | Instance))
+        for one, part in parameters.only:
+            if isinstance(one, Layer | Instance) and part in parts_of(one):
+                yield one, part
         return
     for owner in parameters.owners:
         for single in alternatives(owner):
@@ -101,9 +124,9 @@ def frozen_norms(module: Value) -> list[Layer | Instance]:
         if not isinstance(layer, Layer | Instance):
             continue
         parts = parts_of(layer)
-        if not frozenset(parts) <= frozen_parts(layer):
-            learns = True
-        elif parts == PARTS and _keeps_statistics(layer):
+        frozen = frozen_parts(layer)
+        learns |= not frozen.issuperset(parts) or LEARNS in frozen
+        if frozen.issuperset(parts) and parts == PARTS and _keeps_statistics(layer):
             found.append(layer)
     return found if learns else []
 

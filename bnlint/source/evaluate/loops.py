@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core, LoopRun
-from bnlint.source.evaluate.freezing import FREEZES, any_parameter, named_parameters
+from bnlint.source.evaluate.freezing import (
+    FREEZES,
+    any_parameter,
+    listed_parameters,
+    named_parameters,
+)
 from bnlint.source.joining import ABSENT, bounded, one_of
 from bnlint.source.store import Changes, Key
 from bnlint.source.values import (
@@ -38,8 +43,9 @@ class Loops(Core):
         if isinstance(statement, ir.While):
             return self._while(statement, frame)
         iterable = self.evaluate(statement.iterable, frame)
-        if isinstance(iterable, Parameters) and iterable.listing:
-            return self._through_parameters(statement, iterable, frame)
+        parameters = listed_parameters(iterable)
+        if parameters is not None:
+            return self._through_parameters(statement, parameters, frame)
         elements = self.elements(iterable)
         if isinstance(elements, tuple) and len(elements) <= LONGEST_UNROLLING:
             if is_exact(elements):
