@@ -48,14 +48,20 @@ class ModeFact:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What was told its mode: these layers, directly or by a module that holds them."""
+    """What was told its mode: these layers, directly or by a module that holds them, and `size`
+    layers with parameters."""
 
     layers: frozenset[int]
     direct: bool
+    size: int
 
     def is_part_of(self, other: Told) -> bool:
         """Whether the other event was for more than this one."""
-        return self.layers < other.layers or (self.direct and not other.direct)
+        if self.direct != other.direct:
+            return self.direct
+        return self.layers < other.layers or (
+            self.layers == other.layers and self.size < other.size
+        )
 
 
 ModeSet: TypeAlias = frozenset[ModeFact]
@@ -250,8 +256,8 @@ def _transfer(event: Event, state: State) -> State:
             return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
         case CopyMode(pairs):
             return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
-        case SetMode(layers, mode, place, how, may, direct):
-            told = Told(layers, direct)
+        case SetMode(layers, mode, place, how, may, direct, size):
+            told = Told(layers, direct, size)
             fact = ModeFact(mode, place, how, told=told)
             new = {x: frozenset({_after(state.get(x, frozenset()), fact, told)}) for x in layers}
             if may:

@@ -74,7 +74,8 @@ class SetMode:
     """The mode of `layers` is set; `may` when the object is only one of several.
 
     Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight).
-    direct: the layers themselves were told (`bn.eval()`), not a module that holds them.
+    direct: the layers themselves were told (`bn.eval()`), not a module that holds them. size: how
+    many layers with parameters the told modules hold.
     """
 
     layers: frozenset[int]
@@ -83,6 +84,7 @@ class SetMode:
     how: str = ""
     may: bool = False
     direct: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,14 +117,19 @@ def torchvision_parts() -> dict[str, dict[str, Part]]:
 
 
 def describe(part: nn.Module) -> Part:
-    """The class of a torch layer; of anything else whether it has parameters, and the BatchNorm and
-    Dropout in it, the first of each class, by path."""
+    """The class of a torch layer; of anything else whether it has parameters, and the paths of the
+    BatchNorm and Dropout layers in it, by class."""
     groups = isinstance(part, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
     has_children = any(True for _ in part.children())
     if type(part).__module__.startswith("torch.nn.modules.") and not has_children and not groups:
         return {"class": f"torch.nn.{type(part).__name__}"}
     learns = any(True for _ in part.parameters())
-    return {"learns": learns, "layers": {path: name for name, path in layout_of(part)}}
+    layers: dict[str, str] = {}
+    for path, module in part.named_modules():
+        name = _torch_name(module)
+        if name:
+            layers[name] = f"{layers.get(name, '')} {path}".strip()
+    return {"learns": learns, "layers": layers}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from bnlint.graph import Kind
 from bnlint.source import ir
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import PREDICTIONS, Domain, tensors_in
-from bnlint.source.evaluate.freezing import frozen_norms, frozen_parts, targets
+from bnlint.source.evaluate.freezing import frozen_norms, frozen_parts, parts_of, targets
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.known_models import shown_path
@@ -85,6 +85,7 @@ class TraceDomain(Domain):
     _reached: dict[object, frozenset[str]] = field(default_factory=dict)
     _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
     _functional: dict[object, bool] = field(default_factory=dict)
+    _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     _freezes: bool = False
 
     # --- identities --------------------------------------------------------------------------
@@ -226,7 +227,21 @@ class TraceDomain(Domain):
         layers = frozenset[int]().union(*(self.sensitive(machine, module) for module in modules))
         direct = all(kind_of(module) in (Kind.BATCHNORM, Kind.DROPOUT) for module in modules)
         if layers:
-            machine.events.append(SetMode(layers, mode, place, how, may, direct))
+            size = self._size(machine, modules)
+            machine.events.append(SetMode(layers, mode, place, how, may, direct, size))
+
+    def _size(self, machine: Interpreter, modules: Sequence[Value]) -> int:
+        """How many layers with parameters some modules hold."""
+        single = modules[0] if len(modules) == 1 else None
+        version = machine.store.module_writes
+        known = self._sizes.get(id(single)) if single is not None else None
+        if known is not None and known[0] == version:
+            return known[1]
+        found = {id(m) for module in modules for _, m in descendants(module) if parts_of(m)}
+        if single is not None:
+            self._id(single)
+            self._sizes[id(single)] = (version, len(found))
+        return len(found)
 
     def copied(
         self, machine: Interpreter, original: Value, copy: Value, place: Place | None

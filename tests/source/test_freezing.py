@@ -129,17 +129,23 @@ def test_what_does_not(middle: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "freeze", "layers"),
+    ("model", "part", "layers"),
     [
-        ("resnet50", "for p in model.parameters():", "bn1, layer1.0.bn1, layer2.0.bn1 and 2 more"),
-        ("densenet121", "for p in model.parameters():", "features.norm0"),
-        ("resnet18", "for p in model.layer2.parameters():", "layer2.0.bn1"),
-        ("vgg16_bn", "for p in model.features.parameters():", "features.1"),
+        ("resnet50", "model", "bn1, layer1.0.bn1, layer1.0.bn2 and 50 more"),
+        ("resnet34", "model.bn1", "bn1"),
+        ("resnet18", "model.layer2[0].bn1", ""),
+        (
+            "resnet18",
+            "model.layer2",
+            "layer2.0.bn1, layer2.0.bn2, layer2.0.downsample.1 and 2 more",
+        ),
+        ("vgg16_bn", "model.features", "features.1, features.4, features.8 and 10 more"),
     ],
 )
-def test_known_models(model: str, freeze: str, layers: str) -> None:
+def test_known_models(model: str, part: str, layers: str) -> None:
     head = "model.fc" if model.startswith("resnet") else "model.classifier"
-    middle = f"model = models.{model}()\n{freeze}\n    p.requires_grad = False\n"
+    freeze = f"for p in {part}.parameters():\n    p.requires_grad = False"
+    middle = f"model = models.{model}()\n{freeze}\n"
     assert frozen_layers(f"{middle}{head} = nn.Linear(9, 2)") == layers
 
 
@@ -147,7 +153,7 @@ def test_known_models(model: str, freeze: str, layers: str) -> None:
 def test_names_of_known_models(test: str) -> None:
     middle = "model = models.resnet18()\nfor name, p in model.named_parameters():\n"
     found = frozen_layers(f"{middle}    if {test}:\n        p.requires_grad = False")
-    assert found == "bn1, layer1.0.bn1, layer2.0.bn1 and 2 more"
+    assert found == "bn1, layer1.0.bn1, layer1.0.bn2 and 17 more"
 
 
 @pytest.mark.parametrize("model", ["vgg16", "convnext_tiny", "vit_b_16"])
@@ -162,7 +168,7 @@ def test_the_first_children_of_a_known_model() -> None:
         "    if count < 6:\n        for p in child.parameters():\n"
         "            p.requires_grad = False"
     )
-    assert frozen_layers(middle) == "bn1, layer1.0.bn1"
+    assert frozen_layers(middle) == "bn1, layer1.0.bn1, layer1.0.bn2 and 2 more"
 
 
 def test_evidence_says_where_it_is_frozen() -> None:

@@ -65,8 +65,8 @@ def table() -> Mapping[str, Mapping[str, KnownModel]]:
 @cache
 def parts_table() -> Mapping[str, Mapping[str, Mapping[str, object]]]:
     """What models of torchvision hold directly, by qualified constructor and attribute: the class
-    of a torch layer; else whether it has parameters, and the BatchNorm and Dropout in it, the first
-    of each class, by path. Written by docs/generate_known_models.py."""
+    of a torch layer; else whether it has parameters, and the paths of the BatchNorm and Dropout
+    layers in it, by class. Written by docs/generate_known_models.py."""
     text = files("bnlint.source").joinpath("known_parts.json").read_text(encoding="utf-8")
     models: Mapping[str, Mapping[str, Mapping[str, object]]] = json.loads(text)
     return {f"{VISION}.models.{name}": parts for name, parts in models.items()}
@@ -189,8 +189,9 @@ def _from_parts(
                 model.fields[child] = _layer(machine, class_name, place)
             case {"learns": bool(learns), "layers": dict(layers)}:
                 group = Layer(f"{name}.{child}", {"learns": learns}, place)
-                for path, class_name in layers.items():
-                    group.fields[path] = _layer(machine, class_name, place)
+                for class_name, paths in layers.items():
+                    for path in paths.split():
+                        group.fields[path] = _layer(machine, class_name, place)
                 model.fields[child] = group
     return model
 

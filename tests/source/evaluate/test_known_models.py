@@ -47,7 +47,7 @@ def layers_in_training_mode(code: str) -> str:
     return messages[0].partition("in training mode: ")[2] if messages else ""
 
 
-NORM = "BatchNorm2d 'bn1' normalises"
+NORM = "BatchNorm2d 'bn1'"
 DECODER = "BatchNorm2d 'decoder.blocks.0.conv1.1'"
 
 
@@ -67,8 +67,8 @@ DECODER = "BatchNorm2d 'decoder.blocks.0.conv1.1'"
         ("torchvision.models.get_model(name='resnet50', weights=None)", NORM),
         ("net18()", NORM),
         ("resnet34()", NORM),
-        ("nn.Sequential(*list(models.resnet18().children())[:-1])", "torch.nn.BatchNorm2d norm"),
-        ("models.vgg16()", "Dropout 'classifier.2' drops"),
+        ("nn.Sequential(*list(models.resnet18().children())[:-1])", "BatchNorm2d '1' (as 19 more)"),
+        ("models.vgg16()", "Dropout 'classifier.2' (as 1 more) drops"),
         ("models.convnext_tiny()", ""),
         ("models.segmentation.deeplabv3_resnet50()", "BatchNorm2d 'backbone.bn1'"),
         ("models.detection.fasterrcnn_resnet50_fpn()", ""),
