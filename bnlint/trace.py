@@ -223,6 +223,26 @@ class PrepareTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class Averaged:
+    """An averaged copy of a model takes in its weights, and not the averages of its statistics.
+
+    layers: those of the copy; built: where the copy was made.
+    """
+
+    layers: frozenset[int]
+    built: Place | None
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibrated:
+    """The running statistics of layers are estimated anew, without a change of mode."""
+
+    layers: frozenset[int]
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
 class Distribute:
     """A model is wrapped to be trained by several processes, each on a batch of its own."""
 
@@ -311,6 +331,8 @@ Event: TypeAlias = (
     | LoadState
     | Export
     | PrepareTraining
+    | Averaged
+    | Recalibrated
     | Distribute
     | SyncNorms
     | ModeNotCalled

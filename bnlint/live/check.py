@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from bnlint.finding import Finding, Severity
 from bnlint.graph import Kind, LayerGraph
@@ -191,6 +192,7 @@ def _report(
                 loading=inputs.loading,
                 is_shared=is_shared,
                 frozen=_frozen(measuring.graph, root),
+                averaged=_averaged(measuring.graph, root),
             ),
         ),
         mode_methods=overriding,
@@ -228,6 +230,18 @@ def _frozen(graph: LayerGraph, root: nn.Module) -> frozenset[int]:
     """The nodes of BatchNorm layers that do not learn."""
     paths = {path for path, norm in Names(root).batchnorms() if is_frozen(norm)}
     return frozenset(node.id for node in graph.of_kind(Kind.BATCHNORM) if node.path in paths)
+
+
+def _averaged(graph: LayerGraph, root: nn.Module) -> frozenset[int]:
+    """The nodes of layers inside averaged models that do not average their buffers."""
+    names = Names(root)
+    inside = {
+        names.path(part)
+        for module in root.modules()
+        if isinstance(module, AveragedModel) and not module.use_buffers and module.n_averaged > 1
+        for part in module.modules()
+    }
+    return frozenset(node.id for node in graph.of_kind(Kind.BATCHNORM) if node.path in inside)
 
 
 def _evidence(measuring: Measuring) -> Measured:

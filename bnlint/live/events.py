@@ -8,6 +8,7 @@ from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.live.inputs import Loading
 from bnlint.trace import (
+    Averaged,
     Backward,
     Built,
     Distribute,
@@ -37,12 +38,14 @@ def live_trace(
     loading: Loading | None = None,
     is_shared: bool = False,
     frozen: frozenset[int] = frozenset(),
+    averaged: frozenset[int] = frozenset(),
 ) -> ModeTrace:
     """The trace of one forward of the model that was drawn.
 
     modes: by node, whether the layer was called in training mode. place: the model's class.
     loading: how the loader that the batch comes from makes batches. is_shared: several processes
-    train the model. frozen: nodes of BatchNorm layers whose scale and shift do not learn.
+    train the model. frozen: nodes of BatchNorm layers whose scale and shift do not learn. averaged:
+    nodes inside a model whose weights, but not whose statistics, are averages.
     """
     layers = {node.id: _layer(node, batch) for node in _sensitive(graph)}
     everything = frozenset(layers)
@@ -52,6 +55,8 @@ def live_trace(
         body.append(SetMode(evaluating, Mode.EVAL, None, "training flag"))
     if is_shared and purpose is not Purpose.INFERENCE:
         body.append(Distribute(_MODEL, everything, place))
+    if averaged:
+        body.append(Averaged(averaged & everything, None, None))
     body.append(
         Forward(
             model=_MODEL,

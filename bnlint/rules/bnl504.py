@@ -10,6 +10,7 @@ from bnlint.rules.predicates import evidence_at
 from bnlint.rules.statistics import (
     LEAST_DRIFT,
     Layer,
+    averaged_layers,
     paths,
     settled_layers,
     significant_drift,
@@ -18,6 +19,8 @@ from bnlint.rules.statistics import (
 
 def check(pictures: Pictures) -> Iterator[Finding]:
     """One finding for the model, at the layer that is furthest off."""
+    if averaged_layers(pictures):
+        return  # whose statistics are BNL501's
     layers = settled_layers(pictures)
     stale = [layer for layer in layers if (significant_drift(layer) or 0.0) > LEAST_DRIFT]
     if not stale:

@@ -9,7 +9,7 @@ from bnlint.finding import Measurement, Place
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Pictures
 from bnlint.rules.predicates import layer_key, listed
-from bnlint.trace import Forward, ModeTrace, Purpose
+from bnlint.trace import Averaged, Forward, ModeTrace, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,12 @@ def live_forwards(pictures: Pictures) -> Iterator[tuple[ModeTrace, Forward, Purp
 def purpose_of(pictures: Pictures) -> Purpose | None:
     """What the one forward of a check is for; None without a live run."""
     return next((purpose for _, _, purpose in live_forwards(pictures)), None)
+
+
+def averaged_layers(pictures: Pictures) -> frozenset[int]:
+    """The layers of averaged models, in whose averages the statistics have no part."""
+    events = (event for trace in pictures.traces for event in trace.events())
+    return frozenset().union(*(event.layers for event in events if isinstance(event, Averaged)))
 
 
 def title_of(pictures: Pictures) -> str:

@@ -44,6 +44,7 @@ from bnlint.source.values import (
     alternatives,
 )
 from bnlint.trace import (
+    Averaged,
     Backward,
     Built,
     CopyMode,
@@ -56,6 +57,7 @@ from bnlint.trace import (
     Model,
     ModeNotCalled,
     PrepareTraining,
+    Recalibrated,
     SensitiveLayer,
     SetMode,
     Step,
@@ -427,6 +429,18 @@ class TraceDomain(Domain):
 
     def _program(self, program: Value) -> int | None:
         return self._outputs.get(("program", id(program)))
+
+    def averaged(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A module takes the average of the weights of another, but not of its statistics."""
+        layers = self.sensitive(machine, module)
+        machine.events.append(
+            Averaged(layers, module.place if isinstance(module, Layer) else None, place)
+        )
+
+    def recalibrated(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """The running statistics of a module are estimated anew."""
+        for single in alternatives(module):
+            machine.events.append(Recalibrated(self.sensitive(machine, single), place))
 
     def prepare_training(self, machine: Interpreter, place: Place | None) -> None:
         """What was exported or fused is prepared to be trained further."""

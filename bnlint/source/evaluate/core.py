@@ -370,5 +370,13 @@ class Core(ABC):
         """Exported programs among the arguments are drawn, and not used otherwise."""
 
     @abstractmethod
+    def averaged(self, module: Value, arguments: Arguments) -> None:
+        """A module takes the average of the weights of another, but not of its statistics."""
+
+    @abstractmethod
+    def recalibrated(self, module: Value, arguments: Arguments) -> None:
+        """The running statistics of a module are estimated anew."""
+
+    @abstractmethod
     def prepare_training(self, arguments: Arguments) -> None:
         """What was exported or fused is prepared to be trained further."""

@@ -143,6 +143,12 @@ class Domain:
     def program_dropped(self, machine: Interpreter, program: Value) -> None:
         """Nobody uses an exported program."""
 
+    def averaged(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A module takes the average of the weights of another, but not of its statistics."""
+
+    def recalibrated(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """The running statistics of a module are estimated anew."""
+
     def prepare_training(self, machine: Interpreter, place: Place | None) -> None:
         """What was exported or fused is prepared to be trained further."""
 

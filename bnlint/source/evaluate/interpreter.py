@@ -297,6 +297,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         if name in LOADS:
             self.domain.load_state(self, module, arguments.place)
             return ANYTHING
+        if self.is_average_taken(module, name, arguments):
+            return NONE
         if isinstance(module, Instance) and name not in HARMLESS_METHODS:
             self.emit_mode(
                 (module,), Mode.UNKNOWN, arguments.place, f"{name}(), which cannot be seen"
@@ -363,6 +365,14 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """Exported programs among the arguments are drawn, and not used otherwise."""
         for value in arguments.all():
             self.domain.program_dropped(self, value)
+
+    def averaged(self, module: Value, arguments: Arguments) -> None:
+        """A module takes the average of the weights of another, but not of its statistics."""
+        self.domain.averaged(self, module, arguments.place)
+
+    def recalibrated(self, module: Value, arguments: Arguments) -> None:
+        """The running statistics of a module are estimated anew."""
+        self.domain.recalibrated(self, module, arguments.place)
 
     def prepare_training(self, arguments: Arguments) -> None:
         """What was exported or fused is prepared to be trained further."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, Parameter
+from bnlint.source.evaluate.averaging import Averaging
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
 from bnlint.source.evaluate.cloning import clone
@@ -100,7 +101,7 @@ _LAYER_NAME = re.compile(r"^torch\.nn\.[A-Z]\w*$")
 VARIABLES = frozenset({"torch.autograd.Variable", "torch.autograd.variable.Variable"})
 
 
-class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Core):
+class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core):
     """Calls by qualified name."""
 
     domain: Domain
@@ -152,6 +153,9 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Core):
             return self._deepcopy(first or ANYTHING, arguments)
         if name == "torch.utils.data.DataLoader":
             return self._loader(arguments)
+        averaged = self.call_averaging(name, arguments)
+        if averaged is not None:
+            return averaged
         if name.startswith("torch.optim.") and name.rpartition(".")[2][:1].isupper():
             return self._optimizer(name, arguments)
         exported = self.call_export(name, arguments)
