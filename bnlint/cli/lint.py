@@ -28,7 +28,18 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  bnlint                                     lint the current folder
+  bnlint lint train.py notebooks/            these only; the rest is read along
+  bnlint lint --diff --unsafe-fixes          show what can be repaired
+  bnlint lint --fix --unsafe-fixes           repair it
+  bnlint lint --write-baseline known.json    accept what is there now
+  bnlint lint --baseline known.json          show what is new since
+  bnlint lint --output-format github         annotate a pull request
+  bnlint lint - --stdin-filename x.py < x.py"""
+)
 @click.argument("paths", nargs=-1, type=_PATH)
 @selector_option("--select", "Only these rules: BNL101, BNL1, a rule's name, or ALL.")
 @selector_option("--extend-select", "These rules as well, such as opt-in ones.")

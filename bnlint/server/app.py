@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from lsprotocol import types
@@ -21,6 +23,9 @@ from bnlint.settings import SettingsError
 PATIENCE: Final = 0.2
 """Seconds of silence after a change before the project is judged again."""
 
+STACK: Final = 16 * 1024 * 1024
+"""Bytes; the guard's limits are made for the 8 MiB of a main thread."""
+
 _CODE: Final = re.compile(r"BNL\d{3}", re.IGNORECASE)
 FIX_ALL: Final = f"{types.CodeActionKind.SourceFixAll.value}.bnlint"
 
@@ -33,6 +38,9 @@ class Server(LanguageServer):
         self.session = Session()
         self.found: dict[str, list[Finding]] = {}
         self._pending: asyncio.TimerHandle | None = None
+        self._is_judging = False
+        self._is_stale = False
+        self._judge = _thread_with_room()
 
     def update(self, uri: str) -> None:
         """A document was opened or changed: judge again once the typing pauses."""
@@ -57,18 +65,32 @@ class Server(LanguageServer):
         self._pending = asyncio.get_running_loop().call_later(PATIENCE, self.publish)
 
     def publish(self) -> None:
-        """Judge, and send the diagnostics of every open file."""
+        """Judge beside the typing; what changes meanwhile is judged afterwards."""
         self._pending = None
-        closed = self.found.keys()
-        try:
-            self.found = self.session.findings()
-        except SettingsError as error:  # a baseline that is gone
-            self.complain(str(error))
+        if self._is_judging:
+            self._is_stale = True
             return
+        self._is_judging = True
+        judged = asyncio.get_running_loop().run_in_executor(self._judge, self.session.findings)
+        judged.add_done_callback(self._judged)
+
+    def _judged(self, judged: asyncio.Future[dict[str, list[Finding]]]) -> None:
+        """Send the diagnostics of every open file."""
+        self._is_judging = False
+        if self._is_stale:
+            self._is_stale = False
+            self.schedule()
+        try:
+            found = judged.result()
+        except Exception as error:  # a baseline that is gone, or a mistake of ours
+            self.complain(f"bnlint: {error}")
+            return
+        closed = self.found.keys() - found.keys()
+        self.found = found
         converter = self.converter()
-        for path in sorted(closed - self.found.keys()):
+        for path in sorted(closed):
             self._send(path, [])
-        for path, findings in sorted(self.found.items()):
+        for path, findings in sorted(found.items()):
             self._send(path, [converter.diagnostic(finding) for finding in findings])
 
     def _send(self, path: str, diagnostics: list[types.Diagnostic]) -> None:
@@ -88,6 +110,17 @@ class Server(LanguageServer):
             for finding in self.found.get(path or "", [])
             if finding.place is not None and _touch(converter.range(finding.place), wanted)
         ]
+
+
+def _thread_with_room() -> ThreadPoolExecutor:
+    """One thread, with a stack on which the parser has as much room as on the main one."""
+    before = threading.stack_size(STACK)
+    try:
+        pool = ThreadPoolExecutor(1, "bnlint")
+        pool.submit(int).result()  # the thread is made now
+    finally:
+        threading.stack_size(before)
+    return pool
 
 
 def _touch(one: types.Range, other: types.Range) -> bool:

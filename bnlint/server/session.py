@@ -7,11 +7,11 @@ from pathlib import Path
 
 from bnlint.finding import Edit, Finding
 from bnlint.settings import load_settings
-from bnlint.source.discover import find_root, is_too_wide, posix
+from bnlint.source.discover import find_root, posix
 from bnlint.source.document import CellEdits
-from bnlint.source.engine import Workspace, open_workspace
 from bnlint.source.excerpt import Sources
 from bnlint.source.ignores import ignore_edits
+from bnlint.source.living import LivingProject
 
 CONFIGURATION = frozenset({"pyproject.toml", "bnlint.toml", ".gitignore"})
 """Files that decide what a project is and how it is judged."""
@@ -19,14 +19,18 @@ CONFIGURATION = frozenset({"pyproject.toml", "bnlint.toml", ".gitignore"})
 
 @dataclass(slots=True)
 class _Kept:
-    """A project that was read, and the open files in it."""
+    """A project, and the open files in it."""
 
-    workspace: Workspace
+    workspace: LivingProject
     open: set[str] = field(default_factory=set)
 
 
 class Session:
-    """What one editor has open. Paths are absolute, with forward slashes."""
+    """What one editor has open. Paths are absolute, with forward slashes.
+
+    `findings` may run in a thread of its own beside the other methods; what changes meanwhile
+    counts from the next time on.
+    """
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -69,9 +73,9 @@ class Session:
 
     def findings(self) -> dict[str, list[Finding]]:
         """The visible findings of every open file, also of those that have none."""
-        found: dict[str, list[Finding]] = {path: [] for path in self._texts}
-        for kept in self._projects.values():
-            for finding in kept.workspace.lint(frozenset(kept.open)).findings:
+        found: dict[str, list[Finding]] = {path: [] for path in list(self._texts)}
+        for kept in list(self._projects.values()):
+            for finding in kept.workspace.lint_open(frozenset(kept.open)).findings:
                 place = finding.place
                 if place is not None and place.path in found and not finding.suppressed:
                     found[place.path].append(finding)
@@ -98,9 +102,7 @@ class Session:
             return self._projects[known]
         root = find_root([Path(path)])
         if root not in self._projects:
-            settings = load_settings(root)
-            start = Path(path) if is_too_wide(root) else root
-            self._projects[root] = _Kept(open_workspace([start], settings))
+            self._projects[root] = _Kept(LivingProject(root, load_settings(root)))
         self._root_of[path] = root
         return self._projects[root]
 

@@ -14,7 +14,6 @@ from bnlint.baseline import Baseline, Entry
 from bnlint.finding import Finding, Place, Severity
 from bnlint.settings import Settings, load_settings
 from bnlint.source.discover import (
-    SUFFIXES,
     Discovered,
     admission,
     discover,
@@ -111,7 +110,7 @@ def open_workspace(
     """Read the project around these paths; raises as `lint_paths` does."""
     wanted = [Path(path) for path in paths]
     given = discover(wanted, settings, Path.cwd())
-    return Workspace(_Task(given, wanted, settings, executor, progress))
+    return Workspace(Task(given, wanted, settings, executor, progress))
 
 
 def workspace_of_text(
@@ -121,11 +120,11 @@ def workspace_of_text(
     project that the file is in."""
     if not linked:
         nowhere = Discovered((path,), frozenset({path}))
-        links = _Links(Path("/"), lambda _: None, {path: read_text(path, text)}, settings)
-        return Workspace(_Task(nowhere, (), settings, None, None, {path: text}), links)
+        links = Links(Path("/"), lambda _: None, {path: read_text(path, text)}, settings)
+        return Workspace(Task(nowhere, (), settings, None, None, {path: text}), links)
     full = posix(Path(path))
     given = Discovered((full,), frozenset({full}))
-    return Workspace(_Task(given, [Path(path)], settings, None, None, {full: text}))
+    return Workspace(Task(given, [Path(path)], settings, None, None, {full: text}))
 
 
 def open_project(paths: Iterable[AnyPath], settings: Settings) -> Project:
@@ -134,7 +133,7 @@ def open_project(paths: Iterable[AnyPath], settings: Settings) -> Project:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """What to lint. given: the files whose findings are wanted; paths: what was asked for."""
 
     given: Discovered
@@ -146,13 +145,15 @@ class _Task:
 
 
 @dataclass(slots=True)
-class _Links:
+class Links:
     """All files of the project that were opened. admit: see `discover.admission`."""
 
     root: Path
     admit: Callable[[str], str | None]
     outcomes: dict[str, Outcome]
     settings: Settings
+    behind: dict[str, Outcome] = field(default_factory=dict)
+    """Files that were read and matter only when an import asks for them."""
 
     def load(self, path: str) -> FileFacts | None:
         """A file that an import asks for; None when it may not be opened."""
@@ -160,7 +161,8 @@ class _Links:
         if admitted is None:
             return None
         if admitted not in self.outcomes:
-            self.outcomes[admitted] = read_file(admitted)
+            known = self.behind.get(admitted)
+            self.outcomes[admitted] = read_file(admitted) if known is None else known
         return self.outcomes[admitted].facts
 
     @property
@@ -185,7 +187,7 @@ class _Links:
 class Workspace:
     """A project that is read once and judged as often as its texts change."""
 
-    def __init__(self, task: _Task, links: _Links | None = None) -> None:
+    def __init__(self, task: Task, links: Links | None = None) -> None:
         self._task = task
         self._links = _open(task) if links is None else links
         self._texts = dict(task.texts)
@@ -196,10 +198,9 @@ class Workspace:
         """The root of the project."""
         return self._links.root
 
-    def lint(self, given: frozenset[str] | None = None) -> LintResult:
-        """The findings in the given files, or in these ones."""
-        wanted = self.given if given is None else given
-        result = _judge(self._links, wanted, self._task.settings, dict(self._texts))
+    def lint(self) -> LintResult:
+        """The findings in the given files."""
+        result = judge_files(self._links, self.given, self._task.settings, dict(self._texts))
         walls = tuple(LintError(path, message) for path, message in self._task.given.unreadable)
         return replace(result, errors=(*walls, *result.errors))
 
@@ -208,15 +209,6 @@ class Workspace:
         for path, text in texts.items():
             self._links.outcomes[path] = read_text(path, text)
         self._texts.update(texts)
-
-    def reread(self, paths: Iterable[str]) -> None:
-        """Files of the project have changed on the disk, appeared or gone."""
-        for path in paths:
-            self._texts.pop(path, None)
-            known = self._links.outcomes.pop(path, None)
-            is_ours = known is not None or Path(path).is_relative_to(self.root)
-            if is_ours and path.endswith(SUFFIXES) and os.path.isfile(path):
-                self._links.outcomes[path] = read_file(path)
 
     def code(self, path: str) -> str | None:
         """The text that a file's facts come from: of a notebook its joined code cells."""
@@ -241,7 +233,7 @@ class Workspace:
         return self._links.project()
 
 
-def _open(task: _Task) -> _Links:
+def _open(task: Task) -> Links:
     """Read every file of the project that can matter."""
     root = Path(posix(task.settings.root or find_root(task.paths)))
     project = _project_files(task, root)
@@ -250,10 +242,10 @@ def _open(task: _Task) -> _Links:
     if task.settings.prefilter:
         chosen = relevant(everything, task.given.files, task.given.named)
     admit = admission(project, root)
-    return _Links(root, admit, _read(sorted(chosen), task), task.settings)
+    return Links(root, admit, _read(sorted(chosen), task), task.settings)
 
 
-def _project_files(task: _Task, root: Path) -> Sequence[str] | None:
+def _project_files(task: Task, root: Path) -> Sequence[str] | None:
     """All files of the project; None when the root is too wide to be walked."""
     if any(posix(path) == posix(root) for path in task.paths):
         return task.given.files
@@ -263,7 +255,7 @@ def _project_files(task: _Task, root: Path) -> Sequence[str] | None:
     return sorted({*whole.files, *task.given.files})
 
 
-def _read(paths: Sequence[str], task: _Task) -> dict[str, Outcome]:
+def _read(paths: Sequence[str], task: Task) -> dict[str, Outcome]:
     on_disk = [path for path in paths if path not in task.texts]
     outcomes = {path: read_text(path, text) for path, text in task.texts.items()}
     for outcome in read_files(on_disk, task.settings.jobs, task.executor):
@@ -273,9 +265,10 @@ def _read(paths: Sequence[str], task: _Task) -> dict[str, Outcome]:
     return outcomes
 
 
-def _judge(
-    links: _Links, given: frozenset[str], settings: Settings, texts: Mapping[str, str]
+def judge_files(
+    links: Links, given: frozenset[str], settings: Settings, texts: Mapping[str, str]
 ) -> LintResult:
+    """The findings in the given ones of the files that were opened."""
     findings, crashes = _apply_rules(links, settings)
     problems = [_cannot_parse(links.outcomes[p]) for p in given if p in links.outcomes]
     findings += [problem for problem in problems if problem is not None]
@@ -313,7 +306,7 @@ def _silenced(crashes: Iterable[Crash]) -> frozenset[str]:
     return codes if crashed - codes else frozenset(crashed)
 
 
-def _apply_rules(links: _Links, settings: Settings) -> tuple[list[Finding], tuple[Crash, ...]]:
+def _apply_rules(links: Links, settings: Settings) -> tuple[list[Finding], tuple[Crash, ...]]:
     """The findings of all selected rules in the whole project."""
     from bnlint.rules import all_rules
 
@@ -343,7 +336,7 @@ def _cannot_parse(outcome: Outcome) -> Finding | None:
     return own_finding("BNL901", f"the file {problem.message}", place)
 
 
-def _gave_up(links: _Links, given: frozenset[str]) -> tuple[Crash, ...]:
+def _gave_up(links: Links, given: frozenset[str]) -> tuple[Crash, ...]:
     failed = ((path, links.outcomes[path].problem) for path in sorted(given & set(links.outcomes)))
     return tuple(
         Crash("the extraction", Place(path, 1), problem.message, problem.trace)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,14 +69,21 @@ def _said(match: re.Match[bytes]) -> list[bytes]:
     return [group for group in match.groups() if group is not None]
 
 
-def relevant(paths: Sequence[str], given: Iterable[str], named: Iterable[str]) -> set[str]:
+def relevant(
+    paths: Sequence[str],
+    given: Iterable[str],
+    named: Iterable[str],
+    digest_of: Callable[[str], Digest] | None = None,
+) -> set[str]:
     """Those of a project's files that must be read when findings are wanted in the given ones.
 
     Always the ones given by name; else what matches, and scripts that import something that does:
     there a chain of calls may begin. A file that was not given matters only when it imports a
     given one, over however many files: otherwise nothing in a given file can be part of its story.
+    digest_of: for callers that keep digests; None reads the files.
     """
-    digests = {path: _digest_of(path) for path in paths}
+    read = digest_of_file if digest_of is None else digest_of
+    digests = {path: read(path) for path in paths}
     given = set(given)
     always = {*named, *(path for path in given if path in digests and digests[path].remark)}
     chosen = {path for path, digest in digests.items() if digest.broad}
@@ -104,7 +111,8 @@ def _importers(digests: Mapping[str, Digest], given: Iterable[str]) -> set[str]:
     return found
 
 
-def _digest_of(path: str) -> Digest:
+def digest_of_file(path: str) -> Digest:
+    """The digest of a file on the disk."""
     try:
         with open(path, "rb") as file:
             return digest(file.read(LIMITS.of(path)))
