@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnlint.cli import CommandError
+from bnlint.printable import printable
 
 if TYPE_CHECKING:
     from bnlint.live.report import Report
@@ -140,7 +141,7 @@ def _write(report: Report, output_format: str, output_file: Path | None) -> None
         case _:
             text = str(report)
     if output_file is None:
-        click.echo(text)
+        click.echo(printable(text, keep="\n"))
         return
     try:
         output_file.write_text(text + "\n", encoding="utf-8")

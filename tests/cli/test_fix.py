@@ -311,3 +311,15 @@ def test_notebooks_get_new_lines_as_lines(tmp_path: Path) -> None:
     assert len(fixed) == len(text) + 1
     assert all(line.count("\n") == 1 for line in fixed[:-1])
     assert not [line for line in text if line not in fixed]
+
+
+def test_a_notebook_on_standard_input(tmp_path: Path) -> None:
+    done = lint(tmp_path, "-", *FIX, "--stdin-filename", "n.ipynb", text=NOTEBOOK)
+    assert done.exit_code == 0
+    assert done.stdout.count("momentum=0.0") == 3
+    assert json.loads(done.stdout).keys() == json.loads(NOTEBOOK).keys()
+    shown = lint(tmp_path, "-", *DIFF, "--stdin-filename", "n.ipynb", text=NOTEBOOK)
+    (tmp_path / "n.ipynb").write_text(NOTEBOOK)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "apply", text=shown.stdout_bytes)
+    assert (tmp_path / "n.ipynb").read_text() == done.stdout
