@@ -41,8 +41,9 @@ class ModeOverride:
 
     signature: "train(self, x, y)". given: the parameter that `eval()` gives False to, "" when there
     is none. accepts: whether torch's own calls - `train(False)`, `eval()` - fit the signature.
-    is_needed: whether a parameter without a default makes it so. returns_self: whether the module
-    is returned. None in either: unknown. path: the name of a module of that class, in a live run.
+    returns_self: whether the module
+    is returned. None in either: unknown. has_own_eval: `eval` is overridden, too, so that it need
+    not call `train(False)`. path: the name of a module of that class, in a live run.
     """
 
     cls: str
@@ -53,6 +54,7 @@ class ModeOverride:
     accepts: bool | None = None
     reach: Reach = Reach.UNKNOWN
     returns_self: bool | None = None
+    has_own_eval: bool = False
     path: str = ""
 
 

@@ -98,6 +98,7 @@ def _override(module: nn.Module, path: str, name: str, preserve: Preserve) -> Mo
         accepts=accepts,
         reach=reach,
         returns_self=returns_self,
+        has_own_eval=name == "train" and type(module).eval is not nn.Module.eval,
         path=path,
     )
 

@@ -29,6 +29,8 @@ def check(pictures: Pictures) -> Iterator[Finding]:
 def _override(override: ModeOverride, *, is_live: bool) -> Finding | None:
     said = _breaks(override)
     severity = Severity.ERROR
+    if override.accepts is False and override.has_own_eval:
+        severity = Severity.WARNING
     if said is None and override.returns_self is False:
         severity = Severity.NOTE
         said = (
@@ -51,9 +53,10 @@ def _breaks(override: ModeOverride) -> str | None:
     if override.accepts is False and override.method == "eval":
         return "needs arguments: `model.eval()` raises TypeError; give the method another name"
     if override.accepts is False:
+        own = "" if override.has_own_eval else "the module, and of "
         return (
-            "does not take a mode alone: `.eval()` of the module, and of every model that holds "
-            "it, calls train(False), which raises TypeError; give the method another name"
+            f"does not take a mode alone: `.eval()` of {own}every model that holds it calls "
+            "train(False), which raises TypeError; give the method another name"
         )
     match override.reach:
         case Reach.LOST if override.method == "eval":

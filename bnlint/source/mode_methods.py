@@ -110,6 +110,14 @@ def _override(cls: ClassObject, name: str, method: FunctionObject) -> ModeOverri
         accepts=_accepts(definition.parameters, 1 if name == "train" else 0),
         reach=_reach(evaluating, definition.body),
         returns_self=_returns_self([evaluating, training]),
+        has_own_eval=name == "train" and _overrides_eval(cls),
+    )
+
+
+def _overrides_eval(cls: ClassObject) -> bool:
+    """Whether the class or one of its project bases defines `eval`."""
+    return any(
+        "eval" in base.fields for base in cls.linearization() if isinstance(base, ClassObject)
     )
 
 

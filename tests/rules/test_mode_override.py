@@ -45,6 +45,7 @@ def test_silent(more: dict[str, object]) -> None:
     [
         ({"accepts": False}, Severity.ERROR, "raises TypeError"),
         ({"accepts": False, "reach": Reach.LOST}, Severity.ERROR, "raises TypeError"),
+        ({"accepts": False, "has_own_eval": True}, Severity.WARNING, "`.eval()` of every model"),
         ({"accepts": False, "method": "eval"}, Severity.ERROR, "`model.eval()` raises TypeError"),
         ({"reach": Reach.LOST, "given": "loader"}, Severity.ERROR, "with False for `loader`"),
         ({"reach": Reach.LOST, "method": "eval"}, Severity.ERROR, "does not set evaluation mode"),

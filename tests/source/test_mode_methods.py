@@ -76,6 +76,13 @@ def test_how_far_evaluation_mode_gets(lines: list[str], reach: Reach) -> None:
     assert override_of(body(*lines), more=more).reach is reach
 
 
+def test_a_class_with_an_eval_of_its_own() -> None:
+    text = "    def eval(self):\n        self.net.eval()\n        return self\n"
+    train = body("self.net.train()", signature="train(self)")
+    found = pictures_of(f"class Net(nn.Module):\n    {train}\n{text}").mode_methods
+    assert [m.has_own_eval for m in found if isinstance(m, ModeOverride)] == [True, False]
+
+
 def test_a_training_loop_is_given_false_for_its_loader() -> None:
     lines = ("for x in loader:", "    self.net.train()", "    self.step(x)")
     found = override_of(body(*lines, signature="train(self, loader)"))
