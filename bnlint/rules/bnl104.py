@@ -52,11 +52,13 @@ def _breaks(override: ModeOverride) -> str | None:
     """How a method breaks the switch; None when it does not, or when that cannot be seen."""
     if override.accepts is False and override.method == "eval":
         return "needs arguments: `model.eval()` raises TypeError; give the method another name"
+    evaluating = "`.eval()` of every model that holds it"
+    if not override.has_own_eval:
+        evaluating = "`.eval()` of the module, and of every model that holds it,"
     if override.accepts is False:
-        own = "" if override.has_own_eval else "the module, and of "
         return (
-            f"does not take a mode alone: `.eval()` of {own}every model that holds it calls "
-            "train(False), which raises TypeError; give the method another name"
+            f"does not take a mode alone: {evaluating} calls train(False), which raises TypeError; "
+            "give the method another name"
         )
     match override.reach:
         case Reach.LOST if override.method == "eval":
@@ -67,12 +69,13 @@ def _breaks(override: ModeOverride) -> str | None:
         case Reach.LOST:
             given = f" with False for `{override.given}`" if override.given else ""
             return (
-                f"does not hand the mode on: `.eval()` calls it{given}, and the layers stay in the "
-                "mode that they are in; call super().train(mode), or give the method another name"
+                f"does not hand the mode on: {evaluating} calls it{given}, and the layers stay in "
+                "the mode that they are in; call super().train(mode), or give the method another "
+                "name"
             )
         case Reach.FORCED:
             return (
-                "sets training mode whatever it is told: after `.eval()` the layers are in "
+                f"sets training mode whatever it is told: {evaluating} leaves the layers in "
                 "training mode; hand the mode on, super().train(mode)"
             )
     return None
