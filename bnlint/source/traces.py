@@ -9,24 +9,19 @@ from dataclasses import dataclass, field, replace
 from bnlint.finding import Place
 from bnlint.graph import Kind
 from bnlint.source import ir
-from bnlint.source.evaluate.core import OutOfBudget
-from bnlint.source.evaluate.domain import PREDICTIONS, Domain, tensors_in
-from bnlint.source.evaluate.freezing import frozen_norms, frozen_parts, parts_of, targets
+from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
+from bnlint.source.evaluate.freezing import frozen_norms, frozen_parts, targets
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
-from bnlint.source.evaluate.known_models import shown_path
 from bnlint.source.evaluate.module_classes import (
     DISTRIBUTED,
     descendants,
     is_module,
     is_module_class,
     kind_of,
-    title_of,
-    torch_layer,
 )
-from bnlint.source.functional_dropout import dropout_calls, functional_dropout
-from bnlint.source.graphs import draw_graph
 from bnlint.source.joining import merge_tensors
+from bnlint.source.members import Members, is_active
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
@@ -54,11 +49,9 @@ from bnlint.trace import (
     Freeze,
     LoadState,
     Mode,
-    Model,
     ModeNotCalled,
     PrepareTraining,
     Recalibrated,
-    SensitiveLayer,
     SetMode,
     Step,
     SyncNorms,
@@ -66,123 +59,28 @@ from bnlint.trace import (
     Use,
 )
 
-REACH_BUDGET = 60_000
-"""Steps to find out which layers a forward runs."""
-
 
 @dataclass(slots=True)
-class TraceDomain(Domain):
+class TraceDomain(Members):
     """Notes events; a forward is one event and is not followed inside.
 
     The sources of a tensor are the forward outputs that it depends on.
     """
 
-    layers: dict[int, SensitiveLayer] = field(default_factory=dict)
-    models: dict[int, Model] = field(default_factory=dict)
-    _ids: dict[int, int] = field(default_factory=dict)
     judged: set[Place] = field(default_factory=set)
-    _alive: list[object] = field(default_factory=list)
     _new: list[list[int]] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
-    _reached: dict[object, frozenset[str]] = field(default_factory=dict)
-    _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
-    _functional: dict[object, bool] = field(default_factory=dict)
-    _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     _freezes: bool = False
-
-    # --- identities --------------------------------------------------------------------------
 
     def __post_init__(self) -> None:
         self.is_trace = True
-
-    def _id(self, obj: object) -> int:
-        """A number for an object, the same each time; the object is kept alive."""
-        key = id(obj)
-        if key not in self._ids:
-            self._ids[key] = len(self._ids)
-            self._alive.append(obj)
-        return self._ids[key]
-
-    def _is(self, obj: object, number: int) -> bool:
-        return self._ids.get(id(obj)) == number
-
-    def sensitive(self, machine: Interpreter, module: Value) -> frozenset[int]:
-        """The ids of the mode-sensitive layers that a module is or holds."""
-        version = machine.store.module_writes
-        cached = self._sensitive.get(id(module))
-        if cached is not None and cached[0] == version:
-            return cached[1]
-        found = self._find_sensitive(module)
-        self._id(module)
-        self._sensitive[id(module)] = (version, found)
-        return found
-
-    def reached(self, machine: Interpreter, module: Value) -> frozenset[int]:
-        """The sensitive layers that the module's forward runs; all of them where it cannot be
-        followed to its end."""
-        layers = self.sensitive(machine, module)
-        wrapped = module.fields.get("module") if isinstance(module, Layer) else None
-        if isinstance(wrapped, Instance):
-            return self.reached(machine, wrapped)
-        if not layers or not isinstance(module, Instance):
-            return layers
-        by_path = {path: self._ids.get(id(layer)) for path, layer in descendants(module)}
-        held = frozenset(path for path, number in by_path.items() if number in layers)
-        key = (module.cls.frame.module.facts.path, module.cls.definition.span, held)
-        if key not in self._reached:
-            self._reached[key] = _reached_paths(machine, module, held)
-        return layers & {by_path[path] for path in self._reached[key]}
-
-    def _find_sensitive(self, module: Value) -> frozenset[int]:
-        found = set()
-        for path, layer in descendants(module):
-            kind = kind_of(layer)
-            if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and _is_active(layer)):
-                found.add(self._note_layer(layer, path, kind))
-            elif isinstance(layer, Instance) and self._drops(layer) is not None:
-                found.add(self._note_functional(layer, path))
-        return frozenset(found)
-
-    def _drops(self, module: Instance) -> Place | None:
-        """Where a module calls functional dropout in training mode."""
-        key = (module.cls.frame.module.facts.path, module.cls.definition.span)
-        if key not in self._functional:
-            self._functional[key] = any(True for _ in dropout_calls(module.cls))
-        return functional_dropout(module) if self._functional[key] else None
-
-    def _note_functional(self, module: Instance, path: str) -> int:
-        number = self._id(module)
-        known = self.layers.get(number)
-        if known is None or (path and not known.path):
-            name = "torch.nn.functional.dropout"
-            self.layers[number] = SensitiveLayer(
-                number, Kind.DROPOUT, name, shown_path(path), self._drops(module)
-            )
-        return number
-
-    def _note_layer(self, layer: Value, path: str, kind: Kind) -> int:
-        number = self._id(layer)
-        known = self.layers.get(number)
-        if known is None or (path and not known.path):
-            described = torch_layer(layer)
-            name = described.name if described is not None else ""
-            place = layer.place if isinstance(layer, Layer | Instance) else None
-            self.layers[number] = SensitiveLayer(number, kind, name, shown_path(path), place)
-        return number
-
-    def model(self, machine: Interpreter, module: Layer | Instance) -> int:
-        """The id of a model object."""
-        number = self._id(module)
-        layers = self.sensitive(machine, module)
-        self.models[number] = Model(number, title_of(module), module.place, layers)
-        return number
 
     # --- building ----------------------------------------------------------------------------
 
     def created(self, machine: Interpreter, module: Layer | Instance) -> None:
         """A layer has been built: in training mode, with the module that holds it."""
         kind = kind_of(module)
-        if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and _is_active(module)):
+        if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and is_active(module)):
             number = self._note_layer(module, "", kind)
         elif isinstance(module, Instance) and kind is None and self._drops(module) is not None:
             number = self._note_functional(module, "")
@@ -231,19 +129,6 @@ class TraceDomain(Domain):
         if layers:
             size = self._size(machine, modules)
             machine.events.append(SetMode(layers, mode, place, how, may, direct, size))
-
-    def _size(self, machine: Interpreter, modules: Sequence[Value]) -> int:
-        """How many layers with parameters some modules hold."""
-        single = modules[0] if len(modules) == 1 else None
-        version = machine.store.module_writes
-        known = self._sizes.get(id(single)) if single is not None else None
-        if known is not None and known[0] == version:
-            return known[1]
-        found = {id(m) for module in modules for _, m in descendants(module) if parts_of(m)}
-        if single is not None:
-            self._id(single)
-            self._sizes[id(single)] = (version, len(found))
-        return len(found)
 
     def copied(
         self, machine: Interpreter, original: Value, copy: Value, place: Place | None
@@ -506,22 +391,3 @@ def _receiver(callee: str, frame: Frame) -> str:
     return (
         "" if part and owner == "self" and is_module(frame.value("self") or ANYTHING) else receiver
     )
-
-
-def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str]) -> frozenset[str]:
-    """Which of the layers `held` (by path) a forward of the module calls."""
-    try:
-        graph = draw_graph(machine, module, "", REACH_BUDGET)
-    except OutOfBudget:
-        return held
-    if graph is None or any(True for _ in graph.of_kind(Kind.UNKNOWN)):
-        return held
-    called = {node.path for node in graph.nodes if node.path}
-    functions = (n for n in graph.of_kind(Kind.DROPOUT) if not n.path and n.scope)
-    return held & (called | {node.scope[-1].path for node in functions})
-
-
-def _is_active(layer: Value) -> bool:
-    """Whether a dropout ever drops: p is 0 only when the text says so."""
-    described = torch_layer(layer)
-    return described is None or described.parameters.get("p") != 0
