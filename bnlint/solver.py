@@ -13,10 +13,12 @@ from typing import TypeAlias
 
 from bnlint.finding import Place
 from bnlint.trace import (
+    Assume,
     Block,
     Branch,
     Built,
     Call,
+    Context,
     CopyMode,
     Event,
     Exit,
@@ -25,7 +27,10 @@ from bnlint.trace import (
     Loop,
     Mode,
     ModeTrace,
+    Note,
+    ReadMode,
     SetMode,
+    Within,
 )
 
 
@@ -107,6 +112,15 @@ class _Flow:
             self.exits[kind] = join(self.exits.get(kind), state)
 
 
+@dataclass(slots=True)
+class _Ways:
+    """How control has left the `Within` of a running `Context`."""
+
+    ran: bool = False
+    fell: bool = False
+    exits: set[ExitKind] = field(default_factory=set)
+
+
 MAXIMAL_ROUNDS = 12
 """A bound on the rounds of a loop; facts depend on no state, so it settles after the third."""
 
@@ -117,6 +131,7 @@ class _Solver:
     def __init__(self) -> None:
         self.seen: dict[tuple[int, ...], Observation] = {}
         self.setters: dict[int, frozenset[ModeFact]] = {}
+        self.contexts: list[_Ways] = []
 
     def block(self, items: Block, state: State, chain: tuple[Call, ...]) -> _Flow:
         """The flow through a sequence of items."""
@@ -138,18 +153,51 @@ class _Solver:
                 return self._loop(item, state, chain, flow)
             case Call():
                 return self._call(item, state, chain, flow)
+            case Context(body):
+                return self._context(body, state, chain, flow)
+            case Within(body):
+                return self._within(body, state, chain)
+            case Assume(note, is_training):
+                return _assume(state, note, is_training)
             case event:
                 self._observe(event, chain, state)
                 return _transfer(event, state)
 
     def _observe(self, event: Event, chain: tuple[Call, ...], state: State) -> None:
-        if isinstance(event, (Built, SetMode, CopyMode)):
+        if isinstance(event, (Built, SetMode, CopyMode, ReadMode)):
             return
         # By identity: hashing a call by value would hash all that happens in it, for every event.
         key = (*map(id, chain), id(event))
         known = self.seen.get(key)
         joined = state if known is None else join(known.state, state)
         self.seen[key] = Observation(event, chain, joined)
+
+    def _context(
+        self, body: Block, state: State, chain: tuple[Call, ...], flow: _Flow
+    ) -> State | None:
+        ways = _Ways()
+        self.contexts.append(ways)
+        inner = self.block(body, state, chain)
+        self.contexts.pop()
+        for kind, exit_state in inner.exits.items():
+            flow.leave(kind, exit_state)
+        for kind in ways.exits:
+            flow.leave(kind, inner.fall)
+        return None if ways.ran and not ways.fell else inner.fall
+
+    def _within(self, body: Block, state: State, chain: tuple[Call, ...]) -> State | None:
+        """All ways out of the body lead on to what the context still does, their states joined."""
+        ways = self.contexts[-1]
+        outer, self.contexts = self.contexts, self.contexts[:-1]
+        inner = self.block(body, state, chain)
+        self.contexts = outer
+        ways.ran = True
+        ways.fell = ways.fell or inner.fall is not None
+        ways.exits |= inner.exits.keys()
+        after = inner.fall
+        for exit_state in inner.exits.values():
+            after = join(after, exit_state)
+        return after
 
     def _branch(
         self, alternatives: tuple[Block, ...], state: State, chain: tuple[Call, ...], flow: _Flow
@@ -250,16 +298,51 @@ def _carried(end: State, entry: State, setters: frozenset[ModeFact]) -> State:
     }
 
 
+def _assume(state: State, note: Note, is_training: bool) -> State | None:
+    """The state where a noted flag is known; None where it cannot be so.
+
+    Layers whose mode was set by the same events as the flag are in that mode, too.
+    """
+    noted = state.get(note.slot)
+    if noted is None:
+        return state
+    wanted = Mode.TRAIN if is_training is not note.inverted else Mode.EVAL
+    kept = frozenset(fact for fact in noted if fact.mode in (wanted, Mode.UNKNOWN))
+    if kept == noted:
+        return state
+    if not kept:
+        return None
+    return {layer: kept if facts == noted else facts for layer, facts in state.items()}
+
+
+def _noted(state: State, note: Note) -> ModeSet:
+    """The facts that were noted in a slot; of the opposite mode where it is inverted."""
+    noted = state.get(note.slot) or frozenset({ModeFact(Mode.UNKNOWN, None)})
+    if not note.inverted:
+        return noted
+    return frozenset(replace(fact, mode=_OPPOSITE[fact.mode]) for fact in noted)
+
+
+_OPPOSITE = {Mode.TRAIN: Mode.EVAL, Mode.EVAL: Mode.TRAIN, Mode.UNKNOWN: Mode.UNKNOWN}
+
+
 def _transfer(event: Event, state: State) -> State:
     match event:
+        case ReadMode(slot, flag):
+            return {**state, slot: state.get(flag) or frozenset({ModeFact(Mode.UNKNOWN, None)})}
         case Built(_, layers, mode, place):
             return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
         case CopyMode(pairs):
             return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
-        case SetMode(layers, mode, place, how, may, direct, size):
+        case SetMode(layers, flags=flags, note=Note() as note):
+            return {**state, **dict.fromkeys(layers | flags, _noted(state, note))}
+        case SetMode(layers, mode, place, how, may, direct, size, _, flags):
             told = Told(layers, direct, size)
             fact = ModeFact(mode, place, how, told=told)
-            new = {x: frozenset({_after(state.get(x, frozenset()), fact, told)}) for x in layers}
+            new = {
+                x: frozenset({_after(state.get(x, frozenset()), fact, told)})
+                for x in layers | flags
+            }
             if may:
                 new = {x: state.get(x, frozenset()) | facts for x, facts in new.items()}
             return {**state, **new}

@@ -70,12 +70,43 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A training flag that was read; `inverted` for `not model.training`."""
+
+    slot: int
+    inverted: bool = False
+
+    def __invert__(self) -> Note:
+        return Note(self.slot, not self.inverted)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMode:
+    """`was_training = model.training`: the mode of a module itself is noted in a slot."""
+
+    slot: int
+    flag: int
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assume:
+    """From here on a noted flag is known, as behind `if was_training:`."""
+
+    note: Note
+    is_training: bool
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetMode:
     """The mode of `layers` is set; `may` when the object is only one of several.
 
-    Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight).
+    Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight);
+    with `note` it is the mode that was noted there (`train(was_training)`), or the other one.
     direct: the layers themselves were told (`bn.eval()`), not a module that holds them. size: how
-    many layers with parameters the told modules hold.
+    many layers with parameters the told modules hold. flags: the modules among them, whose own
+    training flag is kept, too.
     """
 
     layers: frozenset[int]
@@ -85,6 +116,8 @@ class SetMode:
     may: bool = False
     direct: bool = False
     size: int = 0
+    note: Note | None = None
+    flags: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +140,7 @@ class Forward:
     loader: the call that makes the batches, batch_place: where their size is written, when that is
     somewhere else. last_batch: number of samples in the loader's last batch, None when unknown;
     keeps_rest: whether the loader hands out what is left over as a smaller last batch.
+    flag: the id under which the mode of the model itself is kept, None where it is not.
     context_place: the no_grad (or the like) that is in force. checkpoint: where the call is
     checkpointed, so that it is repeated in the backward pass. receiver: what the program calls the
     model there ("self.net"), "" when that is no plain name.
@@ -129,6 +163,7 @@ class Forward:
     checkpoint: Place | None = None
     receiver: str = ""
     stated: Purpose | None = None
+    flag: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +346,21 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """The part of a `Context` that may be left early, by a `return` for instance."""
+
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a `with` statement, or `try` and `finally`, do: however control leaves the `Within`
+    inside, all that follows it in the body still happens."""
+
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call of a function of the project; `body` is what it does at this call site."""
 
@@ -324,6 +374,8 @@ Event: TypeAlias = (
     | SetMode
     | CopyMode
     | Freeze
+    | ReadMode
+    | Assume
     | Forward
     | Backward
     | Step
@@ -337,21 +389,18 @@ Event: TypeAlias = (
     | SyncNorms
     | ModeNotCalled
 )
-Item: TypeAlias = Event | Exit | Branch | Loop | Call
+Item: TypeAlias = Event | Exit | Branch | Loop | Call | Context | Within
 Block: TypeAlias = tuple[Item, ...]
 
 
 def blocks_of(item: Item) -> tuple[Block, ...]:
-    """The blocks inside an item; none of an event."""
+    """The blocks that an item is made of; none of an event."""
     match item:
-        case Branch(alternatives):
-            return alternatives
-        case Loop(bodies):
-            return bodies
-        case Call(_, _, body):
+        case Branch(blocks) | Loop(blocks):
+            return blocks
+        case Call(_, _, body) | Context(body) | Within(body):
             return (body,)
-        case _:
-            return ()
+    return ()
 
 
 def holds(item: Item, event: Event) -> bool:
@@ -399,10 +448,9 @@ class ModeTrace:
         pending: list[Item] = list(reversed(self.body))
         while pending:
             match pending.pop():
-                case Branch(blocks) | Loop(blocks):
-                    pending += [item for block in reversed(blocks) for item in reversed(block)]
-                case Call(_, _, body):
-                    pending += reversed(body)
+                case Branch() | Loop() | Call() | Context() | Within() as item:
+                    blocks = blocks_of(item)
+                    pending += [inner for block in reversed(blocks) for inner in reversed(block)]
                 case Exit():
                     pass
                 case event:

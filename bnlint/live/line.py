@@ -158,7 +158,8 @@ class Line:
         largest = self._batches[place] = max(self._batches.get(place, 0), call.batch or 0)
         alone = call.batch == 1 and largest == 1
         recomputed = frozenset(call.recomputed.items())
-        key = (_situation(call), "step", bool(leaks), alone, recomputed, frozen)
+        evaluated = bool(leaks) and self._evaluated is not None
+        key = (_situation(call), "step", bool(leaks), evaluated, alone, recomputed, frozen)
         if not self._settled.add(key):
             return
         if earlier is not None and leaks:

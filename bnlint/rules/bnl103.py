@@ -134,6 +134,8 @@ def _leak(
     for layer in sensitive_layers(seen, trace, Kind.BATCHNORM, Kind.DROPOUT):
         if seen.modes(layer) != {Mode.TRAIN, Mode.EVAL} or not _learns(trace, forward, layer):
             continue
+        if forward.flag is not None and seen.must(forward.flag, Mode.TRAIN):
+            continue  # the model itself is in training mode: somebody froze just this layer
         evaluating = [fact for fact in seen.state[layer] if fact.mode is Mode.EVAL]
         used = uses.get(layer, frozenset())
         if not all(_event_of(f) in used or _ends_rounds(trace, forward, f) for f in evaluating):

@@ -10,6 +10,7 @@ from bnlint.trace import (
     Block,
     Branch,
     Call,
+    Context,
     Export,
     Forward,
     Item,
@@ -18,6 +19,8 @@ from bnlint.trace import (
     ModeTrace,
     Purpose,
     SetMode,
+    Within,
+    blocks_of,
 )
 
 _OURS = "the fix"
@@ -55,21 +58,11 @@ def _path_to(block: Block, target: Item) -> list[Loop] | None:
             return []
         if isinstance(item, Call):
             continue
-        inner = (_path_to(part, target) for part in _parts(item))
+        inner = (_path_to(part, target) for part in blocks_of(item))
         found = next((path for path in inner if path is not None), None)
         if found is not None:
             return [item, *found] if isinstance(item, Loop) else found
     return None
-
-
-def _parts(item: Item) -> tuple[Block, ...]:
-    match item:
-        case Branch(blocks) | Loop(blocks):
-            return blocks
-        case Call(_, _, body):
-            return (body,)
-        case _:
-            return ()
 
 
 def _does_more(loop: Loop, event: Forward | Export, trace: ModeTrace) -> bool:
@@ -116,6 +109,10 @@ def _with_evaluation(block: Block, place: Place | None) -> Block:
                 found.append(Loop(bodies, repeat, loop_place))
             case Call(function, call_place, body):
                 found.append(Call(function, call_place, _with_evaluation(body, place)))
+            case Context(body):
+                found.append(Context(_with_evaluation(body, place)))
+            case Within(body):
+                found.append(Within(_with_evaluation(body, place)))
             case _:
                 found.append(item)
     return tuple(found)

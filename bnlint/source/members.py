@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
@@ -12,7 +13,14 @@ from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.freezing import parts_of
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.known_models import shown_path
-from bnlint.source.evaluate.module_classes import descendants, kind_of, title_of, torch_layer
+from bnlint.source.evaluate.module_classes import (
+    children,
+    descendants,
+    is_container,
+    kind_of,
+    title_of,
+    torch_layer,
+)
 from bnlint.source.functional_dropout import dropout_calls, functional_dropout
 from bnlint.source.graphs import draw_graph
 from bnlint.source.values import Instance, Layer, Value
@@ -20,6 +28,17 @@ from bnlint.trace import Model, SensitiveLayer
 
 REACH_BUDGET = 60_000
 """Steps to find out which layers a forward runs."""
+
+
+SENSITIVE = (Kind.BATCHNORM, Kind.DROPOUT)
+"""Kinds of layers that the mode changes."""
+
+
+class Held(NamedTuple):
+    """The mode-sensitive layers (ids) in a module, and the modules whose own flag is followed."""
+
+    layers: frozenset[int]
+    flags: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -31,7 +50,7 @@ class Members(Domain):
     _ids: dict[int, int] = field(default_factory=dict)
     _alive: list[object] = field(default_factory=list)
     _reached: dict[object, frozenset[str]] = field(default_factory=dict)
-    _sensitive: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
+    _held: dict[int, tuple[int, Held]] = field(default_factory=dict)
     _functional: dict[object, bool] = field(default_factory=dict)
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -48,13 +67,18 @@ class Members(Domain):
 
     def sensitive(self, machine: Interpreter, module: Value) -> frozenset[int]:
         """The ids of the mode-sensitive layers that a module is or holds."""
+        return self._hold(machine, module).layers
+
+    def _hold(self, machine: Interpreter, module: Value) -> Held:
         version = machine.store.module_writes
-        cached = self._sensitive.get(id(module))
+        cached = self._held.get(id(module))
         if cached is not None and cached[0] == version:
             return cached[1]
-        found = self._find_sensitive(module)
+        layers = self._find_sensitive(module)
+        flags = (self._id(part) for _, part in descendants(module) if has_flag(part))
+        found = Held(layers, frozenset(flags) if layers else frozenset())
         self._id(module)
-        self._sensitive[id(module)] = (version, found)
+        self._held[id(module)] = (version, found)
         return found
 
     def reached(self, machine: Interpreter, module: Value) -> frozenset[int]:
@@ -148,3 +172,10 @@ def is_active(layer: Value) -> bool:
     """Whether a dropout ever drops: p is 0 only when the text says so."""
     described = torch_layer(layer)
     return described is None or described.parameters.get("p") != 0
+
+
+def has_flag(module: Value) -> bool:
+    """Whether the training flag of a module is followed that is no layer itself."""
+    if kind_of(module) is not None and not is_container(module):
+        return False
+    return isinstance(module, Instance) or any(True for _ in children(module))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
@@ -21,7 +22,7 @@ from bnlint.source.evaluate.module_classes import (
     kind_of,
 )
 from bnlint.source.joining import merge_tensors
-from bnlint.source.members import Members, is_active
+from bnlint.source.members import SENSITIVE, Members, has_flag, is_active
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
@@ -50,7 +51,9 @@ from bnlint.trace import (
     LoadState,
     Mode,
     ModeNotCalled,
+    Note,
     PrepareTraining,
+    ReadMode,
     Recalibrated,
     SetMode,
     Step,
@@ -58,6 +61,13 @@ from bnlint.trace import (
     Usage,
     Use,
 )
+
+
+class _New(NamedTuple):
+    """What a constructor has built so far: layers, and other modules."""
+
+    layers: list[int]
+    flags: list[int]
 
 
 @dataclass(slots=True)
@@ -68,7 +78,7 @@ class TraceDomain(Members):
     """
 
     judged: set[Place] = field(default_factory=set)
-    _new: list[list[int]] = field(default_factory=list)
+    _new: list[_New] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
     _freezes: bool = False
 
@@ -84,12 +94,23 @@ class TraceDomain(Members):
             number = self._note_layer(module, "", kind)
         elif isinstance(module, Instance) and kind is None and self._drops(module) is not None:
             number = self._note_functional(module, "")
+        elif has_flag(module):
+            self.contains(machine, module)
+            return
         else:
             return
         if self._new:
-            self._new[-1].append(number)
+            self._new[-1].layers.append(number)
         else:
             machine.events.append(Built(number, frozenset({number}), Mode.TRAIN, module.place))
+
+    def contains(self, machine: Interpreter, container: Layer | Instance) -> None:
+        """A module that is no layer has been built; it is in training mode, too."""
+        number = self._id(container)
+        if self._new:
+            self._new[-1].flags.append(number)
+        elif any(kind_of(part) in SENSITIVE for _, part in descendants(container)):
+            machine.events.append(Built(number, frozenset({number}), Mode.TRAIN, container.place))
 
     @contextmanager
     def constructing(
@@ -99,17 +120,19 @@ class TraceDomain(Members):
         if not is_module_class(cls):
             yield
             return
-        self._new.append([])
+        self._new.append(_New([], []))
         try:
             with machine.recording() as events:
                 yield
         finally:
             new = self._new.pop()
             if self._new:
-                self._new[-1] += new
-            elif new:
-                layers = frozenset(new)
-                machine.events.append(Built(min(new), layers, Mode.TRAIN, arguments.place))
+                self._new[-1].layers.extend(new.layers)
+                self._new[-1].flags.extend(new.flags)
+            elif new.layers:
+                layers = frozenset(new.layers + new.flags)
+                number = min(new.layers)
+                machine.events.append(Built(number, layers, Mode.TRAIN, arguments.place))
         machine.events += events
 
     # --- modes -------------------------------------------------------------------------------
@@ -121,31 +144,49 @@ class TraceDomain(Members):
         mode: Mode,
         place: Place | None,
         how: str,
-        may: bool = False,
+        note: Note | None = None,
     ) -> None:
-        """These modules, and all below them, are set to a mode."""
-        layers = frozenset[int]().union(*(self.sensitive(machine, module) for module in modules))
-        direct = all(kind_of(module) in (Kind.BATCHNORM, Kind.DROPOUT) for module in modules)
+        """These modules, and all below them, are set to a mode, or to one that was noted."""
+        held = [self._hold(machine, module) for module in modules]
+        layers = frozenset[int]().union(*(each.layers for each in held))
+        flags = frozenset[int]().union(*(each.flags for each in held))
+        direct = all(kind_of(module) in SENSITIVE for module in modules)
         if layers:
             size = self._size(machine, modules)
-            machine.events.append(SetMode(layers, mode, place, how, may, direct, size))
+            event = SetMode(layers, mode, place, how, False, direct, size, note, flags)
+            machine.events.append(event)
+
+    def read_mode(self, machine: Interpreter, module: Value) -> Note | None:
+        """A module's training flag is read; the slot in which the trace keeps it."""
+        number = self._id(module)
+        held = self._hold(machine, module)
+        if number not in held.flags | held.layers:
+            return None
+        slot = self._id(object())
+        machine.events.append(ReadMode(slot, number))
+        return Note(slot)
 
     def copied(
         self, machine: Interpreter, original: Value, copy: Value, place: Place | None
     ) -> None:
         """A module has been copied; the copy has the mode of the original."""
-        held = self.sensitive(machine, original)
-        self.sensitive(machine, copy)
+        held = self._hold(machine, original)
+        self._hold(machine, copy)
         pairs = tuple(
             (self._id(old), self._id(new))
             for (_, old), (_, new) in zip(descendants(original), descendants(copy))
-            if self._ids.get(id(old)) in held
+            if self._ids.get(id(old)) in held.layers | held.flags
         )
         if pairs:
             machine.events.append(CopyMode(pairs, place))
 
     def set_training_flag(
-        self, machine: Interpreter, module: Value, mode: Mode, place: Place
+        self,
+        machine: Interpreter,
+        module: Value,
+        mode: Mode,
+        place: Place,
+        note: Note | None = None,
     ) -> None:
         """`module.training = flag`: the one module only."""
         kind = kind_of(module)
@@ -153,9 +194,14 @@ class TraceDomain(Members):
             layer = self._note_layer(module, "", kind)
         elif isinstance(module, Instance) and self._drops(module) is not None:
             layer = self._note_functional(module, "")
+        elif (flag := self._id(module)) in self._hold(machine, module).flags:
+            event = SetMode(frozenset(), mode, place, "", note=note, flags=frozenset({flag}))
+            machine.events.append(event)
+            return
         else:
             return
-        event = SetMode(frozenset({layer}), mode, place, "training = ...", direct=True)
+        how = "training = ..."
+        event = SetMode(frozenset({layer}), mode, place, how, direct=True, note=note)
         machine.events.append(event)
 
     # --- learning ----------------------------------------------------------------------------
@@ -218,6 +264,7 @@ class TraceDomain(Members):
                 context_place=gradient.place,
                 checkpoint=machine.checkpoint,
                 receiver=_receiver(arguments.callee, frame),
+                flag=self._id(module) if has_flag(module) else None,
             )
         )
         sources = made.sources | {output}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
 from bnlint.finding import Place
 from bnlint.graph import Parameter
 from bnlint.source import ir
+from bnlint.trace import Note
 
 if TYPE_CHECKING:
     from bnlint.source.facts import FileFacts
@@ -159,9 +160,10 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class ModeFlag:
-    """`module.training`, in either state."""
+    """`module.training`, in either state; note: what a trace has noted of it."""
 
     owner: Value
+    note: Note | None = None
 
 
 @dataclass(frozen=True, slots=True)

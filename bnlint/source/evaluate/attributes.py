@@ -161,7 +161,7 @@ class Attributes(Functions, Core):
 
     def _mode_flag(self, module: Instance | Layer) -> Value:
         known = self.is_training()
-        return ModeFlag(module) if known is ANYTHING else known
+        return ModeFlag(module, self.read_mode(module)) if known is ANYTHING else known
 
     def missing_attribute(self, instance: Instance, name: str) -> Value:
         """An attribute that the text never sets: inherited from outside, or unknown."""

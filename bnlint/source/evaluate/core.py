@@ -21,12 +21,25 @@ from bnlint.source.values import (
     HeapObject,
     Instance,
     Layer,
+    ModeFlag,
     ModuleScope,
     Parameters,
     Value,
 )
 from bnlint.source.values import Sequence as SequenceValue
-from bnlint.trace import Branch, Call, Exit, ExitKind, Item, Loop, Mode
+from bnlint.trace import (
+    Branch,
+    Call,
+    Context,
+    Exit,
+    ExitKind,
+    Item,
+    Loop,
+    Mode,
+    Note,
+    Within,
+    blocks_of,
+)
 
 
 def happens(items: Iterable[Item]) -> bool:
@@ -36,10 +49,8 @@ def happens(items: Iterable[Item]) -> bool:
         match pending.pop():
             case Exit():
                 continue
-            case Branch(alternatives=blocks) | Loop(bodies=blocks):
-                pending += [item for block in blocks for item in block]
-            case Call(body=body):
-                pending += body
+            case Branch() | Loop() | Call() | Context() | Within() as item:
+                pending += [inner for block in blocks_of(item) for inner in block]
             case _:
                 return True
     return False
@@ -55,12 +66,14 @@ class Invocation:
 
     given: the receiver and the constant arguments, which tell rounds of a recursion apart.
     yields: what a generator has given; None where nothing is yielded.
+    body: what happens where the generator yields, when it manages the context of a `with`.
     """
 
     definition: ir.Function | ir.Lambda | ir.Class | None
     depth: int
     given: object = None
     yields: SequenceValue | None = None
+    body: Callable[[Value], None] | None = None
     returns: list[Value] = field(default_factory=list)
     exits: list[Changes] = field(default_factory=list)
 
@@ -111,6 +124,10 @@ class Core(ABC):
         self.periods: list[Period | None] = []
         self.explored: ir.Function | None = None
         """A function of which both branches of every `if` are run, however its test turns out."""
+        self.decided: dict[ir.Compare, bool] = {}
+        """Tests whose outcome the running round of a loop decides."""
+        self.on_yield: tuple[object, Callable[[Value], None]] | None = None
+        """The generator function that is about to be called by a `with`, and the body of that."""
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
 
     def spend(self, steps: int = 1) -> None:
@@ -150,6 +167,15 @@ class Core(ABC):
             yield
         finally:
             self.periods.pop()
+
+    @contextmanager
+    def deciding(self, tests: dict[ir.Compare, bool]) -> Iterator[None]:
+        """Run code in which these tests turn out so."""
+        outer, self.decided = self.decided, {**self.decided, **tests}
+        try:
+            yield
+        finally:
+            self.decided = outer
 
     @contextmanager
     def recording(self) -> Iterator[list[Item]]:
@@ -197,6 +223,30 @@ class Core(ABC):
         return False
 
     # --- what the parts offer each other ---------------------------------------------------
+
+    @abstractmethod
+    def read_mode(self, module: Value) -> Note | None:
+        """A module's training flag is read; what refers to it later."""
+
+    @abstractmethod
+    def assume_mode(self, flag: ModeFlag, is_training: bool) -> None:
+        """From here on a training flag that was read is known."""
+
+    @abstractmethod
+    def holder_created(self, module: Layer | Instance) -> None:
+        """A module that only holds others has been built."""
+
+    @abstractmethod
+    def arguments(self, given: tuple[ir.Argument, ...], frame: Frame) -> Arguments:
+        """The evaluated arguments of a call."""
+
+    @abstractmethod
+    def find(self, cls: ClassObject, name: str, after: ClassObject | None = None) -> Value | None:
+        """A class attribute by method resolution order; None when a project class has none."""
+
+    @abstractmethod
+    def bind_method(self, value: Value, receiver: Value) -> Value:
+        """A class attribute as seen through an instance or class."""
 
     @property
     @abstractmethod
@@ -303,9 +353,14 @@ class Core(ABC):
 
     @abstractmethod
     def emit_mode(
-        self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str
+        self,
+        modules: tuple[Value, ...],
+        mode: Mode,
+        place: Place | None,
+        how: str,
+        note: Note | None = None,
     ) -> None:
-        """These modules, and all below them, are set to a mode."""
+        """These modules, and all below them, are set to a mode, or to one that was noted."""
 
     @abstractmethod
     def set_learning(

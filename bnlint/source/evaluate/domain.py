@@ -27,7 +27,7 @@ from bnlint.source.values import (
     items_of,
 )
 from bnlint.source.values import Sequence as SequenceValue
-from bnlint.trace import Mode
+from bnlint.trace import Mode, Note
 
 if TYPE_CHECKING:
     from bnlint.source.evaluate.interpreter import Interpreter
@@ -102,9 +102,16 @@ class Domain:
         mode: Mode,
         place: Place | None,
         how: str,
-        may: bool = False,
+        note: Note | None = None,
     ) -> None:
-        """These modules, and all below them, are set to a mode."""
+        """These modules, and all below them, are set to a mode, or to one that was noted."""
+
+    def read_mode(self, machine: Interpreter, module: Value) -> Note | None:
+        """A module's training flag is read; what refers to it later."""
+        return None
+
+    def contains(self, machine: Interpreter, container: Layer | Instance) -> None:
+        """A module that only holds others has been built: a Sequential, a wrapper."""
 
     def copied(
         self, machine: Interpreter, original: Value, copy: Value, place: Place | None
@@ -117,7 +124,12 @@ class Domain:
         """`parameter.requires_grad = not frozen`; None: nobody knows which."""
 
     def set_training_flag(
-        self, machine: Interpreter, module: Value, mode: Mode, place: Place
+        self,
+        machine: Interpreter,
+        module: Value,
+        mode: Mode,
+        place: Place,
+        note: Note | None = None,
     ) -> None:
         """`module.training = flag`: the one module only."""
 

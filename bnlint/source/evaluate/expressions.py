@@ -6,6 +6,7 @@ from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
 from bnlint.source.evaluate.freezing import any_parameter, listed_parameters
+from bnlint.source.evaluate.narrowing import narrow
 from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -20,6 +21,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    ModeFlag,
     ModuleScope,
     Repeat,
     Sequence,
@@ -125,6 +127,9 @@ class Expressions(Core):
         if not self.invocations:
             return
         invocation = self.invocations[-1]
+        if invocation.body is not None:
+            invocation.body(value)
+            return
         given = invocation.yields = invocation.yields or Sequence("list")
         more: tuple[Element, ...] = (value,)
         if delegates:
@@ -283,6 +288,8 @@ class Expressions(Core):
             return ANYTHING
 
     def _compare(self, expression: ir.Compare, frame: Frame) -> Value:
+        if self.decided and expression in self.decided:
+            return Known(self.decided[expression])
         left = self.evaluate(expression.left, frame)
         result: bool | None = True
         for operator, comparator in expression.comparisons:
@@ -317,6 +324,8 @@ class Expressions(Core):
                 arguments = Arguments([operand], place=self.place(frame, span))
                 return self.call_external(f"operator.{operator.lower()}", arguments, frame)
             return fold_unary(operator, operand)
+        if isinstance(operand, ModeFlag) and operand.note is not None:
+            return ModeFlag(operand.owner, ~operand.note)
         truth = self.truth(operand)
         return ANYTHING if truth is None else Known(not truth)
 
@@ -327,11 +336,12 @@ class Expressions(Core):
             return self.evaluate(expression.body if decided else expression.orelse, frame)
         values: list[Value] = []
 
-        def run(branch: ir.Expression) -> bool:
+        def run(branch: ir.Expression, truth: bool) -> bool:
+            narrow(self, expression.test, truth, frame)
             values.append(self.evaluate(branch, frame))
             return True
 
-        self.branch([lambda: run(expression.body), lambda: run(expression.orelse)])
+        self.branch([lambda: run(expression.body, True), lambda: run(expression.orelse, False)])
         return self._usual(test, values)
 
     def _usual(self, test: Value, values: list[Value]) -> Value:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
+from bnlint.source.evaluate.contexts import gradient_of
 from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
 from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.folding import soft
 from bnlint.source.evaluate.module_classes import builds_modules, reachable_modules
-from bnlint.source.evaluate.statements import gradient_of
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -138,6 +138,8 @@ class Functions(Core):
         if isinstance(definition, ir.Lambda):
             return self.evaluate(definition.body, frame)
         invocation = Invocation(definition, self.store.depth, given)
+        if self.on_yield is not None and self.on_yield[0] is definition:
+            invocation.body, self.on_yield = self.on_yield[1], None
         self.invocations.append(invocation)
         loops, self.loops = self.loops, []
         self.store.begin()

@@ -12,6 +12,7 @@ from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
 from bnlint.source.evaluate.cloning import clone, template_key
 from bnlint.source.evaluate.configurations import configuration, is_configuration_class
+from bnlint.source.evaluate.contexts import gradient_of
 from bnlint.source.evaluate.core import Core, Gradient, happens
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
@@ -26,7 +27,7 @@ from bnlint.source.evaluate.module_classes import (
     reachable_modules,
     torch_layer,
 )
-from bnlint.source.evaluate.statements import Statements, gradient_of
+from bnlint.source.evaluate.statements import Statements
 from bnlint.source.evaluate.torch_calls import TorchCalls
 from bnlint.source.joining import one_of
 from bnlint.source.project import Project
@@ -47,6 +48,7 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     Method,
+    ModeFlag,
     ModuleScope,
     Namespace,
     Parameters,
@@ -57,8 +59,8 @@ from bnlint.source.values import (
     alternatives,
     hard,
 )
-from bnlint.torchnames import is_batchnorm
-from bnlint.trace import Call, Item, Mode
+from bnlint.torchnames import CONTAINERS, is_batchnorm
+from bnlint.trace import Assume, Call, Item, Mode, Note
 
 LOADS = frozenset(
     {"load_state_dict", "load_weights", "load_darknet_weights", "load_from_checkpoint"}
@@ -268,6 +270,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     def _parameters_method(self, parameters: Parameters, name: str, arguments: Arguments) -> Value:
         if parameters.is_optimizer and name == "step":
+            closure = arguments.get(0, "closure")
+            if isinstance(closure, FunctionObject):
+                self.call_function(closure, Arguments(place=arguments.place))
             self.domain.step(self, parameters, arguments.place)
         if name == "requires_grad_":
             self.freeze(parameters, arguments)
@@ -320,10 +325,24 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     # --- what the domain is told ---------------------------------------------------------------
 
     def emit_mode(
-        self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str
+        self,
+        modules: tuple[Value, ...],
+        mode: Mode,
+        place: Place | None,
+        how: str,
+        note: Note | None = None,
     ) -> None:
-        """These modules, and all below them, are set to a mode."""
-        self.domain.set_mode(self, modules, mode, place, how)
+        """These modules, and all below them, are set to a mode, or to one that was noted."""
+        self.domain.set_mode(self, modules, mode, place, how, note)
+
+    def read_mode(self, module: Value) -> Note | None:
+        """A module's training flag is read; what refers to it later."""
+        return self.domain.read_mode(self, module)
+
+    def assume_mode(self, flag: ModeFlag, is_training: bool) -> None:
+        """From here on a training flag that was read is known."""
+        if flag.note is not None and self.domain.is_trace:
+            self.events.append(Assume(flag.note, is_training))
 
     def set_learning(
         self, parameters: Parameters, learns: bool | None, place: Place | None
@@ -346,9 +365,15 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             self.batchnorms.setdefault(module.place, (layer.name, layer.parameters))
         self.domain.created(self, module)
 
+    def holder_created(self, module: Layer | Instance) -> None:
+        """A module that only holds others has been built."""
+        self.domain.contains(self, module)
+
     def build_layer(self, name: str, arguments: Arguments) -> Layer:
         """Build a torch layer or container; a Sequential is noted, to be drawn by itself."""
         layer = super().build_layer(name, arguments)
+        if name in CONTAINERS:
+            self.holder_created(layer)
         if name == "torch.nn.Sequential":
             self.sequentials.append(Built(layer, bool(self.constructing)))
         return layer
@@ -447,7 +472,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             for single in self.group_members(owner):
                 if is_module(single):
                     mode, _ = self.mode_argument(value)
-                    self.domain.set_training_flag(self, single, mode, self.place(frame, span))
+                    note = value.note if isinstance(value, ModeFlag) else None
+                    self.domain.set_training_flag(self, single, mode, self.place(frame, span), note)
             return
         super().set_attribute(owner, name, value, frame, span)
 

@@ -214,6 +214,7 @@ def _assembled(
     model = Layer(name, {}, arguments.place)
     for layer_name, path in layers.items():
         model.fields[f"({path})"] = _layer(machine, layer_name, arguments.place)
+    machine.holder_created(model)
     return model
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from bnlint.source import ir
-from bnlint.source.evaluate.core import Core, LoopRun
+from bnlint.source.evaluate.core import LoopRun
 from bnlint.source.evaluate.freezing import (
     FREEZES,
     any_parameter,
     listed_parameters,
     named_parameters,
 )
+from bnlint.source.evaluate.generators import Generators, own_records
+from bnlint.source.evaluate.last_round import last_round_tests
 from bnlint.source.joining import ABSENT, bounded, one_of
 from bnlint.source.store import Changes, Key
 from bnlint.source.values import (
@@ -35,13 +38,15 @@ LONGEST_WHILE = 12
 """Rounds of a `while` that are told apart."""
 
 
-class Loops(Core):
+class Loops(Generators):
     """Execution of `for` and `while`."""
 
     def loop(self, statement: ir.For | ir.While, frame: Frame) -> bool:
         """Run a loop; False when control never gets behind it."""
         if isinstance(statement, ir.While):
             return self._while(statement, frame)
+        if (driven := self._driven(statement, frame)) is not None:
+            return driven
         iterable = self.evaluate(statement.iterable, frame)
         parameters = listed_parameters(iterable)
         if parameters is not None:
@@ -53,9 +58,37 @@ class Loops(Core):
             if not (len(elements) == 1 and len(list(flat(elements))) == 1):
                 return self._by_element(statement, elements, frame)
         values: list[Value] = [ANYTHING] if elements is None else list(flat(elements))
-        return self._generic(
-            lambda: self.assign(statement.target, one_of(values), frame), statement, frame
-        )
+        return self._counted(statement, values, frame)
+
+    def _driven(self, statement: ir.For, frame: Frame) -> bool | None:
+        """A loop over a generator that trains or sets modes itself: the two take turns.
+
+        None for every other loop, and where its body may leave it.
+        """
+        generator = self.generator_behind(statement.iterable, frame)
+        if generator is None or not isinstance(statement.iterable, ir.Call) or self.draws_layers:
+            return None
+        definition = generator.definition
+        if not isinstance(definition, ir.Function) or not self.relevance.acts(definition.body):
+            return None
+        if _is_left(statement.body):
+            return None
+        arguments = self.arguments(statement.iterable.arguments, frame)
+        arguments.place = self.place(frame, statement.iterable.span)
+
+        def body(value: Value) -> None:
+            run = self._begin()
+            with self.recording() as events:
+                self.assign(statement.target, value, frame)
+                falls = self._round(statement.body, run, frame)
+            self._emit([tuple(events)], False, statement, frame)
+            self._end(run, falls)
+
+        happened = self.drive(generator, arguments, body)
+        if happened is None:
+            return None
+        self.events += happened
+        return self.execute(statement.orelse, frame)
 
     def _through_parameters(self, statement: ir.For, parameters: Parameters, frame: Frame) -> bool:
         """A loop over parameters: over each by its name where it may freeze some, else one round
@@ -99,10 +132,8 @@ class Loops(Core):
 
     def _unrolled(self, statement: ir.For, elements: tuple[Value, ...], frame: Frame) -> bool:
         if _counts(elements) and self._stands_for_training(statement.body):
-            values = [ANYTHING] if len(elements) > 1 else list(elements)
-            return self._generic(
-                lambda: self.assign(statement.target, one_of(values), frame), statement, frame
-            )
+            values: list[Value] = [ANYTHING] if len(elements) > 1 else list(elements)
+            return self._counted(statement, values, frame)
         bodies: list[tuple[Item, ...]] = []
         run = self._begin()
         falls = True
@@ -117,6 +148,24 @@ class Loops(Core):
         if falls:
             falls = self.execute(statement.orelse, frame)
         return self._end(run, falls)
+
+    def _counted(self, statement: ir.For, values: list[Value], frame: Frame) -> bool:
+        """Rounds that are not told apart, except for the last where the body asks for it."""
+
+        def bind() -> None:
+            self.assign(statement.target, one_of(values), frame)
+
+        tests = last_round_tests(statement) if not self.draws_layers else {}
+        if not tests:
+            return self._generic(bind, statement, frame)
+        with self.deciding({test: not truth for test, truth in tests.items()}):
+            self._generic(bind, replace(statement, orelse=()), frame)
+        run = self._begin()
+        with self.deciding(dict(tests)), self.recording() as events:
+            bind()
+            falls = self._round(statement.body, run, frame)
+        self._emit([tuple(events)], False, statement, frame)
+        return self._end(run, falls and self.execute(statement.orelse, frame))
 
     def _by_element(self, statement: ir.For, elements: tuple[Element, ...], frame: Frame) -> bool:
         """Elements in order, where some are optional or repeated."""
@@ -268,6 +317,12 @@ class Loops(Core):
         if any(bodies):
             place = self.place(frame, statement.span)
             self.events.append(Loop(tuple(bodies), repeat, place))
+
+
+def _is_left(body: ir.Body) -> bool:
+    """Whether a loop's body may leave the loop; a `break` of a loop inside it counts, too."""
+    leaving = (ir.Break, ir.Return, ir.Yield)
+    return any(isinstance(node, leaving) for node in own_records(body))
 
 
 def _is_number(value: object) -> bool:

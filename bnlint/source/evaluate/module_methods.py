@@ -37,6 +37,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    ModeFlag,
     Parameters,
     Repeat,
     Sequence,
@@ -71,8 +72,7 @@ class ModuleMethods(Functions, Containers, Core):
                 self.set_mode_of((module,), Mode.EVAL, arguments.place, "eval()", frame)
                 return module
             case "train":
-                mode, how = self.mode_argument(arguments.get(0, "mode"))
-                self.set_mode_of((module,), mode, arguments.place, how, frame)
+                self._train((module,), arguments, frame)
                 return module
             case "forward" | "__call__":
                 return self.call_torch_forward(module, arguments, frame)
@@ -130,33 +130,52 @@ class ModuleMethods(Functions, Containers, Core):
             return Mode.UNKNOWN, "train(...)"
         return (Mode.TRAIN, "train(True)") if truth else (Mode.EVAL, "train(False)")
 
+    def _train(self, modules: tuple[Value, ...], arguments: Arguments, frame: Frame) -> None:
+        value = arguments.get(0, "mode")
+        mode, how = self.mode_argument(value)
+        flag = value if isinstance(value, ModeFlag) else None
+        self.set_mode_of(modules, mode, arguments.place, how, frame, flag)
+
     def set_mode_of(
-        self, modules: tuple[Value, ...], mode: Mode, place: Place | None, how: str, frame: Frame
+        self,
+        modules: tuple[Value, ...],
+        mode: Mode,
+        place: Place | None,
+        how: str,
+        frame: Frame,
+        flag: ModeFlag | None = None,
     ) -> None:
-        """Set the mode of modules as nn.Module.train does: overrides of children are honoured."""
-        self.emit_mode(modules, mode, place, how)
+        """Set the mode of modules as nn.Module.train does: overrides of children are honoured.
+
+        flag: the mode that was read before and is restored.
+        """
+        note = flag.note if flag is not None else None
+        self.emit_mode(modules, mode, place, how, note)
         for module in modules:
             for _, child in list(descendants(module)):
                 if child is module or not isinstance(child, Instance):
                     continue
                 override = self.find(child.cls, "train")
                 if isinstance(override, FunctionObject) and is_module_class(child.cls):
-                    flag = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
-                    given = ANYTHING if mode is Mode.UNKNOWN else flag
+                    known = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
+                    given: Value = (flag or ANYTHING) if mode is Mode.UNKNOWN else known
                     bound = replace(override, receiver=child)
                     self.call_function(bound, Arguments([given], place=place))
 
     def _groups(self, module: Value, *, named: bool) -> Value:
         """All modules, grouped by class: what a loop over them does depends on the class only."""
+        return self._grouped([current for _, current in descendants(module)], named=named)
+
+    def _grouped(self, modules: list[Value], *, named: bool = False) -> Value:
         groups: dict[object, list[Value]] = {}
-        for _, current in descendants(module):
+        for current in modules:
             key: object = current.cls if isinstance(current, Instance) else ""
             if isinstance(current, Layer):
                 key = current.name
             groups.setdefault(key, []).append(current)
         elements: list[Element] = []
         for members in groups.values():
-            group = Group(tuple(members))
+            group = Group(tuple(members)) if len(members) > 1 else members[0]
             elements.append(Sequence("tuple", (ANYTHING, group)) if named else group)
         return Sequence("list", tuple(elements))
 
@@ -195,7 +214,9 @@ class ModuleMethods(Functions, Containers, Core):
 
     def _apply(self, module: Value, function: Value | None, frame: Frame) -> Value:
         if function is not None:
-            groups = self._groups(module, named=False)
+            # the children come first, as in nn.Module.apply
+            parts = [current for _, current in descendants(module)]
+            groups = self._grouped(parts[::-1])
             for group in flat(self.elements(groups) or ()):
                 self.call(function, Arguments([group]), frame)
         return module
@@ -214,8 +235,7 @@ class ModuleMethods(Functions, Containers, Core):
             case "eval":
                 self.set_mode_of(group.members, Mode.EVAL, arguments.place, "eval()", frame)
             case "train":
-                mode, how = self.mode_argument(arguments.get(0, "mode"))
-                self.set_mode_of(group.members, mode, arguments.place, how, frame)
+                self._train(group.members, arguments, frame)
             case "parameters":
                 return Parameters(group.members, listing="plain")
             case "requires_grad_":

@@ -15,6 +15,7 @@ from bnlint.source.values import (
     Instance,
     Known,
     Layer,
+    ModeFlag,
     Value,
     alternatives,
     hard,
@@ -40,6 +41,9 @@ def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> Non
                     frame,
                 )
         case ir.Name() | ir.Attribute():
+            flag = machine.evaluate(test, frame)
+            if isinstance(flag, ModeFlag):
+                machine.assume_mode(flag, truth)
             _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
         case ir.Call(ir.Name("isinstance"), (ir.Argument(subject, None, ""), _)):
             _keep_class(machine, test, subject, truth, frame)

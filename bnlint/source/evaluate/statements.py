@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.configurations import default_of, is_configuration
-from bnlint.source.evaluate.core import Core, Gradient
+from bnlint.source.evaluate.contexts import Contexts
 from bnlint.source.evaluate.enums import as_member, is_enum, member_names
 from bnlint.source.evaluate.freezing import is_known_part
 from bnlint.source.evaluate.module_classes import is_module_dict
@@ -29,7 +29,6 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     Method,
-    ModeFlag,
     ModuleReference,
     ModuleScope,
     Namespace,
@@ -41,10 +40,10 @@ from bnlint.source.values import (
     is_exact,
     items_of,
 )
-from bnlint.trace import ExitKind, Mode
+from bnlint.trace import ExitKind
 
 
-class Statements(Core):
+class Statements(Contexts):
     """Execution of statements, dispatched on their kind."""
 
     def execute(self, body: ir.Body, frame: Frame) -> bool:
@@ -67,7 +66,7 @@ class Statements(Core):
             case ir.For() | ir.While():
                 return self.loop(statement, frame)
             case ir.With():
-                return self._with(statement, frame)
+                return self.enter(statement, frame)
             case ir.Try():
                 return self._try(statement, frame)
             case ir.Match():
@@ -138,14 +137,8 @@ class Statements(Core):
             narrow(self, statement.test, decided, frame)
             return self.execute(statement.body if decided else statement.orelse, frame)
 
-        flags = [flag.owner for flag in alternatives(test) if isinstance(flag, ModeFlag)]
-        saved = tuple(flags) if isinstance(statement.test, ir.Name) else ()
-
         def run(body: ir.Body, truth: bool) -> bool:
             narrow(self, statement.test, truth, frame)
-            if saved and not truth:  # `if was_training: model.train()`: else it was not training
-                place = self.place(frame, statement.span)
-                self.emit_mode(saved, Mode.UNKNOWN, place, "the mode of before")
             with self.periodic(period_of(self, statement.test, truth, frame)):
                 return self.execute(body, frame)
 
@@ -181,34 +174,20 @@ class Statements(Core):
             return True
         return False if all(isinstance(value, Known) for value in accepted) else None
 
-    def _with(self, statement: ir.With, frame: Frame) -> bool:
-        entered = 0
-        for context, target in statement.items:
-            value = self.evaluate(context, frame)
-            gradient = gradient_of(value)
-            if gradient is not None:
-                self.gradients.append(gradient)
-                entered += 1
-            if target is not None:
-                result = value if isinstance(value, Tensor | Instance) else ANYTHING
-                self.assign(target, result, frame)
-        try:
-            return self.execute(statement.body, frame)
-        finally:
-            del self.gradients[len(self.gradients) - entered :]
-
     def _try(self, statement: ir.Try, frame: Frame) -> bool:
         def plain() -> bool:
             return self.execute(statement.body, frame) and self.execute(statement.orelse, frame)
 
-        only_imports = all(isinstance(s, ir.Import | ir.ImportFrom) for s in statement.body)
-        if not statement.handlers or only_imports:
-            falls = plain()
-        else:
-            falls = self.branch(
-                [plain, *(self._handler(handler, frame) for handler in statement.handlers)]
-            )
-        return self.execute(statement.final, frame) and falls
+        def tried() -> bool:
+            only_imports = all(isinstance(s, ir.Import | ir.ImportFrom) for s in statement.body)
+            if not statement.handlers or only_imports:
+                return plain()
+            handlers = (self._handler(handler, frame) for handler in statement.handlers)
+            return self.branch([plain, *handlers])
+
+        if not statement.final:
+            return tried()
+        return self.protected(tried, lambda: self.execute(statement.final, frame))
 
     def _handler(self, handler: ir.Handler, frame: Frame) -> Callable[[], bool]:
         def run() -> bool:
@@ -423,18 +402,6 @@ CLASS_BODY = External("class body")
 PROPERTY_DECORATORS = frozenset(
     {"builtins.property", "functools.cached_property", "torch.jit.unused_property"}
 )
-
-
-def gradient_of(value: Value) -> Gradient | None:
-    """The gradient mode that a context manager sets; None when it sets none."""
-    if not isinstance(value, Namespace) or value.kind != "gradient":
-        return None
-    enabled = value.fields.get("enabled")
-    place = value.fields.get("place")
-    return Gradient(
-        enabled.value if isinstance(enabled, Known) else None,  # type: ignore[arg-type]
-        place,  # type: ignore[arg-type]
-    )
 
 
 def _field(obj: HeapObject, name: str, default: Value) -> Value:

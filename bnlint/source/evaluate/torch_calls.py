@@ -196,6 +196,7 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core)
             return ANYTHING
         wrapper = Layer(name, {}, arguments.place)
         wrapper.fields["module"] = module
+        self.holder_created(wrapper)
         if name in DISTRIBUTED:
             self.distribute(module, arguments)
         return wrapper
