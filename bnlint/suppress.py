@@ -94,7 +94,7 @@ def _parse(line: int, column: int, comment: str) -> Iterator[Suppression]:
 
 
 def _suppression(line: int, column: int, match: re.Match[str]) -> Suppression:
-    reason = match["reason"].strip()
+    reason = match["reason"].strip(" \t:-\u2013\u2014")
     return Suppression(line, reason=reason, column=column + match.start(), text=match[0])
 
 

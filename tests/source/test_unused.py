@@ -139,7 +139,10 @@ def test_reasons_are_kept() -> None:
     text = (
         f"{HEAD}{WRONG}  # bnlint: ignore[BNL401]  as in #12, measured  # type: ignore\n"
         f"{WRONG}  # noqa: E501, BNL401 two words\n{WRONG}  # bnlint: ignore\n"
+        f"{WRONG}  # bnlint: ignore[BNL401]: behind a colon\n"
     )
     found = bnlint.lint_source(text).findings
     assert all(finding.suppressed for finding in found)
-    assert [finding.reason for finding in found] == ["as in #12, measured", "two words", ""]
+    assert [finding.reason for finding in found] == [
+        "as in #12, measured", "two words", "", "behind a colon"
+    ]  # fmt: skip
