@@ -11,9 +11,18 @@ from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import layers_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
-from bnlint.rules.predicates import evidence_at, grouped, is_trained, model_title, sensitive_name
+from bnlint.rules.predicates import evidence_at, grouped, model_title, sensitive_name
 from bnlint.solver import ModeFact, Observation
-from bnlint.trace import Export, LoadState, ModeTrace, PrepareTraining, Usage, Use
+from bnlint.trace import (
+    Export,
+    Forward,
+    LoadState,
+    ModeTrace,
+    PrepareTraining,
+    Purpose,
+    Usage,
+    Use,
+)
 
 _BOTH: Final = frozenset({Kind.BATCHNORM, Kind.DROPOUT})
 _NORMS: Final = frozenset({Kind.BATCHNORM})
@@ -104,10 +113,11 @@ def _matters(trace: ModeTrace, export: Export, exporter: _Exporter) -> bool:
         return True
     if export.discarded:
         return False
-    if is_trained(trace, export.model):
-        return True
     for event in trace.events():
         match event:
+            case Forward(layers=layers) if not layers.isdisjoint(export.layers):
+                if trace.purpose(event) is Purpose.TRAINING:
+                    return True
             case Use(outputs, Usage.SAVED) if export.output in outputs:
                 return True
             case LoadState(model) if model == export.model or _shares(trace, model, export):

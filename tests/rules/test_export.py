@@ -146,6 +146,25 @@ def test_programs(code: str, wrong: bool) -> None:
     assert found == ({9} if wrong else set()), result.findings
 
 
+def test_a_model_that_was_trained_inside_a_wrapper_is_exported_without_it() -> None:
+    text = textwrap.dedent("""\
+        import torch
+        from torch import nn
+
+        net = nn.DataParallel(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)))
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for x, y in torch.load("batches.pt"):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(net(x), y).backward()
+            optimizer.step()
+        traced = torch.jit.trace(net.module, torch.rand(2, 3))
+        """)
+    (found,) = bnlint.lint_source(text, "train.py").findings
+    assert found.code == "BNL601"
+    assert found.fix is not None
+    assert [edit.text for edit in found.fix.edits] == ["net.module.eval()\n"]
+
+
 def test_a_network_that_is_new_is_a_test_of_tracing_unless_it_is_saved() -> None:
     text = textwrap.dedent("""\
         import torch
