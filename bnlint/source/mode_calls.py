@@ -15,8 +15,10 @@ from bnlint.source.mode_methods import proven_modules
 from bnlint.source.values import ClassObject, External, FunctionObject
 from bnlint.source.walk import fields_of, walk
 
-ROOTS = ("forward", "validation_step", "test_step", "predict_step")
-"""Methods that run in evaluation mode, too."""
+ROOTS = re.compile(
+    r"(forward|validation_step|test_step|predict|inference|encode|decode|embed|extract|generate)"
+)
+"""How the names of methods begin that run in evaluation mode, too."""
 CALLED_BACK = {"propagate": ("message", "aggregate", "update", "edge_update")}
 """Methods that another package's method calls in its turn (torch_geometric)."""
 TELLS_MODE = re.compile(r"train|eval|test|infer|predict|phase|mode(?!l)", re.IGNORECASE)
@@ -45,7 +47,16 @@ def _calls_of(cls: ClassObject) -> Iterator[ModeCall]:
 def _reached(cls: ClassObject) -> Iterator[FunctionObject]:
     """The methods that a forward reaches whatever the mode is, each once."""
     seen: set[str] = set()
-    pending = [name for name in ROOTS if _method(cls, name) is not None]
+    names = {
+        name
+        for base in cls.linearization()
+        if isinstance(base, ClassObject)
+        for name in base.fields
+        if isinstance(name, str)
+    }
+    pending = sorted(filter(ROOTS.match, names)) or sorted(
+        name for name in names if name[:1] != "_" and "train" not in name
+    )
     while pending and len(seen) < MOST_METHODS:
         name = pending.pop()
         method = _method(cls, name)

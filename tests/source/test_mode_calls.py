@@ -95,6 +95,29 @@ def test_what_no_forward_reaches_in_evaluation(forward: str) -> None:
     assert calls(forward, "    def head(self, y):\n        return F.dropout(y)\n") == []
 
 
+@pytest.mark.parametrize(
+    ("methods", "found"),
+    [
+        ("def encode(self, x):\n        return F.dropout(x)", 1),
+        ("def score(self, x):\n        return F.dropout(x)", 1),
+        ("def training_step(self, x):\n        return F.dropout(x)", 0),
+        ("def _noise(self, x):\n        return F.dropout(x)", 0),
+        (
+            "def forward(self, x):\n        return x\n\n"
+            "    def augment(self, x):\n        return F.dropout(x)",
+            0,
+        ),
+        (
+            "def forward(self, x):\n        return x\n\n"
+            "    def predict(self, x):\n        return F.dropout(x)",
+            1,
+        ),
+    ],
+)
+def test_other_methods_that_run_in_evaluation_mode(methods: str, found: int) -> None:
+    assert len(pictures_of(f"class Net(nn.Module):\n    {methods}\n").mode_calls) == found
+
+
 def test_classes_that_are_no_module_and_functions_outside() -> None:
     assert not pictures_of(
         "def noisy(x):\n    return F.dropout(x)\n"
