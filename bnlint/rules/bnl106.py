@@ -209,9 +209,10 @@ batch, and its running statistics follow the new data - although somebody has fr
   `bn.eval()`, by a `freeze()`), and a later `train()` of more than that part has undone it.
 
 Nothing is said where the whole model is frozen (a teacher, or a critic while its generator learns),
-where layers are frozen and freed in each round of a loop, or where the evaluation mode of the part
-was for an inference. `bnlint.watch` sees the first form in your own loop, at the second optimizer
-step; `bnlint.check(model, inputs, phase="training")` reports the state of the model.""",
+where a frozen part is the double of one that learns (a target network), where layers are frozen and
+freed in each round of a loop, or where the evaluation mode of the part was for an inference.
+`bnlint.watch` sees the first form in your own loop, at the second optimizer step;
+`bnlint.check(model, inputs, phase="training")` reports the state of the model.""",
     why="""\
 A backbone is frozen so that it stays what it was when it was trained. With its BatchNorm layers in
 training mode it does not: its output depends on the batch, and after some hundred steps the running

@@ -171,6 +171,17 @@ def test_the_first_children_of_a_known_model() -> None:
     assert frozen_layers(middle) == "bn1, layer1.0.bn1, layer1.0.bn2 and 2 more"
 
 
+def test_a_target_network_beside_the_one_that_learns() -> None:
+    middle = (
+        "class Both(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.online, self.target = Net(), Net()\n"
+        "        set_grad(self.{0}, False)\n\n    def forward(self, x):\n"
+        "        return self.online(x) - self.target(x)\n\n\nmodel = Both()"
+    )
+    assert judged(middle.format("target")) == []
+    assert len(judged(middle.format("online.stem"))) == 1
+
+
 def test_evidence_says_where_it_is_frozen() -> None:
     (finding,) = judged("set_grad(model.stem, False)")
     assert finding.severity is Severity.NOTE

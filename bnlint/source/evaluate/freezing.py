@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bnlint.graph import Kind
 from bnlint.source.evaluate.known_models import shown_path
-from bnlint.source.evaluate.module_classes import descendants, kind_of, torch_layer
+from bnlint.source.evaluate.module_classes import children, descendants, kind_of, torch_layer
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
@@ -116,12 +116,14 @@ def frozen_parts(layer: HeapObject) -> frozenset[str]:
 def frozen_norms(module: Value) -> list[Layer | Instance]:
     """The BatchNorm layers of a module that move their statistics and do not learn.
 
-    None where nothing in the module learns: a teacher, or a critic while its generator learns.
+    None where nothing in the module learns: a teacher, or a critic while its generator learns; and
+    none of a part that is the double of another one, which learns: a target network.
     """
     found: list[Layer | Instance] = []
     learns = False
+    doubles = _doubles(module)
     for _, layer in descendants(module):
-        if not isinstance(layer, Layer | Instance):
+        if not isinstance(layer, Layer | Instance) or id(layer) in doubles:
             continue
         parts = parts_of(layer)
         frozen = frozen_parts(layer)
@@ -129,6 +131,35 @@ def frozen_norms(module: Value) -> list[Layer | Instance]:
         if frozen.issuperset(parts) and parts == PARTS and _keeps_statistics(layer):
             found.append(layer)
     return found if learns else []
+
+
+def _doubles(module: Value) -> frozenset[int]:
+    """The layers (by identity) of parts that are frozen as a whole beside a part of the same layers
+    that learns: a target network, which follows the other one by an average."""
+    found: set[int] = set()
+    for _, holder in descendants(module):
+        parts = [part for _, part in children(holder) if len(_structure(part)) > 1]
+        frozen = [part for part in parts if _is_frozen(part)]
+        learning = [_structure(part) for part in parts if frozen and not _is_frozen(part)]
+        for part in frozen:
+            if learning and _structure(part) in learning:
+                found |= {id(layer) for _, layer in descendants(part)}
+    return frozenset(found)
+
+
+def _is_frozen(module: Value) -> bool:
+    """Whether no parameter of a module learns."""
+    return all(
+        isinstance(layer, HeapObject) and frozen_parts(layer).issuperset(parts_of(layer))
+        for _, layer in descendants(module)
+        if parts_of(layer)
+    )
+
+
+def _structure(module: Value) -> list[object]:
+    """The layers of a module with their names and parameters."""
+    described = ((path, torch_layer(layer)) for path, layer in descendants(module))
+    return [(path, layer) for path, layer in described if layer is not None]
 
 
 def _keeps_statistics(norm: Value) -> bool:
