@@ -244,7 +244,8 @@ class TraceDomain(Members):
         if not layers:
             return replace(made, synthetic=False)
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
-        synthetic = made.synthetic and len(known) == len(given)
+        # A module that runs its own parts while it is built asks for a size.
+        synthetic = bool(self._new) or (made.synthetic and len(known) == len(given))
         gradient = machine.gradients[-1]
         enabled = False if made.volatile else gradient.enabled
         output = self._output(machine, arguments.place, enabled)

@@ -359,6 +359,20 @@ agent = Agent()
 agent.set_mode("eval")
 print(agent.act(torch.load("b.pt")))
 """,
+    "a size asked for in the constructor": """\
+class Sized(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.stem, self.more = Net(), nn.BatchNorm1d(8)
+        with torch.no_grad():
+            self.fc = nn.Linear(self.features(torch.zeros(2, 3, size, size)).shape[1], 10)
+
+    def features(self, x):
+        return self.more(self.stem(x))
+
+
+print(Sized(32))
+""",
     "a loop over attributes": """\
 class Agent:
     def __init__(self):
