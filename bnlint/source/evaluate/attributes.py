@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from bnlint.source import ir
-from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.core import Core, OutOfBudget
 from bnlint.source.evaluate.dynamic_imports import has_name
 from bnlint.source.evaluate.freezing import own_parameter
 from bnlint.source.evaluate.functions import Functions
@@ -41,6 +43,9 @@ from bnlint.source.values import (
 from bnlint.torchnames import CONTAINERS, TABLE
 from bnlint.trace import Item
 
+IMPORT_BUDGET = 100_000
+"""Steps for the body of one module."""
+
 
 class Attributes(Functions, Core):
     """`value.name`, `import`, and which kind of thing is being called."""
@@ -59,6 +64,8 @@ class Attributes(Functions, Core):
             case Instance():
                 return self._instance_attribute(value, name)
             case ClassObject():
+                if name in ("__name__", "__qualname__"):
+                    return Known(value.name)
                 found = self.find(value, name)
                 if found is not None:
                     return self.bind_method(found, value)
@@ -68,8 +75,12 @@ class Attributes(Functions, Core):
                 return self._super_attribute(receiver, owner, name)
             case Namespace():
                 return self._namespace_attribute(value, name)
+            case Soft(Known()):
+                return Method(value, name)
             case Soft(inner):
                 return self.attribute(inner, name, frame)
+            case FunctionObject() if name in ("__name__", "__qualname__"):
+                return Known(value.name)
             case Tensor() | Method(Tensor(), _):
                 tensor = value.receiver if isinstance(value, Method) else value
                 assert isinstance(tensor, Tensor)
@@ -309,7 +320,11 @@ class Attributes(Functions, Core):
                 self.store.write(frame, key, value)
 
     def import_module(self, scope: ModuleScope) -> None:
-        """Run a module's body, once; its own `__name__` is not `__main__`."""
+        """Run a module's body, once; its own `__name__` is not `__main__`.
+
+        That is not at the expense of who imports it first: it has a budget of its own, and what
+        is defined beyond that stays unknown.
+        """
         if scope.executed:
             return
         scope.executed = True
@@ -317,12 +332,14 @@ class Attributes(Functions, Core):
         scope.fields.setdefault("__file__", ANYTHING)
         invocations, self.invocations = self.invocations, []
         loops, self.loops = self.loops, []
+        budget, self.budget = self.budget, IMPORT_BUDGET
         try:
-            with self.store.permanent(), self.recording() as events:
+            with self.store.permanent(), self.recording() as events, suppress(OutOfBudget):
                 self.execute(scope.facts.body, scope)
         finally:
             self.invocations = invocations
             self.loops = loops
+            self.budget = budget
         self.imported(scope, events)
 
     def imported(self, scope: ModuleScope, events: list[Item]) -> None:

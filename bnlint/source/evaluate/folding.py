@@ -134,6 +134,14 @@ def soft(value: Value, place: Place | None = None) -> Value:
     return value if value is ANYTHING or isinstance(value, Soft) else Soft(value, place)
 
 
+def softened(value: Value, place: Place | None) -> Value:
+    """What a calculation with a default gives: a constant, or a list of them."""
+    if isinstance(value, Sequence):
+        parts = [soft(v, place) if isinstance(v, Known) else v for v in items_of(value)]
+        return Sequence(value.kind, tuple(parts))
+    return soft(value, place) if isinstance(value, Known) else value
+
+
 def _origin(*values: Value) -> Place | None:
     """Where the first default among values is written."""
     return next((v.place for v in values if isinstance(v, Soft) and v.place is not None), None)

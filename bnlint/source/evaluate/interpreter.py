@@ -17,6 +17,7 @@ from bnlint.source.evaluate.core import Core, Gradient, happens
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.expressions import Expressions
+from bnlint.source.evaluate.folding import softened
 from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
     descendants,
@@ -53,6 +54,7 @@ from bnlint.source.values import (
     Namespace,
     Parameters,
     Sequence,
+    Soft,
     Super,
     Tensor,
     Value,
@@ -227,6 +229,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
                 return self.mapping_method(receiver, name, arguments)
             case Known(str() as text):
                 return self.text_method(text, name, arguments)
+            case Soft(inner, place):
+                return softened(self.call_method(inner, name, arguments, frame), place)
             case Tensor():
                 return self._tensor_method(receiver, name, arguments, frame)
             case Method(Tensor() as tensor, _):
