@@ -56,6 +56,27 @@ def codes(text: str, program: str = PROGRAM) -> list[str]:
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [
+        ("was = net.training\nnet.eval()\nnet(torch.rand(2, 4))\nnet.train(was)", ["BNL101"]),
+        ("net.eval()\nwas = net.training\nnet(torch.rand(2, 4))\nnet.train(was)", []),
+        ("was = net.training\nnet.eval()\nTEST\nif was:\n    net.train()", ["BNL101"]),
+        ("was = net.training\nnet.eval()\nif not was:\n    net.train()", []),
+        ("was = not net.training\nnet.eval()\nTEST\nif not was:\n    net.train()", ["BNL101"]),
+        ("if net.training:\n    net.eval()", []),
+        ("if not net.training:\n    net.eval()", ["BNL101"]),
+        ("was = net.training\nnet.eval()\nnet.train(mode=was)", ["BNL101"]),
+        ("was = net.training\nnet.eval()\nnet.training = was", []),
+        ("net.bn.eval()\nwas = net.training\nnet.eval()\nnet.train(was)", ["BNL101"]),
+    ],
+)
+def test_a_saved_mode_is_restored_exactly(body: str, wanted: list[str]) -> None:
+    body = body.replace("TEST", "net(torch.rand(2, 4))")
+    assert codes(body + "\nprint(predict(net))\n") == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("was = net.training\n    net.eval()\n    print(predict(net))\n    net.train(was)", []),
         ("was = net.training\n    net.eval()\n    print(predict(net))", ["BNL103"]),
         ("net.eval()\n    print(predict(net))", ["BNL103"]),
         ("net.eval()", ["BNL103"]),
