@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,124 @@ def test_statistics() -> None:
     )
     counts = json.loads(render_statistics(page, as_json=True))
     assert [(row["code"], row["count"]) for row in counts] == [("BNL203", 2), ("BNL101", 1)]
+
+
+GITHUB = """\
+::error file=a.py,line=7,endLine=7,col=6,endColumn=11,title=BNL101 inference-without-eval::\
+a.py:7:6: BNL101 Net is used for inference while its BatchNorm layers are in training mode%0A\
+a.py:4:7: built here; new modules start in training mode%0A\
+a.py:5:6: no_grad() does not set evaluation mode%0Ab.py:1:1: another one
+::notice file=n.ipynb,line=1,endLine=1,col=1,endColumn=1,title=BNL203 batchnorm-before-dropout::\
+n.ipynb:cell 3:1:1: BNL203 short
+"""
+
+JUNIT = """\
+<testsuites name="bnlint" tests="3" failures="1" skipped="1" errors="0">
+  <testsuite name="a.py" tests="2" failures="1" skipped="1" errors="0">
+    <testcase name="BNL101 inference-without-eval at 7:6" classname="a.py" file="a.py" line="7">
+      <failure message="Net is used for inference while its BatchNorm layers are in training mode" \
+type="error BNL101">a.py:7:6: BNL101 [error] Net is used for inference while its BatchNorm layers \
+are in training mode
+a.py:4:7: built here; new modules start in training mode
+a.py:5:6: no_grad() does not set evaluation mode
+b.py:1:1: another one
+https://bnlint.readthedocs.io/rules/BNL101/</failure>
+    </testcase>
+    <testcase name="BNL203 batchnorm-before-dropout at 7:6" classname="a.py" file="a.py" line="7">
+      <skipped message="suppressed" />
+    </testcase>
+  </testsuite>
+  <testsuite name="n.ipynb" tests="1" failures="0" skipped="0" errors="0">
+    <testcase name="BNL203 batchnorm-before-dropout at cell 3:1:1" classname="n.ipynb" \
+file="n.ipynb" line="1">
+      <system-out>n.ipynb:cell 3:1:1: BNL203 [note] short
+https://bnlint.readthedocs.io/rules/BNL203/</system-out>
+    </testcase>
+  </testsuite>
+</testsuites>
+"""
+
+
+def test_github() -> None:
+    assert renderer("github")(printout(FINDING, NOTE, HIDDEN)) == GITHUB
+
+
+def test_junit() -> None:
+    assert renderer("junit")(printout(FINDING, HIDDEN, NOTE)) == JUNIT
+    clean = renderer("junit")(printout())
+    assert 'tests="1" failures="0"' in clean
+    strict = renderer("junit")(printout(NOTE, fail_level=Severity.NOTE))
+    assert 'failures="1"' in strict
+
+
+def test_gitlab() -> None:
+    first, second = json.loads(renderer("gitlab")(printout(FINDING, NOTE, HIDDEN)))
+    assert first == {
+        "description": FINDING.message,
+        "check_name": "BNL101",
+        "categories": ["Bug Risk"],
+        "severity": "critical",
+        "fingerprint": first["fingerprint"],
+        "location": {
+            "path": "a.py",
+            "positions": {"begin": {"line": 7, "column": 6}, "end": {"line": 7, "column": 12}},
+        },
+        "content": {
+            "body": "[BNL101 inference-without-eval](https://bnlint.readthedocs.io/rules/BNL101/)\n"
+            "\n- a.py:4:7: built here; new modules start in training mode"
+            "\n- a.py:5:6: no_grad() does not set evaluation mode\n- b.py:1:1: another one"
+        },
+    }
+    assert second["description"] == "short (cell 3, line 1)"
+
+
+def test_sarif(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reasoned = replace(HIDDEN, reason="as published")
+    known = replace(HIDDEN, baselined=True)
+    (run,) = json.loads(renderer("sarif")(printout(FINDING, reasoned, known)))["runs"]
+    region = {"startLine": 7, "startColumn": 6, "endLine": 7, "endColumn": 12}
+    base = {"uri": "a.py", "uriBaseId": "%SRCROOT%"}
+    first, second, third = run["results"]
+    assert first["locations"] == [
+        {"physicalLocation": {"artifactLocation": base, "region": region}}
+    ]
+    steps = first["codeFlows"][0]["threadFlows"][0]["locations"]
+    assert [step["importance"] for step in steps] == ["essential", "important", "essential"]
+    assert first["relatedLocations"][0]["message"] == {"text": "another one"}
+    assert first["fixes"] == [
+        {
+            "description": {"text": "call net.eval() first (unsafe: read the rule's page)"},
+            "artifactChanges": [
+                {
+                    "artifactLocation": base,
+                    "replacements": [
+                        {
+                            "deletedRegion": {
+                                "startLine": 7, "startColumn": 1, "endLine": 7, "endColumn": 1
+                            },
+                            "insertedContent": {"text": "z"},
+                        }
+                    ],
+                }
+            ],
+        }
+    ]  # fmt: skip
+    assert second["suppressions"] == [
+        {"kind": "inSource", "status": "accepted", "justification": "as published"}
+    ]
+    assert third["suppressions"] == [
+        {"kind": "external", "status": "accepted", "justification": "in the baseline"}
+    ]
+    assert run["originalUriBaseIds"] == {"%SRCROOT%": {"uri": tmp_path.as_uri() + "/"}}
+    outside = Finding("BNL203", "n", Severity.NOTE, "m", Place("../b c.py", 1))
+    (run,) = json.loads(renderer("sarif")(printout(outside)))["runs"]
+    artifact = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert artifact == {"uri": (tmp_path.parent / "b c.py").as_uri()}
+
+
+def test_the_summary_says_how_long_it_took_and_what_is_hidden() -> None:
+    known = replace(HIDDEN, baselined=True)
+    text = renderer("concise")(printout(NOTE, HIDDEN, known, seconds=1.25))
+    last = "Found 1 note in 2 files in 1.2 s (1 suppressed, 1 in the baseline).\n"
+    assert text.endswith(last)
