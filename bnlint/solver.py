@@ -315,12 +315,12 @@ def _assume(state: State, note: Note, is_training: bool) -> State | None:
     return {layer: kept if facts == noted else facts for layer, facts in state.items()}
 
 
-def _noted(state: State, note: Note) -> ModeSet:
-    """The facts that were noted in a slot; of the opposite mode where it is inverted."""
+def _noted(state: State, note: Note, place: Place | None, how: str) -> ModeSet:
+    """The facts that were noted in a slot; where it is inverted, of the opposite mode, set here."""
     noted = state.get(note.slot) or frozenset({ModeFact(Mode.UNKNOWN, None)})
     if not note.inverted:
         return noted
-    return frozenset(replace(fact, mode=_OPPOSITE[fact.mode]) for fact in noted)
+    return frozenset(ModeFact(_OPPOSITE[fact.mode], place, how) for fact in noted)
 
 
 _OPPOSITE = {Mode.TRAIN: Mode.EVAL, Mode.EVAL: Mode.TRAIN, Mode.UNKNOWN: Mode.UNKNOWN}
@@ -334,8 +334,8 @@ def _transfer(event: Event, state: State) -> State:
             return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
         case CopyMode(pairs):
             return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
-        case SetMode(layers, flags=flags, note=Note() as note):
-            return {**state, **dict.fromkeys(layers | flags, _noted(state, note))}
+        case SetMode(layers, _, place, how, flags=flags, note=Note() as note):
+            return {**state, **dict.fromkeys(layers | flags, _noted(state, note, place, how))}
         case SetMode(layers, mode, place, how, may, direct, size, _, flags):
             told = Told(layers, direct, size)
             fact = ModeFact(mode, place, how, told=told)

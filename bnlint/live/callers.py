@@ -133,6 +133,8 @@ def _drops(code: CodeType, offset: int) -> bool | None:
             return None
         case "STORE_FAST" if code.co_flags & 0x20 == 0:  # no generator: locals end with the call
             return not _is_read(code, str(following.argval))
+        case "STORE_NAME" | "STORE_GLOBAL":
+            return bool(following.argval == "_")
         case _:
             return False
 

@@ -7,6 +7,7 @@ of the words below, or the name of a function or class of the project that matte
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ class Relevance:
         self._profiles: dict[int, Profile] = {}
         self._kept: list[object] = []
         self._counters: dict[int, frozenset[str]] = {}
+        self._unread: dict[int, frozenset[str]] = {}
         definitions: list[tuple[str, Profile]] = []
         read = list(files)
         layers: set[str] = set()
@@ -89,10 +91,36 @@ class Relevance:
             self._kept.append(body)
         return self._counters[key]
 
+    def unread(self, definition: ir.Function) -> frozenset[str]:
+        """The variables that a function assigns and never reads."""
+        key = id(definition)
+        if key not in self._unread:
+            self._unread[key] = frozenset(_unread(definition.body))
+            self._kept.append(definition)
+        return self._unread[key]
+
     def acts(self, body: ir.Body) -> bool:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
         apart."""
         return not self.profile(body).words.isdisjoint(self.acting)
+
+
+def _unread(body: ir.Body) -> Iterator[str]:
+    named = Counter(node for node in _names(body))
+    for node in walk(body):
+        match node:
+            case ir.Global(names):
+                named.update(names)
+            case ir.Assign(targets, _):
+                named.subtract(name for target in targets for name in _names((target,)))
+    yield from (name for name, reads in named.items() if not reads)
+
+
+def _names(code: object) -> Iterator[str]:
+    for node in walk(code):
+        match node:
+            case ir.Name(name):
+                yield name
 
 
 def _counters(body: ir.Body) -> Iterator[str]:

@@ -195,7 +195,8 @@ class TraceDomain(Members):
         elif isinstance(module, Instance) and self._drops(module) is not None:
             layer = self._note_functional(module, "")
         elif (flag := self._id(module)) in self._hold(machine, module).flags:
-            event = SetMode(frozenset(), mode, place, "", note=note, flags=frozenset({flag}))
+            how, flags = "training = ...", frozenset({flag})
+            event = SetMode(frozenset(), mode, place, how, note=note, flags=flags)
             machine.events.append(event)
             return
         else:

@@ -32,22 +32,36 @@ class Reading:
     messages: list[str] = field(default_factory=list)
 
 
+def findings_of(folder: Path, texts: dict[str, str]) -> tuple[Finding, ...]:
+    """What the rules say of a program, given by its texts below a folder."""
+    return _judged(_pictures(folder, texts))
+
+
 def read(folder: Path, texts: dict[str, str]) -> Reading:
     """Draw and judge a program, given by its texts below a folder."""
     root = folder.as_posix()
-    outcomes = {f"{root}/{path}": read_text(f"{root}/{path}", text) for path, text in texts.items()}
-    facts = {path: o.facts for path, o in outcomes.items() if o.facts is not None}
-    assert len(facts) == len(texts), [o.problem for o in outcomes.values()]
-    pictures = draw(Project(folder, facts))
+    pictures = _pictures(folder, texts)
     reading = Reading()
     _note_states(pictures, reading, root)
-    judgement = judge([r for r in all_rules() if r.code in COMPARED], pictures)
-    assert not judgement.crashes, judgement.crashes[0].trace
-    for finding in judgement.findings:
+    for finding in _judged(pictures):
         for mark in _marks(finding, root):
             reading.marks.add(mark)
             reading.messages.append(f"{mark[1]}:{mark[2]}: {mark[0]} {finding.message}")
     return reading
+
+
+def _pictures(folder: Path, texts: dict[str, str]) -> Pictures:
+    root = folder.as_posix()
+    outcomes = {f"{root}/{path}": read_text(f"{root}/{path}", text) for path, text in texts.items()}
+    facts = {path: o.facts for path, o in outcomes.items() if o.facts is not None}
+    assert len(facts) == len(texts), [o.problem for o in outcomes.values()]
+    return draw(Project(folder, facts))
+
+
+def _judged(pictures: Pictures) -> tuple[Finding, ...]:
+    judgement = judge([r for r in all_rules() if r.code in COMPARED], pictures)
+    assert not judgement.crashes, judgement.crashes[0].trace
+    return judgement.findings
 
 
 def _marks(finding: Finding, root: str) -> list[Mark]:

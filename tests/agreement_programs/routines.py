@@ -38,8 +38,9 @@ class Routines:
         self.train_at = self.random.choice(TRAIN_AT)
         self.eval_at = self.random.choice(EVAL_AT)
         self.restore = self.random.choice(RESTORE)
-        if self.eval_at == "after":
+        if self.eval_at == "after":  # not `eval()` and `train()` in a row: that reads as meant
             self.restore = "no"
+            self.train_at = "once" if self.train_at == "loop" else self.train_at
 
     def chance(self, share: float = 0.5) -> bool:
         return self.random.random() < share

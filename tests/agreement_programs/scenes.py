@@ -204,6 +204,7 @@ def main(args):
     if args.resume:
         model.load_state_dict(torch.load(args.resume))
     if args.evaluate:
+        model.eval()
         validate(model, args)
         return
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -78,10 +78,7 @@ class Contexts(Generators):
     def _manager(self, context: ir.Expression, frame: Frame) -> FunctionObject | None:
         """The function behind `with manager(...)`, when its `yield` can stand for the body."""
         function = self.generator_behind(context, frame)
-        if function is None:
-            return None
-        names = {d.name for d in function.decorators if isinstance(d, External)}
-        return function if names & GENERATOR_CONTEXTS else None
+        return function if function is not None and is_manager(function) else None
 
     def _through(
         self,
@@ -143,6 +140,13 @@ class Contexts(Generators):
             falls = run()
         self.events.append(Within(tuple(events)))
         return falls
+
+
+def is_manager(function: FunctionObject) -> bool:
+    """Whether a function is a generator that manages a context."""
+    return any(
+        isinstance(d, External) and d.name in GENERATOR_CONTEXTS for d in function.decorators
+    )
 
 
 def gradient_of(value: Value) -> Gradient | None:

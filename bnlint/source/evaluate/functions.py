@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
-from bnlint.source.evaluate.contexts import gradient_of
+from bnlint.source.evaluate.contexts import gradient_of, is_manager
 from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
 from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
@@ -54,6 +54,10 @@ class Functions(Core):
         given = given_to(function, arguments)
         if len(self.invocations) >= DEEPEST_CALL or self._is_endless(definition, given):
             self.not_followed(arguments)
+            return ANYTHING
+        if self.on_yield is None and is_manager(function):  # entered by something else than `with`
+            receiver = [function.receiver] if function.receiver is not None else []
+            self.not_followed(Arguments([*receiver, *arguments.all()], place=arguments.place))
             return ANYTHING
         if not self._is_followed(function, arguments):
             return self._summarised(function, arguments)

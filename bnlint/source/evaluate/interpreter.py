@@ -464,6 +464,11 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         if isinstance(value, Tensor | Layer | Instance | Namespace):
             self.domain.statement(self, value, self.place(frame, expression.span))
 
+    def output_dropped(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
+        """What an expression gives is assigned and never read."""
+        if isinstance(value, Tensor):
+            self.domain.statement(self, value, self.place(frame, expression.span))
+
     def set_attribute(
         self, owner: Value, name: str, value: Value, frame: Frame, span: ir.Span
     ) -> None:

@@ -59,6 +59,8 @@ class Statements(Contexts):
                 result = self.evaluate(value, frame)
                 for target in targets:
                     self.assign(target, result, frame)
+                if self._is_dropped(targets):
+                    self.output_dropped(result, value, frame)
             case ir.AugmentedAssign():
                 self._augmented(statement, frame)
             case ir.If():
@@ -97,6 +99,21 @@ class Statements(Contexts):
             case ir.Declare():
                 pass
         return True
+
+    def _is_dropped(self, targets: tuple[ir.Expression, ...]) -> bool:
+        """Whether nothing reads what is assigned: `_ = model(x)`."""
+        match targets:
+            case (ir.Name("_"),):
+                return True
+            case (ir.Name(name),) if self.invocations:
+                definition = self.invocations[-1].definition
+                return isinstance(definition, ir.Function) and name in self.relevance.unread(
+                    definition
+                )
+        return False
+
+    def output_dropped(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
+        """What an expression gives is assigned and never read."""
 
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
         """An expression statement has been evaluated and its value is dropped."""
