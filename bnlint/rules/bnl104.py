@@ -44,7 +44,7 @@ def _override(override: ModeOverride, *, is_live: bool) -> Finding | None:
         f"{said}",
         override.place,
         severity=severity,
-        module=(override.path or None) if is_live else None,
+        module=(override.path or override.cls) if is_live else None,
     )
 
 
@@ -111,7 +111,7 @@ def _hidden(hidden: HiddenMethod, *, is_live: bool) -> Finding:
             "attribute another name, and call the method"
         )
         severity = Severity.WARNING
-    module = (hidden.path or None) if is_live else None
+    module = (hidden.path or hidden.cls) if is_live else None
     return RULE.finding(message, hidden.place, evidence, severity=severity, module=module)
 
 

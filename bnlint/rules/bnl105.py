@@ -27,7 +27,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
             _message(call) or "",
             call.place,
             fix=None if is_live else _fix(call),
-            module=(call.path or None) if is_live else None,
+            module=(call.path or call.cls) if is_live else None,
         )
 
 
