@@ -74,6 +74,19 @@ OF_BLOCKS = _net(
     "self.head = nn.Linear(width, 2)",
     "for block in self.backbone:\n    x = block(x)\nreturn self.head(x)",
 )
+FUNCTIONAL = _net(
+    "self.bn = nn.BatchNorm1d(4)\nself.fc = nn.Linear(4, 2)",
+    "x = F.dropout(self.bn(x), p=0.2, training=self.training)\nreturn self.fc(x)",
+)
+TWO_WAYS = _net(
+    "self.bn = nn.BatchNorm1d(4)\nself.fc, self.side = nn.Linear(4, 2), nn.Linear(4, 2)",
+    "x = self.bn(x)\nif self.training:\n    return self.fc(x) + 0.1 * self.side(x)\n"
+    "return self.fc(x)",
+)
+RETURNING = _net(
+    "self.fc = nn.Linear(4, 2)\nself.norms = nn.ModuleDict({'first': nn.BatchNorm1d(4)})",
+    "return self.fc(self.norms['first'](x))",
+)
 BASE = (
     "Base",
     "class Base(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
@@ -116,6 +129,9 @@ KINDS = (
     Kind((BOTH,), "$Net()", "body"),
     Kind((PLAIN,), "$Net()"),
     Kind((CONVOLUTION,), "$Net()"),
+    Kind((FUNCTIONAL,), "$Net()"),
+    Kind((TWO_WAYS,), "$Net()"),
+    Kind((RETURNING,), "$Net()", "norms"),
     Kind((BACKBONE, ON_BACKBONE), "$Net()", "backbone"),
     Kind((BLOCK, OF_BLOCKS), "$Net()", "backbone"),
     Kind((BASE, DERIVED), "$Net()"),
