@@ -117,7 +117,7 @@ class Tally:
 EXEMPT = {
     "predicts": "a forward that records gradients, of which the text shows that it only predicts: "
     "a run cannot know that no backward pass will come",
-    "both modes": "inference in training mode in the first round only: BNL101 asks for a proof on "
+    "both modes": "training mode in the first round only: BNL101 and BNL106 ask for a proof on "
     "every path, a run sees the one that it takes",
 }
 """Where the two halves may differ, and why."""
@@ -141,10 +141,11 @@ def compare(name: str, seen: Execution, said: Reading) -> Tally:
 
 
 def _excuse(mark: Mark, is_read: bool, events: list[Event], said: Reading) -> str:
-    if mark[0] != "BNL101":
+    if mark[0] == "BNL103":
         return ""
     if is_read:
-        return "predicts" if events and all(event.grad for event in events) else ""
+        predicts = mark[0] == "BNL101" and events and all(event.grad for event in events)
+        return "predicts" if predicts else ""
     spots = {event.spot for event in events}
     for kind in (Kind.BATCHNORM, Kind.DROPOUT):
         if any({(kind, Mode.TRAIN), (kind, Mode.EVAL)} <= said.modes[spot] for spot in spots):

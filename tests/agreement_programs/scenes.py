@@ -417,6 +417,8 @@ class Tuned(nn.Module):
 
 body = $Net()
 body.load_state_dict(torch.load("net.pt"))
+[[for p in body.parameters():
+    p.requires_grad = False||body.requires_grad_(False)||]]
 model = Tuned(body)
 optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
 for epoch in range(3):
