@@ -255,8 +255,19 @@ CONTAINERS: Final = frozenset(
 _PRIVATE_MODULE: Final = re.compile(r"^torch\.nn\.modules(?:\.\w+)?\.(?=[A-Z])")
 
 
+_SYNCHRONIZED: Final = re.compile(r"\.SynchronizedBatchNorm([123])d$")
+"""https://github.com/vacancy/Synchronized-BatchNorm-PyTorch, copied into many projects."""
+
+
 def canonical(qualified: str) -> str:
-    """The public spelling of a torch name: torch.nn.modules.conv.Conv2d is torch.nn.Conv2d."""
+    """The public spelling of a torch name: torch.nn.modules.conv.Conv2d is torch.nn.Conv2d.
+
+    BatchNorm that others synchronised before torch did is torch's, with the same parameters.
+    """
+    if qualified == "apex.parallel.SyncBatchNorm":
+        return "torch.nn.SyncBatchNorm"
+    if (copied := _SYNCHRONIZED.search(qualified)) is not None:
+        return f"torch.nn.BatchNorm{copied[1]}d"
     return _PRIVATE_MODULE.sub("torch.nn.", qualified)
 
 

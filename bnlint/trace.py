@@ -215,6 +215,13 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """A clock is read: `time.time()`."""
+
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """Scale and shift of these BatchNorm layers are set to learn or not (`requires_grad`)."""
 
@@ -380,6 +387,7 @@ Event: TypeAlias = (
     | Backward
     | Step
     | Use
+    | Clock
     | LoadState
     | Export
     | PrepareTraining

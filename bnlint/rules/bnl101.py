@@ -51,7 +51,7 @@ def _finding(mistake: Inference, pictures: Pictures) -> Finding:
         f"call {_receiver(forward, title)}.eval() before this forward",
         forward.place,
         _evidence(mistake),
-        severity=Severity.WARNING if mistake.ground is Ground.PREDICTS else None,
+        severity=Severity.WARNING if mistake.ground in (Ground.PREDICTS, Ground.TIMED) else None,
         fix=None
         if pictures.measured.is_live
         else evaluation_fix(forward, trace, mistake.observation, pictures.traces),
@@ -131,6 +131,7 @@ that leads to it. It is inference when
 - or the weights were loaded with `load_state_dict` before, and no gradient ever flows back;
 - or (a warning) its output reaches an argmax, a metric or a file, and no gradient flows back
   from it;
+- or (a warning) a clock is read before and behind it, and a new network has nothing else to do;
 - or, in the live check, you say so: `bnlint.check(model, inputs, phase="inference")`.
 
 The mode is followed from the entry point (a script, a notebook's cells, `main()`) through calls

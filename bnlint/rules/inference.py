@@ -11,6 +11,7 @@ from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
+    Clock,
     Export,
     Forward,
     Item,
@@ -24,6 +25,7 @@ from bnlint.trace import (
     Usage,
     Use,
     blocks_of,
+    holds,
 )
 
 
@@ -34,6 +36,7 @@ class Ground(Enum):
     NO_GRAD = "for inference, without gradients"
     LOADED = "for inference, after its weights were loaded"
     PREDICTS = "to make predictions"
+    TIMED = "to have its speed measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def inference_in_training_mode(
     `loaded` is the last loading of this model's weights on the way to it.
     """
     forward = seen.event
-    if not isinstance(forward, Forward) or trace.is_test or forward.discarded:
+    if not isinstance(forward, Forward) or trace.is_test:
         return None
     layers = layers_in_training_mode(trace, seen)
     if not layers:
@@ -111,10 +114,13 @@ def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool
 def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Ground | None:
     if forward.stated is not None:
         return Ground.STATED if forward.stated is Purpose.INFERENCE else None
+    is_new = loaded is None and not _model_learns(trace, forward)
+    if forward.discarded:  # else the statistics are being re-estimated
+        return Ground.TIMED if is_new and _is_timed(trace.body, forward) else None
     if forward.synthetic and (
         forward.grad is not False or loaded is None or is_trained(trace, forward.model)
-    ):
-        return None  # a shape test, a speed test, samples of a GAN during its training
+    ):  # a shape test, samples of a GAN during its training
+        return Ground.TIMED if is_new and _is_timed(trace.body, forward) else None
     if trace.purpose(forward) is Purpose.INFERENCE:
         return None if in_training_step(trace.body, forward) else Ground.NO_GRAD
     if forward.grad is False or forward.output in trace.trained_outputs:
@@ -129,6 +135,19 @@ def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Gro
     if loaded is not None:
         return Ground.LOADED
     return Ground.PREDICTS if _is_used(trace, forward, *Usage) else None
+
+
+def _is_timed(body: Block, forward: Forward) -> bool:
+    """Whether in some block a clock is read before the forward and behind it."""
+    before = passed = False
+    for item in body:
+        if isinstance(item, Clock):
+            if passed:
+                return True
+            before = True
+        elif before and holds(item, forward):
+            passed = True
+    return any(_is_timed(block, forward) for item in body for block in blocks_of(item))
 
 
 def _model_learns(trace: ModeTrace, forward: Forward) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph
@@ -15,9 +16,9 @@ from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.facts import FileFacts
 from bnlint.source.project import Project
 from bnlint.source.traces import TraceDomain
-from bnlint.source.values import FunctionObject, Known, ModuleScope
+from bnlint.source.values import ANYTHING, FunctionObject, Known, ModuleScope
 from bnlint.source.walk import walk
-from bnlint.trace import ModeNotCalled, ModeTrace
+from bnlint.trace import Clock, ModeNotCalled, ModeTrace
 
 ENTRY_BUDGET = 250_000
 """Steps for one script: a few seconds."""
@@ -83,7 +84,28 @@ class TraceArtist:
         scope = ModuleScope(self.project.module_name(facts.path), facts)
         scope.fields["__name__"] = Known("__main__")
         scope.executed = True
-        self._trace(facts.path, lambda: self.machine.execute(facts.body, scope), facts, keep=scope)
+
+        def run() -> bool:
+            self.machine.handed_out.clear()
+            self.machine.execute(facts.body, scope)
+            self._run_handlers(scope)
+            return True
+
+        self._trace(facts.path, run, facts, keep=scope)
+
+    def _run_handlers(self, scope: ModuleScope) -> None:
+        """Call the functions that a script hands to a framework and never calls itself: routes of
+        a web server, callbacks. They run when its body has been run."""
+        own = [f for f in scope.fields.values() if isinstance(f, FunctionObject)]
+        handlers = [f for f in own if f in self.machine.handed_out or _is_registered(f)]
+        uncalled = [function for function in handlers if self._is_uncalled(function)]
+
+        def run(function: FunctionObject) -> bool:
+            self.machine.call_function(function, self.machine.free_arguments(function))
+            return True
+
+        if uncalled:
+            self.machine.branch([partial(run, function) for function in uncalled])
 
     def _trace_function(self, function: FunctionObject) -> None:
         facts = function.frame.module.facts
@@ -119,7 +141,7 @@ class TraceArtist:
             self.ran.add(facts.path)
         test = is_test or _is_unit_test(facts)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)
-        if any(True for _ in trace.events()):
+        if any(not isinstance(event, Clock) for event in trace.events()):
             self.traces.append(trace)
 
     def _is_uncalled(self, function: FunctionObject) -> bool:
@@ -146,6 +168,17 @@ class TraceArtist:
             layers[number] = replace(layer, positions=single)
         for trace in self.traces:
             yield replace(trace, layers=layers)
+
+
+def _is_registered(function: FunctionObject) -> bool:
+    """Whether an object that cannot be seen decorates a function: `@app.route("/predict")`."""
+    definition = function.definition
+    if not isinstance(definition, ir.Function):
+        return False
+    return any(
+        decorator is ANYTHING and isinstance(expression, ir.Call)
+        for decorator, expression in zip(function.decorators, definition.decorators)
+    )
 
 
 def _mode_statements(body: ir.Body) -> Iterator[ir.Attribute]:

@@ -43,6 +43,7 @@ from bnlint.trace import (
     Averaged,
     Backward,
     Built,
+    Clock,
     CopyMode,
     Distribute,
     Export,
@@ -294,6 +295,8 @@ class TraceDomain(Members):
         self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
         """A call that cannot be seen."""
+        if name in CLOCKS:
+            machine.events.append(Clock(arguments.place))
         return self._follow(machine, name, arguments)
 
     def _follow(self, machine: Interpreter, name: str, arguments: Arguments) -> Value:
@@ -430,6 +433,9 @@ class TraceDomain(Members):
 
 DETACH = frozenset({"detach", "detach_"})
 SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
+
+
+CLOCKS = frozenset({"time.time", "time.perf_counter", "time.monotonic", "timeit.default_timer"})
 
 
 def _receiver(callee: str, frame: Frame) -> str:

@@ -255,3 +255,44 @@ def test_what_a_configuration_says_may_be_changed() -> None:
     print(predict(net))
     """
     assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        ("start = time.time()\nfor i in range(9):\n    net(x)\nprint(time.time() - start)", 1),
+        ("start = time.time()\nfor i in range(9):\n    y = net(x)\nprint(time.time() - start)", 1),
+        ("for i in range(9):\n    net(x)", 0),
+        ("y = net(x)\nprint(y.shape, time.time())", 0),
+        ("net.eval()\nstart = time.time()\nnet(x)\nprint(time.time() - start)", 0),
+        # the statistics of a trained network are re-estimated
+        ("fit(net, optimizer)\nstart = time.time()\nnet(x)\nprint(time.time() - start)", 0),
+    ],
+)
+def test_the_speed_of_a_new_network_is_measured(code: str, wanted: int) -> None:
+    text = "import time\nx = torch.randn(8, 4)\nwith torch.no_grad():\n"
+    assert codes(text + textwrap.indent(code, "    ")) == ["BNL101"] * wanted
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        ("@app.route('/predict')\ndef answer(x):\n    return {'y': predict(net)}", 1),
+        ("def answer(x):\n    return predict(net)\ngr.Interface(fn=answer).launch()", 1),
+        ("net.eval()\n@app.route('/predict')\ndef answer(x):\n    return {'y': predict(net)}", 0),
+        ("@app.route('/predict')\ndef answer(x):\n    return {'y': predict(net)}\nnet.eval()", 0),
+        ("def answer(x):\n    return predict(net)", 0),
+    ],
+)
+def test_functions_that_a_framework_calls(code: str, wanted: int) -> None:
+    text = "import gradio as gr\nfrom flask import Flask\napp = Flask('a')\n"
+    assert codes(f"{text}net.load_state_dict(torch.load('a'))\n{code}\n") == ["BNL101"] * wanted
+
+
+def test_batchnorm_that_was_synchronised_before_torch_did() -> None:
+    text = """\
+    from lib.sync_batchnorm import SynchronizedBatchNorm1d as BN
+    net = nn.Sequential(nn.Linear(4, 4), BN(4))
+    print(predict(net))
+    """
+    assert codes(text) == ["BNL101"]

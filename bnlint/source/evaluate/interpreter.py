@@ -83,6 +83,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         super().__init__(project, budget)
         self.domain = domain
         self.definitions: list[FunctionObject | ClassObject] = []
+        self.handed_out: set[FunctionObject] = set()
+        """Functions that were given to calls that cannot be seen."""
         self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
         self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Value] = {}
@@ -185,6 +187,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
 
     def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Call something whose body cannot be seen; functions given to it may run."""
+        self.handed_out.update(a for a in arguments.all() if isinstance(a, FunctionObject))
         return self.domain.unknown_call(self, name, arguments, frame)
 
     @property
