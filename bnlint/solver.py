@@ -307,12 +307,22 @@ def _assume(state: State, note: Note, is_training: bool) -> State | None:
     if noted is None:
         return state
     wanted = Mode.TRAIN if is_training is not note.inverted else Mode.EVAL
-    kept = frozenset(fact for fact in noted if fact.mode in (wanted, Mode.UNKNOWN))
-    if kept == noted:
+    if all(fact.mode in (wanted, Mode.UNKNOWN) for fact in noted):
         return state
-    if not kept:
+    if all(fact.mode not in (wanted, Mode.UNKNOWN) for fact in noted):
         return None
-    return {layer: kept if facts == noted else facts for layer, facts in state.items()}
+    events = _events_of(noted)
+    return {
+        layer: frozenset(fact for fact in facts if fact.mode in (wanted, Mode.UNKNOWN))
+        if _events_of(facts) == events
+        else facts
+        for layer, facts in state.items()
+    }
+
+
+def _events_of(facts: ModeSet) -> set[tuple[Mode, str, Place | None]]:
+    """What has set a mode; a model and its layers are built at places of their own."""
+    return {(f.mode, f.how, None if f.how == "built" else f.place) for f in facts}
 
 
 def _noted(state: State, note: Note, place: Place | None, how: str) -> ModeSet:

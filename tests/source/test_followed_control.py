@@ -108,6 +108,12 @@ CASES = {
                     "    if not net.training:\n        net.train()"),
         [],
     ),
+    "a test of the flag that nothing follows": (
+        "net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))\n"
+        "for epoch in range(9):\n    if net.training:\n        net.eval()\n"
+        "    score(net, data)\n    fit(net, data)\n",
+        [],
+    ),
     "the wrong test of the flag": (
         LOOP.format("if not net.training:\n        net.eval()\n    score(net, data)"),
         ["BNL101"],
