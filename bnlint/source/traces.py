@@ -39,6 +39,7 @@ from bnlint.source.values import (
     Value,
     alternatives,
 )
+from bnlint.torchnames import lookup
 from bnlint.trace import (
     Averaged,
     Backward,
@@ -319,14 +320,14 @@ class TraceDomain(Members):
         machine.events.append(Backward(loss.sources, place, every, loss.detached))
 
     def step(self, machine: Interpreter, optimizer: Parameters | None, place: Place | None) -> None:
-        """An optimizer step."""
+        """An optimizer step. Where it is given single layers' weights, no model is named: nobody
+        knows of a Conv2d which models it is a part of."""
         owners = optimizer.owners if optimizer is not None else ()
-        models = frozenset(
-            self.model(machine, single)
-            for owner in owners
-            for single in alternatives(owner)
-            if isinstance(single, Layer | Instance) and is_module(single)
-        )
+        stepped = [single for owner in owners for single in alternatives(owner)]
+        modules = [m for m in stepped if isinstance(m, Layer | Instance) and is_module(m)]
+        layers = {id(m) for m in modules if isinstance(m, Layer) and lookup(m.name)}
+        by_layer = len(layers) > 1
+        models = frozenset(() if by_layer else (self.model(machine, m) for m in modules))
         period = machine.period
         if period is None:
             machine.events.append(Step(models, place))

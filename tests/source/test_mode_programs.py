@@ -296,3 +296,32 @@ def test_batchnorm_that_was_synchronised_before_torch_did() -> None:
     print(predict(net))
     """
     assert codes(text) == ["BNL101"]
+
+
+def test_an_optimizer_of_single_layers_may_train_any_model() -> None:
+    text = """\
+    def weights(net):
+        for part in net.modules():
+            if isinstance(part, nn.Linear):
+                yield part.weight
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 4))
+    optimizer = torch.optim.SGD([{"params": weights(net)}], 0.1)
+    net.train()
+    for epoch in range(9):
+        fit(net, optimizer)
+        net.eval()
+        print(predict(net))
+    """
+    assert codes(text) == ["BNL103"]
+
+
+def test_the_mode_of_one_of_several_models_is_restored() -> None:
+    text = """\
+    net = {"a": Net, "b": lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))}[unknown()]()
+    was = net.training
+    net.eval()
+    net(torch.rand(2, 4))
+    net.train(was)
+    print(predict(net))
+    """
+    assert codes(text) == ["BNL101"]

@@ -59,6 +59,15 @@ SAME_OBJECT = frozenset(
 """Methods that return the module itself and leave its mode alone."""
 
 
+def _flag_of(value: Value, modules: tuple[Value, ...]) -> ModeFlag | None:
+    """The flag that a value is: where one of several models is meant, that of the model itself."""
+    flags = [single for single in alternatives(value) if isinstance(single, ModeFlag)]
+    own = [flag for flag in flags if len(modules) == 1 and flag.owner is modules[0]]
+    if len(own) == 1:
+        return own[0]
+    return value if isinstance(value, ModeFlag) else None
+
+
 class ModuleMethods(Functions, Containers, Core):
     """Methods of modules, looked up on torch's own classes."""
 
@@ -133,7 +142,7 @@ class ModuleMethods(Functions, Containers, Core):
     def _train(self, modules: tuple[Value, ...], arguments: Arguments, frame: Frame) -> None:
         value = arguments.get(0, "mode")
         mode, how = self.mode_argument(value)
-        flag = value if isinstance(value, ModeFlag) else None
+        flag = _flag_of(value, modules) if value is not None else None
         self.set_mode_of(modules, mode, arguments.place, how, frame, flag)
 
     def set_mode_of(
