@@ -83,6 +83,7 @@ class TraceDomain(Members):
     _new: list[_New] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
     _freezes: bool = False
+    _still: dict[int, tuple[int, frozenset[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_trace = True
@@ -227,11 +228,18 @@ class TraceDomain(Members):
         if norms:
             machine.events.append(Freeze(frozenset(norms), frozen is True, place))
 
-    def _frozen(self, module: Value, layers: frozenset[int]) -> frozenset[int]:
+    def _frozen(
+        self, machine: Interpreter, module: Value, layers: frozenset[int]
+    ) -> frozenset[int]:
         """Those of a forward's layers that do not learn."""
         if not self._freezes:
             return frozenset()
-        return layers & {self._ids.get(id(norm), -1) for norm in frozen_norms(module)}
+        version = machine.store.module_writes
+        known = self._still.get(id(module))
+        if known is None or known[0] != version:
+            still = frozenset(self._ids.get(id(norm), -1) for norm in frozen_norms(module))
+            known = self._still[id(module)] = (version, still)
+        return layers & known[1]
 
     # --- data --------------------------------------------------------------------------------
 
@@ -263,7 +271,7 @@ class TraceDomain(Members):
                 loader=made.loader.place if made.loader is not None else None,
                 batch_place=made.loader.decided if made.loader is not None else None,
                 keeps_rest=made.loader.keeps_rest if made.loader is not None else None,
-                frozen=self._frozen(module, layers),
+                frozen=self._frozen(machine, module, layers),
                 synthetic=synthetic,
                 context_place=gradient.place,
                 checkpoint=machine.checkpoint,

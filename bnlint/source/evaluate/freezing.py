@@ -119,18 +119,25 @@ def frozen_norms(module: Value) -> list[Layer | Instance]:
     None where nothing in the module learns: a teacher, or a critic while its generator learns; and
     none of a part that is the double of another one, which learns: a target network.
     """
-    found: list[Layer | Instance] = []
-    learns = False
-    doubles = _doubles(module)
-    for _, layer in descendants(module):
-        if not isinstance(layer, Layer | Instance) or id(layer) in doubles:
-            continue
-        parts = parts_of(layer)
-        frozen = frozen_parts(layer)
-        learns |= not frozen.issuperset(parts) or LEARNS in frozen
-        if frozen.issuperset(parts) and parts == PARTS and _keeps_statistics(layer):
-            found.append(layer)
-    return found if learns else []
+    layers = [m for _, m in descendants(module) if isinstance(m, Layer | Instance)]
+    found = [norm for norm in layers if _stands_still(norm)]
+    if not found or not any(map(_learns, layers)):
+        return []
+    doubles = _doubles(module)  # the dear part: only where there is something to leave out
+    layers = [layer for layer in layers if id(layer) not in doubles]
+    return [n for n in found if id(n) not in doubles] if any(map(_learns, layers)) else []
+
+
+def _stands_still(layer: Layer | Instance) -> bool:
+    """Whether a layer is a BatchNorm that does not learn and moves its statistics."""
+    parts = parts_of(layer)
+    return parts == PARTS and frozen_parts(layer).issuperset(parts) and _keeps_statistics(layer)
+
+
+def _learns(layer: Layer | Instance) -> bool:
+    """Whether some parameter of a layer learns, on some path at least."""
+    frozen = frozen_parts(layer)
+    return not frozen.issuperset(parts_of(layer)) or LEARNS in frozen
 
 
 def _doubles(module: Value) -> frozenset[int]:
