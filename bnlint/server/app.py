@@ -10,13 +10,14 @@ from typing import Final
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
-from pygls.uris import to_fs_path
 
 import bnlint
 from bnlint.finding import Finding
 from bnlint.output.page import rule_page
 from bnlint.rules import find_rule
-from bnlint.server.convert import Converter, uri_of
+from bnlint.server.actions import FIX_ALL, Offers, is_kind, touch
+from bnlint.server.convert import Converter
+from bnlint.server.documents import Documents, is_same, notebook_text, path_of
 from bnlint.server.session import Session
 from bnlint.settings import SettingsError
 
@@ -27,16 +28,20 @@ STACK: Final = 16 * 1024 * 1024
 """Bytes; the guard's limits are made for the 8 MiB of a main thread."""
 
 _CODE: Final = re.compile(r"BNL\d{3}", re.IGNORECASE)
-FIX_ALL: Final = f"{types.CodeActionKind.SourceFixAll.value}.bnlint"
+_NOTEBOOKS: Final = types.NotebookDocumentSyncOptions(
+    [types.NotebookDocumentFilterWithNotebook("*")]
+)
+"""All cells of all notebooks: findings count Markdown cells, too."""
 
 
 class Server(LanguageServer):
     """The protocol's side of a session."""
 
     def __init__(self) -> None:
-        super().__init__("bnlint", bnlint.__version__)
+        super().__init__("bnlint", bnlint.__version__, notebook_document_sync=_NOTEBOOKS)
         self.session = Session()
         self.found: dict[str, list[Finding]] = {}
+        self._shown: set[str] = set()
         self._pending: asyncio.TimerHandle | None = None
         self._is_judging = False
         self._is_stale = False
@@ -44,11 +49,26 @@ class Server(LanguageServer):
 
     def update(self, uri: str) -> None:
         """A document was opened or changed: judge again once the typing pauses."""
-        path = to_fs_path(uri)
-        if path is None:
-            return
+        path = path_of(uri)
+        if path is not None:
+            self._open(path, self.workspace.get_text_document(uri).source)
+
+    def update_notebook(self, uri: str) -> None:
+        """The same for a notebook of which each cell is a document."""
+        path, notebook = path_of(uri), self.workspace.get_notebook_document(notebook_uri=uri)
+        if path is not None and path.endswith(".ipynb") and notebook is not None:
+            self._open(path, notebook_text(self.workspace, notebook))
+
+    def closed(self, uri: str) -> None:
+        """A file or a notebook was closed."""
+        path = path_of(uri)
+        if path is not None:
+            self.session.close(path)
+            self.schedule()
+
+    def _open(self, path: str, text: str) -> None:
         try:
-            self.session.open(path, self.workspace.get_text_document(uri).source)
+            self.session.open(path, text)
         except SettingsError as error:
             self.complain(str(error))
             return
@@ -85,31 +105,44 @@ class Server(LanguageServer):
         except Exception as error:  # a baseline that is gone, or a mistake of ours
             self.complain(f"bnlint: {error}")
             return
-        closed = self.found.keys() - found.keys()
         self.found = found
-        converter = self.converter()
-        for path in sorted(closed):
-            self._send(path, [])
-        for path, findings in sorted(found.items()):
-            self._send(path, [converter.diagnostic(finding) for finding in findings])
+        sent = self._diagnostics()
+        for uri in sorted(self._shown - sent.keys()):
+            self._send(uri, [])
+        for uri, diagnostics in sorted(sent.items()):
+            self._send(uri, diagnostics)
+        self._shown = set(sent)
 
-    def _send(self, path: str, diagnostics: list[types.Diagnostic]) -> None:
-        uri = uri_of(path)
+    def _diagnostics(self) -> dict[str, list[types.Diagnostic]]:
+        """The diagnostics of each document of each open file, also of those that have none."""
+        converter, documents = self.converter(), Documents(self.workspace)
+        sent: dict[str, list[types.Diagnostic]] = {}
+        for path, findings in sorted(self.found.items()):
+            sent |= {uri: [] for uri in documents.of(path)}
+            for finding in findings:
+                if finding.place is not None:
+                    uri = converter.location(finding.place).uri
+                    sent.setdefault(uri, []).append(converter.diagnostic(finding))
+        return sent
+
+    def _send(self, uri: str, diagnostics: list[types.Diagnostic]) -> None:
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics))
 
     def converter(self) -> Converter:
         """Positions in the units that the client asked for."""
-        return Converter(self.session.sources(), self.workspace.position_codec)
+        documents = Documents(self.workspace)
+        return Converter(self.session.sources(), documents, self.workspace.position_codec)
+
+    def of(self, uri: str) -> list[Finding]:
+        """The findings of the file that a document shows."""
+        return self.found.get(Documents(self.workspace).file_of(uri), [])
 
     def at(self, uri: str, wanted: types.Range) -> list[Finding]:
         """The findings of a document that touch a range."""
-        path = to_fs_path(uri)
         converter = self.converter()
-        return [
-            finding
-            for finding in self.found.get(path or "", [])
-            if finding.place is not None and _touch(converter.range(finding.place), wanted)
-        ]
+        places = [(finding, finding.place) for finding in self.of(uri) if finding.place is not None]
+        located = [(finding, converter.location(place)) for finding, place in places]
+        return [f for f, at in located if is_same(at.uri, uri) and touch(at.range, wanted)]
 
 
 def _thread_with_room() -> ThreadPoolExecutor:
@@ -121,14 +154,6 @@ def _thread_with_room() -> ThreadPoolExecutor:
     finally:
         threading.stack_size(before)
     return pool
-
-
-def _touch(one: types.Range, other: types.Range) -> bool:
-    return not (_key(one.end) < _key(other.start) or _key(other.end) < _key(one.start))
-
-
-def _key(position: types.Position) -> tuple[int, int]:
-    return position.line, position.character
 
 
 def make_server() -> Server:
@@ -149,14 +174,23 @@ def make_server() -> Server:
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: types.DidCloseTextDocumentParams) -> None:
-        path = to_fs_path(params.text_document.uri)
-        if path is not None:
-            server.session.close(path)
-            server.schedule()
+        server.closed(params.text_document.uri)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
+    def opened_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
+        server.update_notebook(params.notebook_document.uri)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
+    def changed_notebook(params: types.DidChangeNotebookDocumentParams) -> None:
+        server.update_notebook(params.notebook_document.uri)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
+    def closed_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
+        server.closed(params.notebook_document.uri)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def watched(params: types.DidChangeWatchedFilesParams) -> None:
-        paths = [path for change in params.changes if (path := to_fs_path(change.uri))]
+        paths = [path for change in params.changes if (path := path_of(change.uri))]
         try:
             server.session.changed_on_disk(paths)
         except SettingsError as error:
@@ -170,78 +204,15 @@ def make_server() -> Server:
     def actions(params: types.CodeActionParams) -> list[types.CodeAction]:
         uri = params.text_document.uri
         only = params.context.only or []
-        found = [
-            action
-            for finding in server.at(uri, params.range)
-            for action in (_fix(server, finding), _ignore(server, finding))
-            if action is not None
-        ]
-        everything = _fix_all(server, uri)
-        found += [] if everything is None else [everything]
-        return [a for a in found if not only or any(_is_kind(a.kind, kind) for kind in only)]
+        offers = Offers(server.session, server.converter())
+        found = offers.about(server.at(uri, params.range), server.of(uri))
+        return [a for a in found if not only or any(is_kind(a.kind, kind) for kind in only)]
 
     @server.feature(types.TEXT_DOCUMENT_HOVER)
     def hover(params: types.HoverParams) -> types.Hover | None:
         return _hover(server, params)
 
     return server
-
-
-def _is_kind(kind: types.CodeActionKind | str | None, wanted: types.CodeActionKind | str) -> bool:
-    """Whether a kind is the wanted one or below it: source.fixAll.bnlint is a source.fixAll."""
-    have, want = (str(getattr(k, "value", k)) for k in (kind, wanted))
-    return have == want or have.startswith(f"{want}.")
-
-
-def _edits(server: Server, findings: list[Finding]) -> types.WorkspaceEdit | None:
-    converter = server.converter()
-    changes: dict[str, list[types.TextEdit]] = {}
-    for finding in findings:
-        place, fix = finding.place, finding.fix
-        if place is None or fix is None or not fix.edits or place.cell is not None:
-            continue
-        edits = [converter.edit(place.path, edit) for edit in fix.edits]
-        known = changes.setdefault(uri_of(place.path), [])
-        if not any(_touch(edit.range, other.range) for edit in edits for other in known):
-            known += edits
-    return types.WorkspaceEdit(changes) if any(changes.values()) else None
-
-
-def _fix(server: Server, finding: Finding) -> types.CodeAction | None:
-    edit = _edits(server, [finding])
-    if edit is None or finding.fix is None:
-        return None
-    safety = "" if finding.fix.safe else " (unsafe)"
-    return types.CodeAction(
-        f"{finding.code}: {finding.fix.message}{safety}",
-        types.CodeActionKind.QuickFix,
-        [server.converter().diagnostic(finding)],
-        is_preferred=finding.fix.safe,
-        edit=edit,
-    )
-
-
-def _ignore(server: Server, finding: Finding) -> types.CodeAction | None:
-    written = server.session.ignore(finding)
-    if written is None or finding.code.startswith("BNL9"):
-        return None
-    path, edit = written
-    changes = {uri_of(path): [server.converter().edit(path, edit)]}
-    return types.CodeAction(
-        f"{finding.code}: excuse this with a comment",
-        types.CodeActionKind.QuickFix,
-        [server.converter().diagnostic(finding)],
-        edit=types.WorkspaceEdit(changes),
-    )
-
-
-def _fix_all(server: Server, uri: str) -> types.CodeAction | None:
-    """All safe fixes of a file at once."""
-    findings = server.found.get(to_fs_path(uri) or "", [])
-    edit = _edits(server, [f for f in findings if f.fix is not None and f.fix.safe])
-    if edit is None:
-        return None
-    return types.CodeAction("bnlint: make all safe fixes", FIX_ALL, edit=edit)
 
 
 def _hover(server: Server, params: types.HoverParams) -> types.Hover | None:

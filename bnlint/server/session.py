@@ -81,16 +81,16 @@ class Session:
                     found[place.path].append(finding)
         return found
 
-    def ignore(self, finding: Finding) -> tuple[str, Edit] | None:
-        """The edit that writes a comment which excuses the finding; None where none can stand."""
+    def ignore(self, finding: Finding) -> Edit | None:
+        """The edit, in the file or the cell that the finding is in, that writes a comment which
+        excuses it; None where none can stand."""
         place = finding.place
         root = self._root_of.get(place.path) if place is not None else None
-        if place is None or root is None or place.cell is not None:
+        if place is None or root is None:
             return None
-        edits: list[CellEdits] = ignore_edits(
-            self._projects[root].workspace, place.path, [(finding.code, place)]
-        )
-        return (place.path, edits[0][1][0]) if edits else None
+        workspace = self._projects[root].workspace
+        edits: list[CellEdits] = ignore_edits(workspace, place.path, [(finding.code, place)])
+        return edits[0][1][0] if edits else None
 
     def sources(self) -> Sources:
         """The texts as the editor shows them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,7 @@ with torch.no_grad():
         print("\U0001f600", (net(x).argmax(1) == y).float().mean())
 """
 MOMENTUM = "import torch.nn as nn\n\nbn = '\U0001f600', nn.BatchNorm2d(8, momentum=0.99)\n"
+COMMENT = "# bnlint: ignore[BNL401] TODO: say why this is fine"
 UNUSED = "x = 1  # bnlint: ignore[BNL401] old\n"
 WAIT = 60
 
@@ -54,7 +56,7 @@ class Editor:
 
         @self.client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def published(params: types.PublishDiagnosticsParams) -> None:
-            self.shown[Path(params.uri).name] = list(params.diagnostics)
+            self.shown[name_in(params.uri)] = list(params.diagnostics)
             self._news.set()
 
         @self.client.feature(types.WINDOW_SHOW_MESSAGE)
@@ -66,7 +68,10 @@ class Editor:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         arguments = ("-m", "bnlint", "server")
         await self.client.start_io(sys.executable, *arguments, env=environment)
-        capabilities = types.ClientCapabilities()
+        cells = types.NotebookDocumentSyncClientCapabilities()
+        capabilities = types.ClientCapabilities(
+            notebook_document=types.NotebookDocumentClientCapabilities(cells)
+        )
         self.server = await self.client.initialize_async(
             types.InitializeParams(capabilities, root_uri=self.folder.as_uri())
         )
@@ -85,6 +90,41 @@ class Editor:
         item = types.TextDocumentItem(self.uri(name), "python", 1, text)
         self._versions[name] = 1
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def open_notebook(self, name: str, *cells: tuple[str, str]) -> None:
+        """Open a notebook cell by cell: pairs of language and text."""
+        items = [
+            types.TextDocumentItem(cell_uri(self.uri(name), index), language, 1, text)
+            for index, (language, text) in enumerate(cells)
+        ]
+        kinds = {"markdown": types.NotebookCellKind.Markup}
+        of_cell = [
+            types.NotebookCell(kinds.get(i.language_id, types.NotebookCellKind.Code), i.uri)
+            for i in items
+        ]
+        notebook = types.NotebookDocument(self.uri(name), "jupyter-notebook", 1, of_cell)
+        params = types.DidOpenNotebookDocumentParams(notebook, items)
+        self.client.notebook_document_did_open(params)
+
+    def change_cell(self, name: str, index: int, text: str) -> None:
+        document = types.VersionedTextDocumentIdentifier(2, cell_uri(self.uri(name), index))
+        whole = types.TextDocumentContentChangeWholeDocument(text)
+        content = types.NotebookDocumentCellContentChanges(document, [whole])
+        changes = types.NotebookDocumentCellChanges(text_content=[content])
+        self.client.notebook_document_did_change(
+            types.DidChangeNotebookDocumentParams(
+                types.VersionedNotebookDocumentIdentifier(2, self.uri(name)),
+                types.NotebookDocumentChangeEvent(cells=changes),
+            )
+        )
+
+    def close_notebook(self, name: str, cells: int) -> None:
+        documents = [
+            types.TextDocumentIdentifier(cell_uri(self.uri(name), index)) for index in range(cells)
+        ]
+        notebook = types.NotebookDocumentIdentifier(self.uri(name))
+        params = types.DidCloseNotebookDocumentParams(notebook, documents)
+        self.client.notebook_document_did_close(params)
 
     def change(self, name: str, text: str) -> None:
         self._versions[name] += 1
@@ -124,11 +164,13 @@ class Editor:
         found = self.shown.get(name)
         return None if found is None else [str(diagnostic.code) for diagnostic in found]
 
-    async def actions(self, name: str, *only: str) -> list[types.CodeAction]:
+    async def actions(
+        self, name: str, *only: str, uri: str | None = None
+    ) -> list[types.CodeAction]:
         everything = types.Range(types.Position(0, 0), types.Position(1000, 0))
         found = await self.client.text_document_code_action_async(
             types.CodeActionParams(
-                types.TextDocumentIdentifier(self.uri(name)),
+                types.TextDocumentIdentifier(uri or self.uri(name)),
                 everything,
                 types.CodeActionContext([], list(only) or None),
             )
@@ -142,6 +184,15 @@ class Editor:
             )
         )
         return "" if found is None else found.contents.value  # type: ignore[union-attr]
+
+
+def cell_uri(notebook: str, index: int) -> str:
+    return notebook.replace("file:", "vscode-notebook-cell:") + f"#{index}"
+
+
+def name_in(uri: str) -> str:
+    """The file's name and, of a notebook's cell, its fragment."""
+    return uri.rpartition("/")[2]
 
 
 def applied(text: str, action: types.CodeAction) -> str:
@@ -227,6 +278,60 @@ def test_what_an_editor_offers_to_do(folder: Path) -> None:
         editor.change("bn.py", excused.replace(UNUSED, ""))
         await editor.until_codes(bn=[])
         assert await editor.actions("bn.py") == []
+
+    session(folder, scenario)
+
+
+WRONG_CELL = "import torch.nn as nn\nbn = '\U0001f600', nn.BatchNorm2d(8, momentum=0.99)\n"
+
+
+def test_a_notebook_that_is_open_cell_by_cell(folder: Path) -> None:
+    async def scenario(editor: Editor) -> None:
+        text = ("markdown", "momentum = 0.99 is Keras's")
+        query = ("sql", "select nn.BatchNorm2d(8, momentum=0.99)")
+        editor.open_notebook("nb.ipynb", text, ("python", WRONG_CELL), query, ("python", UNUSED))
+        await editor.until(lambda: "nb.ipynb#3" in editor.shown)
+        codes = [editor.codes(f"nb.ipynb#{index}") for index in range(4)]
+        assert codes == [[], ["BNL401"], [], ["BNL902"]]
+        (diagnostic,) = editor.shown["nb.ipynb#1"]
+        line = WRONG_CELL.splitlines()[1].encode("utf-16-le")
+        start, end = diagnostic.range.start, diagnostic.range.end
+        assert start.line == 1
+        assert (
+            line[2 * start.character : 2 * end.character].decode("utf-16-le").startswith("nn.Batch")
+        )
+        cell = cell_uri(editor.uri("nb.ipynb"), 1)
+        by_title = {a.title: a for a in await editor.actions("nb.ipynb", uri=cell)}
+        fix = by_title["BNL401: write momentum=0.01 (unsafe)"]
+        assert fix.edit is not None and list(fix.edit.changes or {}) == [cell]
+        assert applied(WRONG_CELL, fix) == WRONG_CELL.replace("0.99", "0.01")
+        excused = applied(WRONG_CELL, by_title["BNL401: excuse this with a comment"])
+        assert excused.splitlines()[1].endswith(
+            "# bnlint: ignore[BNL401] TODO: say why this is fine"
+        )
+        (everything,) = await editor.actions("nb.ipynb", "source.fixAll", uri=cell)
+        assert applied(UNUSED, everything) == "x = 1\n"
+        editor.change_cell("nb.ipynb", 1, WRONG_CELL.replace("0.99", "0.01"))
+        await editor.until(lambda: editor.codes("nb.ipynb#1") == [])
+        editor.close_notebook("nb.ipynb", 4)
+        await editor.until(lambda: editor.codes("nb.ipynb#3") == [])
+
+    session(folder, scenario)
+
+
+def test_a_notebook_that_is_open_as_text(folder: Path) -> None:
+    cells = [{"cell_type": "code", "source": WRONG_CELL.splitlines(keepends=True)}]
+    text = json.dumps({"cells": cells}, indent=1)
+
+    async def scenario(editor: Editor) -> None:
+        editor.open("nb.ipynb", text)
+        await editor.until(lambda: editor.codes("nb.ipynb") == ["BNL401"])
+        by_title = {action.title: action for action in await editor.actions("nb.ipynb")}
+        fixed = applied(text, by_title["BNL401: write momentum=0.01 (unsafe)"])
+        assert fixed == text.replace("0.99", "0.01")
+        excused = applied(text, by_title["BNL401: excuse this with a comment"])
+        last = "".join(json.loads(excused)["cells"][0]["source"]).splitlines()[1]
+        assert last.endswith(COMMENT)
 
     session(folder, scenario)
 
