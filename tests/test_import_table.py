@@ -43,7 +43,7 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             return {**ours, **later, "": EVERYWHERE, "click": EVERYWHERE, "rich": INSIDE}
         case ["source", *_]:
             ours = dict.fromkeys({*SHARED, "source", "rules"}, EVERYWHERE)
-            return {**ours, "libcst": EVERYWHERE, "pathspec": EVERYWHERE}
+            return {**ours, "libcst": EVERYWHERE, "msgspec": EVERYWHERE, "pathspec": EVERYWHERE}
         case ["server", *_]:
             ours = dict.fromkeys({*SHARED, "source", "rules", "output", "server"}, EVERYWHERE)
             return {**ours, **dict.fromkeys(("", "pygls", "lsprotocol"), EVERYWHERE)}

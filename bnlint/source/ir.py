@@ -5,32 +5,36 @@ A span is a pair of offsets in code points; it excludes enclosing parentheses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
+
 Span: TypeAlias = tuple[int, int]
+
+
+class Node(Struct, frozen=True, array_like=True, tag=True, tag_field="node", gc=False):
+    """What all records share: compared by value, small in memory, and written to disk as an array
+    that begins with the name of its class."""
+
 
 # --- expressions -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Node, frozen=True):
     """A variable."""
 
     id: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Node, frozen=True):
     """A literal: int, float, complex, str, bytes, bool, None or Ellipsis."""
 
     value: object
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Node, frozen=True):
     """`value.attr`."""
 
     value: Expression
@@ -38,8 +42,7 @@ class Attribute:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Node, frozen=True):
     """One argument of a call; star is "", "*" or "**"."""
 
     value: Expression
@@ -48,8 +51,7 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Node, frozen=True):
     """`function(arguments)`."""
 
     function: Expression
@@ -57,8 +59,7 @@ class Call:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Subscript:
+class Subscript(Node, frozen=True):
     """`value[index]`."""
 
     value: Expression
@@ -66,8 +67,7 @@ class Subscript:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Node, frozen=True):
     """`lower:upper:step`, each possibly absent."""
 
     lower: Expression | None
@@ -76,8 +76,7 @@ class Slice:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Display:
+class Display(Node, frozen=True):
     """A tuple, list or set display; kind is "tuple", "list" or "set"."""
 
     kind: str
@@ -85,24 +84,21 @@ class Display:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Starred:
+class Starred(Node, frozen=True):
     """`*value` in a display or a target."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DictDisplay:
+class DictDisplay(Node, frozen=True):
     """A dictionary display; a key of None stands for `**value`."""
 
     items: tuple[tuple[Expression | None, Expression], ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Node, frozen=True):
     """`left operator right`; operator is the libcst class name ("Add", "Multiply", ...)."""
 
     operator: str
@@ -111,8 +107,7 @@ class Binary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Node, frozen=True):
     """`left < a < b`; operators are libcst class names."""
 
     left: Expression
@@ -120,8 +115,7 @@ class Compare:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Boolean:
+class Boolean(Node, frozen=True):
     """`left and right`, `left or right`; operator is "And" or "Or"."""
 
     operator: str
@@ -130,8 +124,7 @@ class Boolean:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Node, frozen=True):
     """`-operand`, `not operand`; operator is "Minus", "Plus", "Not" or "BitInvert"."""
 
     operator: str
@@ -139,8 +132,7 @@ class Unary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Conditional:
+class Conditional(Node, frozen=True):
     """`body if test else orelse`."""
 
     test: Expression
@@ -149,8 +141,7 @@ class Conditional:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Node, frozen=True):
     """A parameter; star is "", "*" (also keyword-only separator with an empty name) or "**"."""
 
     name: str
@@ -160,8 +151,7 @@ class Parameter:
     annotation: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
-class Lambda:
+class Lambda(Node, frozen=True):
     """`lambda parameters: body`."""
 
     parameters: tuple[Parameter, ...]
@@ -169,8 +159,7 @@ class Lambda:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(Node, frozen=True):
     """`for target in iterable if conditions` of a comprehension."""
 
     target: Expression
@@ -178,8 +167,7 @@ class Clause:
     conditions: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Comprehension:
+class Comprehension(Node, frozen=True):
     """A comprehension; kind is "list", "set", "generator" or "dict" (then `key` is there)."""
 
     kind: str
@@ -189,16 +177,14 @@ class Comprehension:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FormatString:
+class FormatString(Node, frozen=True):
     """An f-string: literal text and expressions in order."""
 
     parts: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Walrus:
+class Walrus(Node, frozen=True):
     """`target := value`."""
 
     target: Name
@@ -206,16 +192,14 @@ class Walrus:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(Node, frozen=True):
     """Any other expression: only its parts matter."""
 
     parts: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Yield:
+class Yield(Node, frozen=True):
     """`yield value`, or `yield from value`."""
 
     value: Expression
@@ -249,8 +233,7 @@ Expression: TypeAlias = (
 # --- statements ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(Node, frozen=True):
     """`a = b = value`; annotated assignments too."""
 
     targets: tuple[Expression, ...]
@@ -258,8 +241,7 @@ class Assign:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class AugmentedAssign:
+class AugmentedAssign(Node, frozen=True):
     """`target += value`; operator is the libcst name without "Assign" ("Add")."""
 
     target: Expression
@@ -268,24 +250,21 @@ class AugmentedAssign:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Declare:
+class Declare(Node, frozen=True):
     """`name: annotation` without a value."""
 
     target: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluate:
+class Evaluate(Node, frozen=True):
     """An expression as a statement."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(Node, frozen=True):
     """`if test: body else: orelse`."""
 
     test: Expression
@@ -294,8 +273,7 @@ class If:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class For:
+class For(Node, frozen=True):
     """`for target in iterable: body else: orelse`."""
 
     target: Expression
@@ -305,8 +283,7 @@ class For:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class While:
+class While(Node, frozen=True):
     """`while test: body else: orelse`."""
 
     test: Expression
@@ -315,8 +292,7 @@ class While:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class With:
+class With(Node, frozen=True):
     """`with context as target, ...: body`."""
 
     items: tuple[tuple[Expression, Expression | None], ...]
@@ -324,8 +300,7 @@ class With:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(Node, frozen=True):
     """`except type as name: body`."""
 
     type: Expression | None
@@ -333,8 +308,7 @@ class Handler:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Node, frozen=True):
     """`try: body except ...: else: orelse finally: final`."""
 
     body: Body
@@ -344,16 +318,14 @@ class Try:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Node, frozen=True):
     """`return value`."""
 
     value: Expression | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Node, frozen=True):
     """`def name(parameters): body`; header is the span of the name."""
 
     name: str
@@ -364,8 +336,7 @@ class Function:
     header: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Class:
+class Class(Node, frozen=True):
     """`class name(bases): body`; header is the span of the name."""
 
     name: str
@@ -376,16 +347,14 @@ class Class:
     header: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(Node, frozen=True):
     """`import a.b as c`: pairs of dotted name and alias."""
 
     names: tuple[tuple[str, str | None], ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ImportFrom:
+class ImportFrom(Node, frozen=True):
     """`from ..module import name as alias`; names of None is a star import."""
 
     module: str
@@ -394,8 +363,7 @@ class ImportFrom:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Global:
+class Global(Node, frozen=True):
     """`global names` or `nonlocal names`."""
 
     names: tuple[str, ...]
@@ -403,46 +371,40 @@ class Global:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Raise:
+class Raise(Node, frozen=True):
     """`raise value`."""
 
     value: Expression | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Assert:
+class Assert(Node, frozen=True):
     """`assert test`."""
 
     test: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Node, frozen=True):
     """`del targets`."""
 
     targets: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(Node, frozen=True):
     """`break`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Continue:
+class Continue(Node, frozen=True):
     """`continue`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Node, frozen=True):
     """One case of a match: the constants it accepts (None: cannot tell), names it binds, body."""
 
     values: tuple[Expression, ...] | None
@@ -451,8 +413,7 @@ class Case:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Node, frozen=True):
     """`match subject: cases`."""
 
     subject: Expression

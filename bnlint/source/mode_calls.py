@@ -132,7 +132,7 @@ class _Scan:
                 self._call(node)
             case ir.Attribute(ir.Name(name), attr) if name == self.receiver and not guarded:
                 self.mentioned.append(attr)
-        if hasattr(node, "__match_args__"):
+        if isinstance(node, ir.Node):
             for part in fields_of(node):
                 self.code(part, guarded=guarded)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from bnlint.source import ir
+from bnlint.source.walk import fields_of
 from bnlint.torchnames import lookup
 
 _STATEMENTS = get_args(ir.Statement)
@@ -92,10 +92,10 @@ def _holds(node: Any, wanted: ir.Span) -> bool:
 
 
 def _children(node: Any) -> Iterator[Any]:
-    pending = [getattr(node, field.name) for field in fields(node)]
+    pending = fields_of(node)
     while pending:
         value = pending.pop()
         if isinstance(value, tuple):
             pending += value
-        elif is_dataclass(value):
+        elif isinstance(value, ir.Node):
             yield value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,16 @@ from bnlint.finding import Place
 from bnlint.source import ir
 from bnlint.source.extract import extract
 from bnlint.source.facts import CellStart, FileFacts
+from bnlint.source.walk import fields_of
 
 
 def shown(node: object) -> object:
     """A record as nested tuples, without spans: the class name, then the fields."""
     if isinstance(node, tuple):
         return tuple(shown(part) for part in node)
-    if not is_dataclass(node):
+    if not isinstance(node, ir.Node):
         return node
-    kept = [f.name for f in fields(node) if f.name not in ("span", "header")]
+    kept = [name for name in node.__struct_fields__ if name not in ("span", "header")]
     match node:
         case ir.Name():
             return node.id
@@ -284,8 +284,8 @@ def test_every_span_holds_its_expression() -> None:
         node = pending.pop()
         if isinstance(node, tuple):
             pending += node
-        elif is_dataclass(node):
-            pending += [getattr(node, f.name) for f in fields(node)]
+        elif isinstance(node, ir.Node):
+            pending += fields_of(node)
             match node:
                 case ir.Name():
                     assert text[slice(*node.span)] == node.id

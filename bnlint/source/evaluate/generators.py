@@ -65,7 +65,7 @@ def own_records(code: object) -> Iterator[object]:
         node = pending.pop()
         if isinstance(node, tuple):
             pending += node
-        elif hasattr(node, "__match_args__"):
+        elif isinstance(node, ir.Node):
             yield node
             if not isinstance(node, ir.Function | ir.Class | ir.Lambda):
                 pending += fields_of(node)

@@ -188,7 +188,7 @@ def _own(code: object) -> Iterator[object]:
         node = pending.pop()
         if isinstance(node, tuple):
             pending += node
-        elif hasattr(node, "__match_args__"):
+        elif isinstance(node, ir.Node):
             yield node
             if not isinstance(node, ir.For | ir.While | ir.Function | ir.Class):
                 pending += fields_of(node)
