@@ -333,7 +333,8 @@ def _cannot_parse(outcome: Outcome) -> Finding | None:
     place = Place(
         outcome.path, problem.line, problem.column, problem.line, problem.column, problem.cell
     )
-    return own_finding("BNL901", f"the file {problem.message}", place)
+    finding = own_finding("BNL901", f"the file {problem.message}", place)
+    return replace(finding, severity=Severity.NOTE) if problem.is_remark else finding
 
 
 def _gave_up(links: Links, given: frozenset[str]) -> tuple[Crash, ...]:

@@ -12,19 +12,24 @@ from pathlib import Path
 from bnlint.source.facts import FileFacts
 from bnlint.source.guard import LIMITS, check_text
 from bnlint.source.notebook import Notebook, read_notebook, without_broken_cells
-from bnlint.source.text import RefusedError, decode
+from bnlint.source.python2 import as_python3
+from bnlint.source.text import RefusedError, decode, split_lines
 from bnlint.suppress import FileSuppressions, find_suppressions
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a file has no facts. trace: the traceback when the extraction itself failed, else ""."""
+    """Why a file has no facts. trace: the traceback when the extraction itself failed, else "".
+
+    is_remark: the file has facts, and this only says how it was read.
+    """
 
     message: str
     line: int = 1
     column: int = 1
     cell: int | None = None
     trace: str = ""
+    is_remark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class Outcome:
     """What became of one file.
 
     facts with suppressions, or a problem that is a finding (BNL901; both for a notebook with a
-    broken cell), or unreadable: what the operating system said. digest: of the bytes that were
-    read, empty for a text that is not on disk.
+    broken cell and for Python 2), or unreadable: what the operating system said. digest: of the
+    bytes that were read, empty for a text that is not on disk.
     """
 
     path: str
@@ -100,6 +105,9 @@ def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Ou
     try:
         facts = extract(path, notebook.text, notebook.cells)
     except ParserSyntaxError as error:
+        old = _extract_python2(path, notebook)
+        if old is not None:
+            return old
         message, line, column = error.message, error.editor_line, error.editor_column
         if objection is not None:
             message, line, column = objection.msg, objection.lineno or 1, objection.offset or 1
@@ -115,6 +123,29 @@ def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Ou
     comments = find_suppressions(notebook.text)
     found = FileSuppressions(comments, notebook.cells, facts.logical_lines) if comments else None
     return Outcome(path, facts, found)
+
+
+def _extract_python2(path: str, notebook: Notebook) -> Outcome | None:
+    """The same for Python 2; None for everything else."""
+    text = as_python3(notebook.text)
+    if text is None:
+        return None
+    try:
+        objection = check_text(text)
+    except RefusedError:
+        return None
+    if objection is not None and not notebook.cells:
+        return None
+    outcome = _extract(path, replace(notebook, text=text), objection)
+    if outcome.facts is None:
+        return None
+    if outcome.problem is not None:  # a notebook of which a cell is no Python at all
+        return outcome
+    pairs = zip(split_lines(text), split_lines(notebook.text))
+    line = next(number for number, (new, old) in enumerate(pairs, 1) if new != old)
+    message = "is written for an older Python, and was read as such (it gets no fixes)"
+    remark = _located(message, line, 1, notebook)
+    return replace(outcome, problem=replace(remark, is_remark=True))
 
 
 def _located(message: str, line: int, column: int, notebook: Notebook) -> Problem:
