@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -259,6 +260,7 @@ _SYNCHRONIZED: Final = re.compile(r"\.SynchronizedBatchNorm([123])d$")
 """https://github.com/vacancy/Synchronized-BatchNorm-PyTorch, copied into many projects."""
 
 
+@lru_cache(maxsize=4096)
 def canonical(qualified: str) -> str:
     """The public spelling of a torch name: torch.nn.modules.conv.Conv2d is torch.nn.Conv2d.
 
@@ -276,6 +278,7 @@ EXTRA_ACTIVATION: Final = "torch.nn.extra.activation."
 """Before the names of layers that are torch's only by the word of the settings."""
 
 
+@lru_cache(maxsize=4096)
 def lookup(qualified: str) -> TorchName | None:
     """What the table knows of a qualified name; None for everything that is not in it."""
     if qualified.startswith(EXTRA_BATCHNORM):

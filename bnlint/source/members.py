@@ -70,7 +70,7 @@ class Members(Domain):
         return self._hold(machine, module).layers
 
     def _hold(self, machine: Interpreter, module: Value) -> Held:
-        version = machine.store.module_writes
+        version = machine.store.version
         cached = self._held.get(id(module))
         if cached is not None and cached[0] == version:
             return cached[1]
@@ -144,7 +144,7 @@ class Members(Domain):
     def _size(self, machine: Interpreter, modules: Sequence[Value]) -> int:
         """How many layers with parameters some modules hold."""
         single = modules[0] if len(modules) == 1 else None
-        version = machine.store.module_writes
+        version = machine.store.version
         known = self._sizes.get(id(single)) if single is not None else None
         if known is not None and known[0] == version:
             return known[1]

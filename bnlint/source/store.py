@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from bnlint.source.joining import ABSENT, join_fields
 from bnlint.source.values import (
+    ITEMS,
     MAYBE,
     HeapObject,
     Instance,
@@ -31,8 +32,11 @@ class Store:
     def __init__(self, charge: Callable[[int], None] = lambda work: None) -> None:
         self._charge = charge
         self._logs: list[Changes] = []
-        self.module_writes = 0
-        """Counts writes to module objects: what was derived from their structure is stale then."""
+        self._versions: list[int] = []
+        self._latest = 0
+        self.version = 0
+        """Names the state of all module objects: what was derived from them holds for as long as
+        this is the same. A state that comes back has its old name."""
 
     @property
     def depth(self) -> int:
@@ -41,19 +45,24 @@ class Store:
 
     def write(self, obj: HeapObject, key: object, value: object) -> None:
         """Set a field."""
-        if self._logs:
-            self._logs[-1].setdefault((obj, key), obj.fields.get(key, ABSENT))
-        self._put(obj, key, value)
-        if MAYBE in obj.fields and key in maybe_absent(obj):
+        fields = obj.fields
+        before = fields.get(key, ABSENT)
+        if before is not value:
+            if self._logs:
+                self._logs[-1].setdefault((obj, key), before)
+            self._put(obj, key, value)
+        if MAYBE in fields and key in maybe_absent(obj):
             self.write(obj, MAYBE, maybe_absent(obj) - {key})
 
     def begin(self) -> None:
         """Open a log: what is written from now on can be taken back."""
         self._logs.append({})
+        self._versions.append(self.version)
 
     def commit(self) -> None:
         """Close the last log and keep its writes."""
         log = self._logs.pop()
+        self._versions.pop()
         if self._logs:
             outer = self._logs[-1]
             for key, before in log.items():
@@ -65,6 +74,7 @@ class Store:
         changes: Changes = {key: key[0].fields.get(key[1], ABSENT) for key in log}
         for (obj, key), before in log.items():
             self._put(obj, key, before)
+        self.version = self._versions.pop()
         return changes
 
     def capture(self, depth: int) -> Changes:
@@ -91,15 +101,31 @@ class Store:
     def permanent(self) -> Iterator[None]:
         """Writes inside are never taken back: a module that is imported stays imported."""
         logs, self._logs = self._logs, []
+        versions, self._versions = self._versions, []
+        before = self.version
         try:
             yield
         finally:
             self._logs = logs
+            self._versions = versions if self.version == before else [*map(self._renamed, versions)]
 
     def _put(self, obj: HeapObject, key: object, value: object) -> None:
-        if isinstance(obj, Instance | Layer):
-            self.module_writes += 1
+        if _is_of_module(obj):
+            self._latest += 1
+            self.version = self._latest
         if value is ABSENT:
             obj.fields.pop(key, None)
         else:
             obj.fields[key] = value
+
+    def _renamed(self, version: int) -> int:
+        """A new name for an outer state, which has changed, too."""
+        self._latest += 1
+        return self._latest
+
+
+def _is_of_module(obj: HeapObject) -> bool:
+    """Whether an object is, or may be, a module or a container of modules."""
+    if isinstance(obj, Instance):
+        return obj.cls.derives_from_module is not False or ITEMS in obj.fields
+    return isinstance(obj, Layer)

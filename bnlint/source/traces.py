@@ -234,7 +234,7 @@ class TraceDomain(Members):
         """Those of a forward's layers that do not learn."""
         if not self._freezes:
             return frozenset()
-        version = machine.store.module_writes
+        version = machine.store.version
         known = self._still.get(id(module))
         if known is None or known[0] != version:
             still = frozenset(self._ids.get(id(norm), -1) for norm in frozen_norms(module))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
 
 from bnlint.finding import Place
@@ -264,9 +265,7 @@ class FunctionObject:
 
 
 class ClassObject(HeapObject):
-    """A class of the project; fields are its own attributes."""
-
-    __slots__ = ("bases", "definition", "frame", "qualified")
+    """A class of the project; fields are its own attributes. Its bases never change."""
 
     def __init__(
         self, definition: ir.Class, frame: Frame, bases: tuple[Value, ...], qualified: str
@@ -282,21 +281,42 @@ class ClassObject(HeapObject):
         """The name, for messages."""
         return self.definition.name
 
-    def linearization(self) -> Iterator[Value]:
+    def linearization(self) -> tuple[Value, ...]:
         """The class and its bases in method resolution order: project classes and others.
 
         Depth first, each once, which equals Python's order but for diamonds.
         """
-        seen: set[int] = set()
+        return self._linearization
+
+    @cached_property
+    def _linearization(self) -> tuple[Value, ...]:
+        found: dict[int, Value] = {}
         pending: list[Value] = [self]
         while pending:
             current = pending.pop()
-            if id(current) in seen:
+            if id(current) in found:
                 continue
-            seen.add(id(current))
-            yield current
+            found[id(current)] = current
             if isinstance(current, ClassObject):
                 pending += reversed(current.bases)
+        return tuple(found.values())
+
+    @cached_property
+    def derives_from_module(self) -> bool | None:
+        """Whether the class is an nn.Module by its bases; None where one cannot be seen."""
+        outside = [base for base in self.linearization() if not isinstance(base, ClassObject)]
+        names = [base.name for base in outside if isinstance(base, External)]
+        if any(name.startswith("torch.nn.") or _last(name).endswith("Module") for name in names):
+            return True
+        unseen = ANYTHING in outside or any(name not in _PLAIN_BASES for name in names)
+        return None if unseen else False
+
+
+_PLAIN_BASES = ("builtins.object", "abc.ABC")
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 class Instance(HeapObject):

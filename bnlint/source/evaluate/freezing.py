@@ -7,7 +7,13 @@ from dataclasses import replace
 
 from bnlint.graph import Kind
 from bnlint.source.evaluate.known_models import shown_path
-from bnlint.source.evaluate.module_classes import children, descendants, kind_of, torch_layer
+from bnlint.source.evaluate.module_classes import (
+    children,
+    descendants,
+    is_layer,
+    kind_of,
+    torch_layer,
+)
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
@@ -145,27 +151,35 @@ def _doubles(module: Value) -> frozenset[int]:
     that learns: a target network, which follows the other one by an average."""
     found: set[int] = set()
     for _, holder in descendants(module):
-        parts = [part for _, part in children(holder) if len(_structure(part)) > 1]
-        frozen = [part for part in parts if _is_frozen(part)]
-        learning = [_structure(part) for part in parts if frozen and not _is_frozen(part)]
-        for part in frozen:
-            if learning and _structure(part) in learning:
-                found |= {id(layer) for _, layer in descendants(part)}
+        below = [list(descendants(part)) for _, part in children(holder)]
+        parts = [modules for modules in below if _has_layers(modules)]
+        frozen = [modules for modules in parts if _is_frozen(modules)]
+        if not frozen or len(frozen) == len(parts):
+            continue
+        learning = [_structure(modules) for modules in parts if not _is_frozen(modules)]
+        for modules in frozen:
+            if _structure(modules) in learning:
+                found |= {id(layer) for _, layer in modules}
     return frozenset(found)
 
 
-def _is_frozen(module: Value) -> bool:
-    """Whether no parameter of a module learns."""
+def _has_layers(modules: list[tuple[str, Value]]) -> bool:
+    """Whether there are more layers than one."""
+    return sum(is_layer(module) for _, module in modules) > 1
+
+
+def _is_frozen(modules: list[tuple[str, Value]]) -> bool:
+    """Whether no parameter of some modules learns."""
     return all(
         isinstance(layer, HeapObject) and frozen_parts(layer).issuperset(parts_of(layer))
-        for _, layer in descendants(module)
+        for _, layer in modules
         if parts_of(layer)
     )
 
 
-def _structure(module: Value) -> list[object]:
-    """The layers of a module with their names and parameters."""
-    described = ((path, torch_layer(layer)) for path, layer in descendants(module))
+def _structure(modules: list[tuple[str, Value]]) -> list[object]:
+    """The layers among modules with their names and parameters."""
+    described = ((path, torch_layer(layer)) for path, layer in modules)
     return [(path, layer) for path, layer in described if layer is not None]
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from bnlint.graph import UNKNOWN, Kind, Parameter
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
-    ANYTHING,
     ITEMS,
     LAYER,
     OPEN,
+    Alternatives,
     ClassObject,
     External,
     FunctionObject,
@@ -41,6 +41,8 @@ DISTRIBUTED = frozenset(
 """Wrappers for training by several processes, each with a copy of the model."""
 WRAPPERS = DISTRIBUTED | {"torch.nn.DataParallel", "torch.nn.parallel.DataParallel"}
 """Modules that forward to the one module that they wrap."""
+_HOLDERS = (Instance, Layer, Alternatives)
+"""What a field that is a module, or one of several, can be."""
 
 
 class TorchLayer(NamedTuple):
@@ -60,16 +62,10 @@ def external_base(cls: ClassObject) -> str | None:
 def is_module_class(cls: ClassObject) -> bool:
     """Whether a class is an nn.Module: by its bases, or, with a base that cannot be seen, by having
     a forward."""
-    unseen = False
-    for base in cls.linearization():
-        if isinstance(base, External):
-            last = base.name.rpartition(".")[2]
-            if base.name.startswith("torch.nn.") or last.endswith("Module"):
-                return True
-            unseen |= base.name not in ("builtins.object", "abc.ABC")
-        unseen |= base is ANYTHING
-    forward = cls.fields.get("forward")
-    return unseen and isinstance(forward, FunctionObject)
+    derives = cls.derives_from_module
+    if derives is None:
+        return isinstance(cls.fields.get("forward"), FunctionObject)
+    return derives
 
 
 def builds_modules(value: Value) -> bool:
@@ -100,6 +96,13 @@ def torch_layer(value: Value) -> TorchLayer | None:
     return None
 
 
+def is_layer(value: Value) -> bool:
+    """Whether an object is a torch layer or container, or derives from one."""
+    if isinstance(value, Instance):
+        return isinstance(value.fields.get(LAYER), TorchLayer)
+    return isinstance(value, Layer)
+
+
 def _with_changes(parameters: dict[str, Parameter], module: HeapObject) -> dict[str, Parameter]:
     """The parameters with those that were set on the object later: `bn.momentum = 0.01`."""
     changed = [name for name in CHANGEABLE if name in parameters and name in module.fields]
@@ -125,8 +128,8 @@ def parameter_of(value: object) -> Parameter:
 
 def kind_of(value: Value) -> Kind | None:
     """The kind of the torch layer that an object is."""
-    layer = torch_layer(value)
-    entry = lookup(layer.name) if layer is not None else None
+    layer = value.fields.get(LAYER) if isinstance(value, Instance) else value
+    entry = lookup(layer.name) if isinstance(layer, Layer | TorchLayer) else None
     return entry.kind if entry is not None else None
 
 
@@ -149,19 +152,30 @@ def is_bare_container(value: Value) -> bool:
     return isinstance(value, Layer) and value.name in CONTAINERS
 
 
-def children(value: Value) -> Iterator[tuple[str, Value]]:
+def children(value: Value) -> list[tuple[str, Value]]:
     """The submodules of a module with their names, alternatives and repetitions included once."""
     if not isinstance(value, Instance | Layer):
-        return
+        return []
+    fields = value.fields
+    if ITEMS not in fields:
+        return [
+            (key, single)
+            for key, entry in fields.items()
+            if isinstance(entry, _HOLDERS) and isinstance(key, str)
+            for single in _modules(entry)
+        ]
     elements = list(flat(items_of(value)))
     inside = {id(element) for element in elements}
-    names = {id(entry): key for key, entry in value.fields.items() if isinstance(key, str)}
-    for key, entry in list(value.fields.items()):
+    names = {id(entry): key for key, entry in fields.items() if isinstance(key, str)}
+    found: list[tuple[str, Value]] = []
+    for key, entry in fields.items():
         if key is ITEMS:
             for index, element in enumerate(elements):
-                yield from _modules(names.get(id(element), str(index)), element)
+                name = names.get(id(element), str(index))
+                found += ((name, single) for single in _modules(element))
         elif isinstance(key, str) and id(entry) not in inside:
-            yield from _modules(key, entry)
+            found += ((key, single) for single in _modules(entry))
+    return found
 
 
 def entries_of(module: Value) -> Mapping:
@@ -175,10 +189,11 @@ def entries_of(module: Value) -> Mapping:
     return mapping
 
 
-def _modules(name: str, entry: object) -> Iterator[tuple[str, Value]]:
-    for single in alternatives(entry):  # type: ignore[arg-type]  # fields hold values
-        if is_module(single):
-            yield name, single
+def _modules(entry: object) -> list[Value]:
+    """The modules that a field may be."""
+    if isinstance(entry, Alternatives):
+        return [single for single in entry.values if is_module(single)]
+    return [entry] if isinstance(entry, Instance | Layer) and is_module(entry) else []
 
 
 def descendants(value: Value) -> Iterator[tuple[str, Value]]:
@@ -191,8 +206,10 @@ def descendants(value: Value) -> Iterator[tuple[str, Value]]:
             continue
         seen.add(id(current))
         yield path, current
-        below = [(f"{path}.{name}" if path else name, child) for name, child in children(current)]
-        pending += reversed(below)
+        below = children(current)
+        if below:
+            start = f"{path}." if path else ""
+            pending += [(start + name, child) for name, child in reversed(below)]
 
 
 def reachable_modules(value: object, depth: int = 3) -> Iterator[Value]:
