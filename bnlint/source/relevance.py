@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
-from bnlint.source.walk import walk
+from bnlint.source.walk import walk, walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
 ACTS = frozenset(
@@ -64,10 +64,37 @@ class Relevance:
     def profile(self, code: object) -> Profile:
         """What a definition or a body mentions."""
         key = id(code)
-        if key not in self._profiles:
-            self._profiles[key] = _profile(code)
+        known = self._profiles.get(key)
+        if known is None:
+            known = self._profiles[key] = self._read(code)
             self._kept.append(code)
-        return self._profiles[key]
+        return known
+
+    def _read(self, code: object) -> Profile:
+        """The profile of code that is read for the first time; definitions in it are read once."""
+        words: set[str] = set()
+        returned: set[str] = set()
+        size = 0
+        loops = False
+        for node in walk_apart(code, _DEFINITIONS):
+            if isinstance(node, _DEFINITIONS) and node is not code:
+                inner = self.profile(node)
+                words |= inner.words
+                returned |= inner.returned
+                size += inner.size
+                loops |= inner.loops
+                continue
+            size += 1
+            if isinstance(node, ir.Name):
+                words.add(node.id)
+            elif isinstance(node, ir.Attribute):
+                words.add(node.attr)
+            elif isinstance(node, ir.Return):
+                if isinstance(node.value, ir.Name):
+                    returned.add(node.value.id)
+            elif isinstance(node, _LOOPS):
+                loops = True
+        return Profile(frozenset(words), size, loops, frozenset(returned))
 
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function must be followed for its own sake, not for its arguments'."""
@@ -203,30 +230,10 @@ def _is_alias(value: ir.Expression) -> bool:
     return False
 
 
+_DEFINITIONS = (ir.Function, ir.Class)
+_LOOPS = (ir.For, ir.While, ir.Comprehension)
 _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}
 
 
 def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
     return (node for node in walk(body) if type(node) is ir.Function or type(node) is ir.Class)
-
-
-_LOOPS = frozenset({ir.For, ir.While, ir.Comprehension})
-
-
-def _profile(code: object) -> Profile:
-    words: set[str] = set()
-    returned: set[str] = set()
-    size = 0
-    loops = False
-    for node in walk(code):
-        size += 1
-        # by identity: isinstance() takes three times as long for a record of another kind
-        if type(node) is ir.Name:
-            words.add(node.id)
-        elif type(node) is ir.Attribute:
-            words.add(node.attr)
-        elif type(node) is ir.Return and type(node.value) is ir.Name:
-            returned.add(node.value.id)
-        elif type(node) in _LOOPS:
-            loops = True
-    return Profile(frozenset(words), size, loops, frozenset(returned))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Final
 
 from bnlint.source.ir import Node
@@ -22,19 +23,36 @@ def walk(code: object) -> Iterator[object]:
             pending += reversed(node)
         elif isinstance(node, Node):
             yield node
-            pending += [getattr(node, name) for name in _PARTS[type(node)]]
+            parts = _PARTS[type(node)]
+            if parts is not None:
+                pending += parts(node)
+
+
+def walk_apart(code: object, kinds: tuple[type[Node], ...]) -> Iterator[Node]:
+    """The same, but what is inside records of these kinds is left out; `code` itself is not."""
+    pending = [code]
+    while pending:
+        node = pending.pop()
+        if type(node) is tuple:
+            pending += reversed(node)
+        elif isinstance(node, Node):
+            yield node
+            parts = _PARTS[type(node)]
+            if parts is not None and (node is code or not isinstance(node, kinds)):
+                pending += parts(node)
 
 
 def _may_hold_records(annotation: str) -> bool:
     return annotation not in ("str", "str | None", "int", "bool", "object", "Span")
 
 
-_PARTS: Final = {
-    kind: tuple(
-        name
-        for name in reversed(kind.__struct_fields__)
-        if _may_hold_records(str(kind.__annotations__[name]))
-    )
-    for kind in Node.__subclasses__()
-}
-"""The fields of each kind of record that may hold records, the last one first."""
+def _reader(kind: type[Node]) -> Callable[[object], tuple[object, ...]] | None:
+    """What reads the fields of a kind of record that may hold records, the last one first."""
+    names = [n for n in kind.__struct_fields__ if _may_hold_records(str(kind.__annotations__[n]))]
+    if len(names) == 1:
+        single = attrgetter(names[0])
+        return lambda record: (single(record),)
+    return attrgetter(*reversed(names)) if names else None
+
+
+_PARTS: Final = {kind: _reader(kind) for kind in Node.__subclasses__()}
