@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
-from importlib import resources, util
+from importlib import resources
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 import bnlint
@@ -189,18 +193,55 @@ def explains() -> bool:
     return CliRunner().invoke(main, ["rule", "BNL401"]).stdout.startswith("# BNL401 ")
 
 
-def is_installed(name: str) -> Callable[[], bool]:
-    return lambda: util.find_spec(name) is not None
+def speaks_to_editors() -> bool:
+    asked = {"processId": None, "rootUri": None, "capabilities": {}}
+    text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": asked})
+    header = f"Content-Length: {len(text)}\r\n\r\n"
+    end = json.dumps({"jsonrpc": "2.0", "method": "exit"})
+    told = f"{header}{text}Content-Length: {len(end)}\r\n\r\n{end}"
+    return '"codeActionProvider"' in in_process("bnlint", "server", text=told)
+
+
+def is_a_flake8_plugin() -> bool:
+    file = wrong()
+    Path(".flake8").write_text(
+        f"[flake8:local-plugins]\nextension =\n  BNX = bnlint.flake8:Plugin\npaths = {ROOT}\n"
+    )
+    return "a.py:3:6: BNL401" in in_process("flake8", "--select", "BNL", str(file))
 
 
 def has_hooks() -> bool:
-    text = (ROOT / ".pre-commit-hooks.yaml").read_text()
-    return "id: bnlint\n" in text and "id: bnlint-fix\n" in text
+    wrong(WRONG + "x = 1  # bnlint: ignore[BNL402]\n")
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    for hook in hooks:
+        program, command, *arguments = hook["entry"].split()
+        if (program, command) != ("bnlint", "lint") or run(*arguments, "a.py").exit_code != 1:
+            return False
+    return Path("a.py").read_text().endswith("x = 1\n")
 
 
 def takes_own_rules() -> bool:
-    example = tomllib.loads((ROOT / "docs/example_rules/pyproject.toml").read_text())
-    return GROUP in example["project"]["entry-points"]
+    """The rule of docs/example_rules, through its entry point."""
+    example = ROOT / "docs/example_rules"
+    project = tomllib.loads((example / "pyproject.toml").read_text())["project"]
+    about = Path("site/house_rules-1.dist-info")
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: house-rules\nVersion: 1\n")
+    points = project["entry-points"][GROUP]
+    lines = [f"{name} = {target}" for name, target in points.items()]
+    (about / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]))
+    path = os.pathsep.join([str(example), str(about.parent.resolve())])
+    return all(name in in_process("bnlint", "rule", "--all", path=path) for name in points)
+
+
+def in_process(module: str, *arguments: str, text: str = "", path: str = "") -> str:
+    places = os.pathsep.join([str(ROOT), *([path] if path else [])])
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        input=text, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": places},
+    )  # fmt: skip
+    return done.stdout
 
 
 def uses_processes() -> bool:
@@ -240,8 +281,8 @@ PROOFS: dict[str, Callable[[], bool]] = {
     "JUnit XML": in_format("junit", "<testsuites "),
     "counts for each rule": counts,
     "explains a rule in the terminal": explains,
-    "language server": is_installed("bnlint.server"),
-    "flake8 plugin": is_installed("bnlint.flake8"),
+    "language server": speaks_to_editors,
+    "flake8 plugin": is_a_flake8_plugin,
     "pre-commit hook": has_hooks,
     "own rules": takes_own_rules,
     "several processes": uses_processes,
