@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from bnlint.live.drawing import Drawing, Operation
@@ -22,7 +21,7 @@ from bnlint.live.intercept import (
     override,
     sensitive_call,
 )
-from bnlint.live.operations import is_query, may_write
+from bnlint.live.operations import hands_out, is_query, may_write
 from bnlint.live.stack import Stack
 from bnlint.live.tensors import tensors_in
 
@@ -40,7 +39,8 @@ class Observer(Protocol):
 class Capture(TorchFunctionMode):
     """Follows one forward: runs mode-sensitive functions as planned, draws, tells the observer.
 
-    before_write: told of every tensor that may be about to change in place.
+    before_write: told of every tensor that may be about to change in place. modes: by id, the
+    training flag of modules that have another one for the time of the pass.
     """
 
     def __init__(
@@ -50,8 +50,10 @@ class Capture(TorchFunctionMode):
         observer: Observer,
         before_write: Callable[[Tensor], None],
         drawing: Drawing | None = None,
+        modes: Mapping[int, bool] | None = None,
     ) -> None:
         super().__init__()
+        self._modes = modes or {}
         self._plan = plan
         self._stack = stack
         self._observer = observer
@@ -68,17 +70,22 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         """Run one function; inside it this mode is off."""
         kwargs = kwargs or {}
+        if hands_out(func):
+            self._before_writes(tensors_in(args))
         if is_query(func):
             return func(*args, **kwargs)
         sensitive = sensitive_call(func, args, kwargs)
         tensors = list(tensors_in((args, kwargs)))
         if sensitive is None and may_write(func, kwargs):
-            for tensor in tensors:
-                self._before_write(tensor)
+            self._before_writes(tensors)
         operation = self._begin(func, tensors, kwargs, sensitive)
         result = self._run(func, args, kwargs, sensitive)
         self._end(operation, result, sensitive)
         return result
+
+    def _before_writes(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            self._before_write(tensor)
 
     def _begin(
         self,
@@ -127,6 +134,8 @@ class Capture(TorchFunctionMode):
         """The call with the mode of its module: without running statistics, torch's BatchNorm
         normalises with the batch in both modes, and so its `training` argument says nothing."""
         running = self._stack.innermost
+        if running is not None and id(running.module) in self._modes:
+            return replace(call, training=self._modes[id(running.module)])
         if call.has_running or running is None:
             return call
         return replace(call, training=running.module.training)
@@ -144,24 +153,7 @@ class Capture(TorchFunctionMode):
 
 
 @contextmanager
-def unsynchronised() -> Iterator[None]:
-    """SyncBatchNorm computes on this process's batch alone.
-
-    Its own forward waits for the other processes, which may not be checking, and refuses the CPU.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        yield
-        return
-    synchronised = nn.SyncBatchNorm.forward
-    nn.SyncBatchNorm.forward = nn.BatchNorm2d.forward  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        nn.SyncBatchNorm.forward = synchronised  # type: ignore[method-assign]
-
-
-@contextmanager
 def eagerly() -> Iterator[None]:
     """No gradients, and no compiled code: it would run past every hook and mode."""
-    with torch.no_grad(), torch.compiler.set_stance("force_eager"), unsynchronised():
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         yield

@@ -16,6 +16,7 @@ from bnlint.graph import Kind, LayerGraph
 from bnlint.live.errors import CheckError
 from bnlint.live.events import live_trace
 from bnlint.live.inputs import Inputs, candidates, device_of, normalise
+from bnlint.live.interrupts import Shield
 from bnlint.live.measure import Measuring, measure
 from bnlint.live.mode_calls import mode_calls
 from bnlint.live.mode_methods import candidates as mode_candidates
@@ -96,8 +97,10 @@ def check(
     their layers, batches and running statistics; False: check this process alone, without waiting
     up to 30 seconds for the others.
 
-    The model and all random number generators are bit-identical afterwards. Raises CheckError
-    when the check cannot be done, and whatever the model itself raises.
+    The model and all random number generators are bit-identical afterwards; what a forward does
+    to itself behind the back of the check (on a thread of its own) and cannot be undone is warned
+    of, and told in the report. Raises CheckError when the check cannot be done, and whatever the
+    model itself raises.
     """
     if phase not in PURPOSES:
         raise CheckError(f"unknown phase {phase!r}: use 'inference', 'training' or None")
@@ -107,16 +110,22 @@ def check(
         raise CheckError(f"batches={batches}: check at least one")
     root = unwrap(model)
     target = _device(device)
-    with ExitStack() as restoring:
-        preserve = restoring.enter_context(Preserve(root))
+    kept: list[Preserve] = []
+    with Shield() as shield, ExitStack() as restoring:
+        kept.append(restoring.enter_context(Preserve(root)))
         if target is not None and target != device_of(root):
-            root.to(target)
-            preserve = restoring.enter_context(Preserve(root))
-        session = Session(root, preserve, Names(root), seed)
-        given = None if inputs is None else normalise(root, inputs, target, batches)
-        ranks = _compare(session.names, given) if distributed else None
+            with shield.lowered():
+                root.to(target)
+            kept.append(restoring.enter_context(Preserve(root)))
+        session = Session(root, kept[-1], Names(root), seed, shield)
+        with shield.lowered():
+            given = None if inputs is None else normalise(root, inputs, target, batches)
+            ranks = _compare(session.names, given) if distributed else None
         measuring = _measure(session, given, recalibrate)
-        overriding = mode_methods(mode_candidates(root), preserve)
+        with shield.lowered():
+            overriding = mode_methods(mode_candidates(root), kept[-1])
+    lost = tuple(Unseen(*found) for found in dict.fromkeys(f for k in kept for f in k.lost))
+    measuring = replace(measuring, uninspected=(*measuring.uninspected, *lost))
     note = (ranks,) if isinstance(ranks, Unseen) else ()
     known = ranks if isinstance(ranks, Ranks) else None
     measuring = _with_ranks(measuring, known, note)

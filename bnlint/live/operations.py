@@ -129,6 +129,17 @@ def _attribute(function: Callable[..., Any]) -> TorchName:
     return TorchName(f"torch.Tensor.{name}", kind)
 
 
+_HANDED_OUT: Final = frozenset(
+    ["numpy", "__array__", "__dlpack__", "untyped_storage", "storage", "_typed_storage"]
+)
+"""Functions that give a tensor's memory away, to be written by whoever has it."""
+
+
+def hands_out(function: Callable[..., Any]) -> bool:
+    """Whether the function gives memory to somebody whose writes cannot be seen."""
+    return getattr(function, "__name__", "") in _HANDED_OUT
+
+
 def may_write(function: Callable[..., Any], kwargs: dict[str, Any]) -> bool:
     """Whether the function, by its name or arguments, may change an operand in place."""
     name = getattr(function, "__name__", "")

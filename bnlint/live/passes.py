@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from bnlint.live.capture import Capture, Observer, eagerly
@@ -15,6 +16,7 @@ from bnlint.live.drawing import Drawing
 from bnlint.live.drift import on_cpu
 from bnlint.live.inputs import Inputs
 from bnlint.live.intercept import Plan
+from bnlint.live.interrupts import Shield
 from bnlint.live.modules import Names
 from bnlint.live.observe import Silent
 from bnlint.live.preserve import Preserve
@@ -39,12 +41,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Session:
-    """One model between two states that are the same, ready to be run any number of times."""
+    """One model between two states that are the same, ready to be run any number of times.
+
+    shield: holds signals back from everything but the model's own forward.
+    """
 
     model: nn.Module
     preserve: Preserve
     names: Names
     seed: int
+    shield: Shield = field(default_factory=Shield)
 
     def run(
         self,
@@ -58,9 +64,10 @@ class Session:
         """One forward, from the state in which the model was handed over."""
         stack = drawing.stack if drawing is not None else Stack(self.names)
         watching: Observer = observer if observer is not None else Silent()
-        capture = Capture(plan, stack, watching, self.preserve.before_write, drawing)
         args, kwargs = _copied(inputs)
         self.preserve.rewind()
+        modes = _unsynchronised(self.model)
+        capture = Capture(plan, stack, watching, self.preserve.before_write, drawing, modes)
         seed_everything(self.seed + 1 if another_seed else self.seed)
         before = RandomState()
         if drawing is not None:
@@ -81,8 +88,24 @@ class Session:
         with warnings.catch_warnings():
             # said of a compiled part of the model, and meant for people who add hooks for good
             warnings.filterwarnings("ignore", message="Using `torch.compile")
-            with eagerly(), stack.hooked(), capture:
+            with eagerly(), stack.hooked(), capture, self.shield.lowered():
                 return self.model(*args, **kwargs)
+
+
+def _unsynchronised(model: nn.Module) -> dict[int, bool]:
+    """Let SyncBatchNorm compute on this process's batch alone; the training flags, by id.
+
+    Its forward in training mode waits for the other processes, which may not be checking, and
+    refuses the CPU. In evaluation mode it is a plain call of `F.batch_norm`, which is run as
+    planned in any mode. The flags are put back with everything else.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return {}
+    synchronised = [part for part in model.modules() if isinstance(part, nn.SyncBatchNorm)]
+    modes = {id(part): part.training for part in synchronised}
+    for part in synchronised:
+        part.training = False
+    return modes
 
 
 def _copied(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -1,53 +1,50 @@
 """Leave a model and the random number generators bit-identical, whatever a forward does to them.
 
-Parameters are not copied (that would double the memory of a model): their gradients are put aside,
-their memory is remembered by reference, and the one that is about to be written is copied just
-before (`before_write`, called by the capture for every operation in place).
+Parameters are not copied, which would double the memory of a model: see `bnlint.live.weights`.
+What cannot be put back is told, never passed over.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from types import TracebackType
 
 import torch
 from torch import Tensor, nn
 
-from bnlint.live.errors import CheckError
+from bnlint.live.errors import BatchNormWarning, CheckError
 from bnlint.live.randomness import RandomState
-from bnlint.live.snapshot import Snapshot, restore_tensor
-from bnlint.live.tensors import storage_key
+from bnlint.live.snapshot import Snapshot
+from bnlint.live.surroundings import Surroundings
+from bnlint.live.weights import Weights
 
 
 class Preserve:
     """Context manager around everything that a check does with a model.
 
     On leaving, also by an exception, every module's attributes, buffers, tensors in plain
-    attributes, flags, hooks and gradients, and every generator's state are as they were.
-    `rewind` does the same in the middle, so that every pass starts from the same state; it leaves
-    the generators alone.
+    attributes, flags, hooks and gradients, the attributes of its classes, every generator's state
+    and torch's own modes are as they were. `rewind` does the same for the model in the middle, so
+    that every pass starts from the same state; it leaves the generators alone.
+
+    lost: after leaving, what could not be put back, or may change later on, and why. It is warned
+    of, too (`BatchNormWarning`).
 
     Raises CheckError for lazy modules without shape and for models on the meta device.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = list(_all_modules(model))
-        self._parameters = _unique_parameters(self._modules)
-        _refuse_unready(self._modules)
-        self._gradients: list[tuple[Tensor, Tensor | None]] = []
-        self._aliases: list[tuple[Tensor, Tensor, bool]] = []
-        self._copies: dict[int, Tensor] = {}
-        self._sharing: dict[int | None, list[int]] = {}
+        self.lost: list[tuple[str, str]] = []
+        self._modules = _named(model)
+        _refuse_unready([module for module, _ in self._modules])
 
     def __enter__(self) -> Preserve:
         self._random = RandomState()
-        self._aliases = [(p, p.detach(), p.requires_grad) for p in self._parameters]
-        for index, parameter in enumerate(self._parameters):
-            self._sharing.setdefault(storage_key(parameter), []).append(index)
-        self._snapshot = self._take_snapshot()
-        self._gradients = [(p, p.grad) for p in self._parameters]
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._surroundings = Surroundings()
+        parameters = _unique_parameters(self._modules)
+        self._snapshot = self._take_snapshot(parameters)
+        self._weights = Weights(parameters)
         return self
 
     def __exit__(
@@ -56,45 +53,63 @@ class Preserve:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._surroundings.restore()
         try:
-            self.rewind()
-            for parameter, gradient in self._gradients:
-                parameter.grad = gradient
+            with torch.no_grad():
+                self.lost += self._restore()
         finally:
             self._random.restore()
+        for name, reason in self.lost:
+            told = f"{name or 'the model'} is not as it was before the check: {reason}"
+            warnings.warn(BatchNormWarning(told), stacklevel=2)
+        self.lost += [(name, self._may_differ(why)) for name, why in self._snapshot.unknown.items()]
 
     def rewind(self) -> None:
         """Put the model back as it was on entering, its gradients still aside."""
         with torch.no_grad():
             self._snapshot.restore()
-            for module, training in self._flags:
-                if module.training is not training:
-                    module.training = training
-            for index, (parameter, alias, wanted) in enumerate(self._aliases):
-                restore_tensor(parameter, alias, self._copies.get(index, alias))
-                if parameter.requires_grad is not wanted:
-                    parameter.requires_grad_(wanted)
-                parameter.grad = None
-        self._copies.clear()
+            self._weights.rewind()
 
     def before_write(self, tensor: Tensor) -> None:
         """Copy the parameters whose memory this tensor shares, if any, before it changes."""
-        for index in self._sharing.get(storage_key(tensor), ()):
-            if index not in self._copies:
-                self._copies[index] = self._aliases[index][1].clone()
+        self._weights.before_write(tensor)
 
-    def _take_snapshot(self) -> Snapshot:
-        snapshot = Snapshot(frozenset(id(parameter) for parameter in self._parameters))
-        self._flags = [(module, module.training) for module in self._modules]
-        for module in self._modules:
-            snapshot.add(vars(module))
+    def _restore(self) -> Iterator[tuple[str, str]]:
+        """Put everything back; yields what is different all the same."""
+        failed = self._snapshot.restore()
+        yield from self._weights.restore()
+        yield from failed.items()
+        for thread in self._surroundings.left_running():
+            yield "", f"its forward has started the thread {thread!r}, which is still running"
+
+    @staticmethod
+    def _may_differ(why: str) -> str:
+        return f"{why}: what its forward changes there is not put back"
+
+    def _take_snapshot(self, parameters: dict[str, Tensor]) -> Snapshot:
+        snapshot = Snapshot(frozenset(id(parameter) for parameter in parameters.values()))
+        for module, name in self._modules:
+            snapshot.add_instance(module, name)
             for buffer in module.buffers(recurse=False):
-                snapshot.add(buffer)
+                snapshot.add(buffer, name)
+        for name, parameter in parameters.items():
+            snapshot.add(vars(parameter), name)
+        classes = dict.fromkeys(
+            base for module, _ in self._modules for base in type(module).__mro__
+        )
+        for cls in classes:
+            if cls.__module__ != "builtins":
+                snapshot.add_class(cls, cls.__name__)
         return snapshot
 
 
-def _all_modules(model: nn.Module) -> Iterator[nn.Module]:
-    """Registered modules and those held in plain attributes, lists and dictionaries."""
+def _named(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Registered modules and those held in plain attributes, lists and dictionaries, by name."""
+    names = {id(module): name for name, module in model.named_modules()}
+    return [(module, names.get(id(module), type(module).__name__)) for module in _modules(model)]
+
+
+def _modules(model: nn.Module) -> Iterator[nn.Module]:
     pending: list[object] = [model]
     seen: set[int] = set()
     while pending:
@@ -113,12 +128,17 @@ def _all_modules(model: nn.Module) -> Iterator[nn.Module]:
                 pending += current.values()
 
 
-def _unique_parameters(modules: list[nn.Module]) -> list[Tensor]:
-    found: dict[int, Tensor] = {}
-    for module in modules:
-        for parameter in module.parameters(recurse=False):
-            found.setdefault(id(parameter), parameter)
-    return list(found.values())
+def _unique_parameters(modules: list[tuple[nn.Module, str]]) -> dict[str, Tensor]:
+    """Every parameter once, under its first name."""
+    found: dict[str, Tensor] = {}
+    known: set[int] = set()
+    for module, owner in modules:
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in known:
+                known.add(id(parameter))
+                full = f"{owner}.{name}".lstrip(".")
+                found[full if full not in found else f"{full} ({len(found)})"] = parameter
+    return found
 
 
 def _refuse_unready(modules: list[nn.Module]) -> None:

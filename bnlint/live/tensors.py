@@ -87,3 +87,28 @@ def storage_key(tensor: Tensor) -> int | None:
 def batch_size(value: object) -> int | None:
     """The length of the first dimension of the first tensor that has one."""
     return next((len(tensor) for tensor in tensors_in(value) if tensor.dim() > 0), None)
+
+
+def restore_tensor(tensor: Tensor, alias: Tensor, copy: Tensor) -> None:
+    """Give a tensor its old memory (`alias`) with its old content (`copy`), writing only if needed.
+
+    `copy` is `alias` itself where the content is known to be untouched.
+    """
+    if copy is not alias:
+        try:
+            if not same_bits(alias, copy):
+                alias.data.copy_(copy)
+        except RuntimeError:  # the memory was taken away (resized to nothing)
+            alias = copy.clone()
+    if not _same_memory(tensor, alias):
+        tensor.data = alias
+
+
+def _same_memory(first: Tensor, second: Tensor) -> bool:
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    if first.device != second.device or first.layout is not second.layout:
+        return False
+    if first.layout is not torch.strided:
+        return same_bits(first, second)
+    return first.data_ptr() == second.data_ptr() and first.stride() == second.stride()

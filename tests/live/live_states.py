@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections import deque
 from typing import Any
 
 import numpy
 import torch
+import torch._dynamo
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:
@@ -18,12 +21,38 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
         "flags": [p.requires_grad for p in model.parameters()],
         "identity": [id(t) for t in (*model.parameters(), *model.buffers())],
         "memory": [t.data_ptr() for t in (*model.parameters(), *model.buffers())],
+        "hooks": [_freeze(p._backward_hooks) for p in model.parameters()],
         "random": _generators(),
+        "classes": _classes(model),
+        "torch": _surroundings(),
     }
 
 
 def _module(module: nn.Module) -> object:
-    return [(key, _freeze(value)) for key, value in vars(module).items()]
+    attributes = [(key, _freeze(value)) for key, value in vars(module).items()]
+    return (type(module), id(vars(module)), attributes)
+
+
+def _classes(model: nn.Module) -> object:
+    classes = dict.fromkeys(base for module in model.modules() for base in type(module).__mro__)
+    return [(cls, [(key, id(value)) for key, value in vars(cls).items()]) for cls in classes]
+
+
+def _surroundings() -> object:
+    """What torch and the process keep for everybody."""
+    shared = [value for name, value in vars(torch_module).items() if name.startswith("_global_")]
+    tables = [value for value in shared if isinstance(value, dict)]
+    return (
+        [[(key, id(hook)) for key, hook in table.items()] for table in tables],
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch._C._len_torch_function_stack(),
+        torch._C._len_torch_dispatch_stack(),
+        torch.get_num_threads(),
+        str(torch._dynamo.eval_frame._stance),
+        signal.getsignal(signal.SIGINT),
+        signal.getsignal(signal.SIGALRM),
+    )
 
 
 def _freeze(value: object) -> object:

@@ -279,7 +279,7 @@ def test_only_parameters_that_are_written_are_copied() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     with Preserve(model) as preserve, torch.no_grad():
         preserve.before_write(model[0].weight[:1])
-        assert len(preserve._copies) == 1
+        assert len(preserve._weights._copies) == 1
         model[0].weight[:1] = 5.0
     assert not (model[0].weight == 5.0).any()
 
