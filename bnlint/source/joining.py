@@ -13,6 +13,8 @@ from bnlint.source.values import (
     Alternatives,
     Choice,
     Element,
+    Instance,
+    Layer,
     Mapping,
     Repeat,
     Tensor,
@@ -36,7 +38,10 @@ ABSENT: Final = AbsentType.ABSENT
 
 
 def one_of(values: Iterable[Value]) -> Value:
-    """The value that is one of several; ANYTHING when they are none or too many."""
+    """The value that is one of several; ANYTHING when they are none or too many.
+
+    Of too many modules some are kept, with ANYTHING for the others: each may be the real one.
+    """
     found: list[Value] = []
     tensors: list[Tensor] = []
     for value in values:
@@ -46,7 +51,7 @@ def one_of(values: Iterable[Value]) -> Value:
             elif single not in found:
                 found.append(single)
                 if len(found) > MAXIMAL_ALTERNATIVES:
-                    return ANYTHING
+                    return _some_modules(found)
     if tensors:
         found.append(merge_tensors(tensors))
     if len(found) == 1:
@@ -54,6 +59,13 @@ def one_of(values: Iterable[Value]) -> Value:
     if not found:
         return ANYTHING
     return Alternatives(tuple(found))
+
+
+def _some_modules(found: list[Value]) -> Value:
+    modules = [value for value in found if value is not ANYTHING]
+    if not all(isinstance(value, Instance | Layer) for value in modules):
+        return ANYTHING
+    return Alternatives((*modules[: MAXIMAL_ALTERNATIVES - 1], ANYTHING))
 
 
 def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from bnlint.source.evaluate.explained import Explained
 from bnlint.source.facts import FileFacts
 from bnlint.source.relevance import Relevance
+from bnlint.source.search_path import added_folders
 from bnlint.source.values import ModuleScope
 
 
@@ -32,6 +33,8 @@ class Project:
         self._facts: dict[str, FileFacts | None] = dict(facts)
         self._load = load
         self._scopes: dict[str, ModuleScope] = {}
+        self._searched = 0
+        self._added: dict[PurePosixPath, None] = {}
         self.given = tuple(sorted(facts))
 
     @cached_property
@@ -67,7 +70,8 @@ class Project:
         """The module that `from <level dots><module> import ...` in `importer` means.
 
         None when it lies outside the project. Absolute names are looked up in the importer's own
-        folder, its ancestors up to the root, and `src`: nearest first, as a script sees them.
+        folder, its ancestors up to the root, and `src`: nearest first, as a script sees them; then
+        in the folders that files of the project add to `sys.path`.
         """
         folder = PurePosixPath(importer).parent
         parts = module.split(".") if module else []
@@ -79,7 +83,7 @@ class Project:
             found = self._in_folder(start, parts)
             if found is not None:
                 return found
-        return None
+        return self._in_added(parts)
 
     def submodule(self, package: ModuleScope, name: str) -> ModuleScope | None:
         """The module `name` inside a package; None when there is none."""
@@ -94,6 +98,23 @@ class Project:
         paths = [p for p in self.given if PurePosixPath(p).parent == folder.parent]
         scopes = [self.scope(path) for path in paths if path != package.facts.path]
         return [scope for scope in scopes if scope is not None]
+
+    def _added_folders(self) -> tuple[PurePosixPath, ...]:
+        """What the files that were read so far add to `sys.path`, below the root."""
+        if self._searched < len(self._facts):
+            for facts in list(self._facts.values())[self._searched :]:
+                self._added.update(dict.fromkeys(self._added_by(facts) if facts else ()))
+            self._searched = len(self._facts)
+        return tuple(self._added)
+
+    def _added_by(self, facts: FileFacts) -> tuple[PurePosixPath, ...]:
+        folders = map(PurePosixPath, added_folders(facts))
+        return tuple(folder for folder in folders if self.root in folder.parents)
+
+    def _in_added(self, parts: list[str]) -> ModuleScope | None:
+        """The module in a folder of `sys.path`; None where several folders have one."""
+        found = {id(s): s for f in self._added_folders() if (s := self._in_folder(f, parts))}
+        return next(iter(found.values())) if len(found) == 1 else None
 
     def _search_path(self, folder: PurePosixPath) -> list[PurePosixPath]:
         found = [folder]

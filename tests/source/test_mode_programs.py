@@ -192,6 +192,7 @@ MODELS = {
 }
 NAMED = """\
 import argparse, importlib, torch
+import models.plain
 from yacs.config import CfgNode
 
 config = CfgNode()
@@ -234,6 +235,7 @@ with torch.no_grad():
         "importlib.import_module(f'models.{adapted(config).model.name}').Main()",
         "importlib.import_module('.' + own.name, 'models').Main()",
         "importlib.import_module('.plain', package='models').Main()",
+        "eval('models.' + config.model.name + '.Main')()",
     ],
 )
 def test_models_imported_by_name(make: str, tmp_path: Path) -> None:
@@ -324,4 +326,23 @@ def test_the_mode_of_one_of_several_models_is_restored() -> None:
     net.train(was)
     print(predict(net))
     """
+    assert codes(text) == ["BNL101"]
+
+
+def test_an_option_that_nothing_can_change_decides() -> None:
+    text = """\
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--eval", action="store_true", default={})
+    if not parser.parse_args().eval:
+        net.eval()
+    print(predict(net))
+    """
+    assert codes(text.format("None")) == []
+    assert codes(text.format("False")) == []
+    assert codes(text.format("True")) == ["BNL101"]
+
+
+def test_of_too_many_models_some_are_followed() -> None:
+    choice = "".join(f"elif name == '{n}':\n    net = Net()\n" for n in range(40))
+    text = f"name = torch.load('name')\nif not name:\n    net = Net()\n{choice}print(predict(net))"
     assert codes(text) == ["BNL101"]

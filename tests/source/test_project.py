@@ -120,6 +120,47 @@ def test_a_module_has_one_scope(tmp_path: Path) -> None:
     assert once.name == "pkg.a"
 
 
+ADDED = """\
+import os, sys
+from pathlib import Path
+import os.path as osp
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sys.path.append('../lib')",
+        "sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'lib'))",
+        "here = osp.dirname(osp.abspath(__file__))\nsys.path.append(here + '/../lib')",
+        "ROOT = Path(__file__).resolve().parents[1]\nsys.path.append(str(ROOT / 'lib'))",
+        "sys.path.append(str(Path(__file__).parent.parent / 'lib'))",
+        "def add(path):\n    sys.path.insert(0, path)\nadd(osp.dirname(__file__) + '/../lib')",
+        "sys.path.append(os.path.join(os.path.dirname(os.getcwd()), 'lib'))",
+    ],
+)
+def test_what_is_added_to_the_search_path(tmp_path: Path, text: str) -> None:
+    layout = {"lib/core/net.py": "", "tools/run.py": ADDED.format(text), "tools/core/x.txt": ""}
+    assert resolved(tmp_path, layout, "tools/run.py", "core.net", 0) == "lib/core/net.py"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path.append('../lib')",
+        "sys.path.append(folder())",
+        "sys.path.append(os.path.join(folder(), 'lib'))",
+        "sys.path.append('../lib'); sys.path.append('../other')",
+        "sys.path.append('/lib')",
+        "sys.path.append('../../../../../lib')",
+    ],
+)
+def test_what_is_not_or_not_surely_added(tmp_path: Path, text: str) -> None:
+    layout = {"lib/net.py": "", "other/net.py": "", "tools/run.py": ADDED.format(text)}
+    assert resolved(tmp_path, layout, "tools/run.py", "net", 0) is None
+
+
 CLASS = "class A:\n    pass\n"
 
 

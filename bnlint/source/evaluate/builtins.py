@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from functools import cached_property
 
+from bnlint.source import ir
 from bnlint.source.evaluate.configurations import CLASSES as CONFIGURATIONS
 from bnlint.source.evaluate.configurations import configuration
 from bnlint.source.evaluate.core import Core
@@ -76,6 +77,7 @@ class Builtins(Iteration, Core):
             "itertools.pairwise": self._pairwise,
             "builtins.isinstance": self._isinstance,
             "builtins.issubclass": self._issubclass,
+            "builtins.eval": self._eval,
             "builtins.getattr": self._getattr,
             "builtins.hasattr": self._hasattr,
             "builtins.setattr": self._setattr,
@@ -170,6 +172,24 @@ class Builtins(Iteration, Core):
         if isinstance(owner, External):
             return External(f"{owner.name}.?")
         return ANYTHING
+
+    def _eval(self, arguments: Arguments, frame: Frame) -> Value:
+        """`eval("models.resnet.build")`: what a dotted name means; nothing else is followed."""
+        return one_of(
+            self._named_by(hard(text), frame) for text in alternatives(self._first(arguments))
+        )
+
+    def _named_by(self, text: Value, frame: Frame) -> Value:
+        if not isinstance(text, Known) or not isinstance(text.value, str):
+            return ANYTHING
+        first, *rest = text.value.strip().split(".")
+        if not all(part.isidentifier() for part in (first, *rest)):
+            return ANYTHING
+        nowhere = (0, 0)
+        name: ir.Expression = ir.Name(first, nowhere)
+        for part in rest:
+            name = ir.Attribute(name, part, nowhere)
+        return self.evaluate(name, frame)
 
     def _hasattr(self, arguments: Arguments, frame: Frame) -> Value:
         name = hard(arguments.get(1, "name") or ANYTHING)

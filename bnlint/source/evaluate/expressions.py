@@ -37,7 +37,7 @@ from bnlint.source.values import (
 
 BUILTINS = frozenset(
     (
-        "abs all any bool callable classmethod delattr dict dir divmod enumerate filter float "
+        "abs all any bool callable classmethod delattr dict dir divmod enumerate eval filter float "
         "frozenset getattr globals hasattr id input int isinstance issubclass iter len list map "
         "max min next object open print property range repr reversed round set setattr slice "
         "sorted staticmethod str sum super tuple type vars zip exit quit Exception ValueError "

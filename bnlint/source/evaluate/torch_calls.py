@@ -95,6 +95,8 @@ NEUTRAL_PACKAGES = frozenset(
     ).split()
 )
 """Packages whose functions leave the mode of a module alone."""
+FLAGS = {"store_true": False, "store_false": True}
+"""Actions of argparse, and what an option is where it is not given."""
 _LAYER_NAME = re.compile(r"^torch\.nn\.[A-Z]\w*$")
 
 
@@ -300,12 +302,13 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core)
         )
         default = arguments.keywords.get("default")
         action = hard(arguments.keywords.get("action", NONE))
+        unset = FLAGS.get(str(action.value)) if isinstance(action, Known) else None
         if default is None:
-            flags = {"store_true": False, "store_false": True}
-            stored = flags.get(str(action.value)) if isinstance(action, Known) else None
-            default = Known(stored)
+            default = Known(unset)
         if isinstance(destination, Known) and isinstance(destination.value, str):
             open_value = ANYTHING if default == NONE else soft(default, arguments.place)
+            if unset is not None and default == Known(not unset):
+                open_value = default  # `store_true` with the default True: no option changes it
             self.store.write(parser, destination.value, open_value)
 
     def _options(self, parser: Namespace) -> Value:
