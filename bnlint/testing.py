@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import nn
 
+    from bnlint.live.check import Selection
     from bnlint.live.report import Report
 
 __all__ = ["assert_batchnorm"]
@@ -24,18 +25,19 @@ def assert_batchnorm(
     *,
     phase: Literal["inference", "training"] | None = None,
     level: str = "warning",
+    settings: Selection | None = None,
 ) -> Report:
     """Run `bnlint.check` and raise when it finds something, or when it saw no BatchNorm.
 
-    inputs, phase: as for `bnlint.check`. level: the least severity that fails, "note", "warning"
-    or "error". Returns the report, for further assertions. Raises FindingsError (an AssertionError)
-    with the findings and the whole report, ValueError for another level, and CheckError when the
-    check cannot be done.
+    inputs, phase, settings: as for `bnlint.check`. level: the least severity that fails, "note",
+    "warning" or "error". Returns the report, for further assertions. Raises FindingsError (an
+    AssertionError) with the findings and the whole report, ValueError for another level, and
+    CheckError when the check cannot be done.
     """
     __tracebackhide__ = True  # pytest then shows the caller's line
     import bnlint
 
-    report = bnlint.check(model, inputs, phase=phase)
+    report = bnlint.check(model, inputs, phase=phase, settings=settings)
     from bnlint.live.errors import FindingsError
 
     if not report.layers:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnlint.cli import CommandError
+from bnlint.cli.options import LEVELS, SELECTION, selection_from, selector_option
+from bnlint.finding import Severity
 from bnlint.printable import printable
+from bnlint.settings import SettingsError
 
 if TYPE_CHECKING:
     from bnlint.live.report import Report
@@ -19,7 +22,14 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  bnlint check nets.py:build                       shapes are made up
+  bnlint check nets.py:Net --input 8,3,224,224     random numbers of this shape
+  bnlint check train.py:build --input-file x.pt --weights best.pt --phase inference
+  bnlint check nets.py:build --extend-select BNL205,BNL405"""
+)
 @click.argument("target")
 @click.option(
     "inputs",
@@ -61,10 +71,20 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--output-file", type=_FILE, help="Write the report there, not to the terminal.")
 @click.option(
     "--fail-level",
-    type=click.Choice(["note", "warning", "error"]),
-    default="warning",
+    type=click.Choice(LEVELS),
+    help="Exit with 1 from this severity on. [default: warning]",
+)
+@selector_option("--select", "Only these rules: BNL101, BNL1, a rule's name, or ALL.")
+@selector_option("--extend-select", "These rules as well, such as opt-in ones.")
+@selector_option("--ignore", "Not these rules.")
+@selector_option("--extend-ignore", "Not these rules either.")
+@click.option("--config", type=_FILE, help="Read this file, not the nearest pyproject.toml.")
+@click.option("--isolated", is_flag=True, help="Read no configuration file.")
+@click.option(
+    "--distributed/--no-distributed",
+    default=True,
     show_default=True,
-    help="Exit with 1 from this severity on.",
+    help="Under torchrun: compare with the other processes.",
 )
 def check(
     target: str,
@@ -73,24 +93,40 @@ def check(
     weights: Path | None,
     output_format: str,
     output_file: Path | None,
-    fail_level: str,
+    fail_level: str | None,
     **options: Any,
 ) -> None:
     """Run a model and measure what its BatchNorm layers do.
 
     TARGET is file.py:name or package.module:name: a module, or a callable that returns a module
-    or (module, inputs). Exit code: 0 clean, 1 findings, 2 the check could not be done.
+    or (module, inputs). It is executed: the file is imported, the callable is called and the
+    model is run, like any program of yours. Weights are only read, nothing in them is executed.
+
+    Rules and their options are those of [tool.bnlint], as for `bnlint lint`.
+    Exit code: 0 clean, 1 findings, 2 the check could not be done.
     """
     if importlib.util.find_spec("torch") is None:
         raise CommandError('torch is not installed: pip install "bnlint[torch]"')
     if inputs and input_file:
         raise CommandError("give --input or --input-file, not both")
+    choice = {key: options.pop(key) for key in SELECTION}
+    try:
+        settings = selection_from(_folder(target), choice)
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
+    options["settings"] = settings
     # what the target prints must not end up inside the report
     with contextlib.redirect_stdout(sys.stderr):
         report = _checked(target, inputs, input_file, weights, options)
     _write(report, output_format, output_file)
-    if not report.ok(fail_level):
+    if not report.ok(settings.fail_level if fail_level is None else Severity.parse(fail_level)):
         raise SystemExit(1)
+
+
+def _folder(target: str) -> Path:
+    """Where the settings are looked for: at the file, or in the current folder."""
+    file = Path(target.rpartition(":")[0])
+    return file.absolute().parent if file.suffix == ".py" else Path.cwd()
 
 
 def _checked(

@@ -12,6 +12,9 @@ import click
 from bnlint.finding import Severity
 from bnlint.settings import OUTPUT_FORMATS, Settings, check_selectors, load_settings
 
+SELECTION = ("select", "extend_select", "ignore", "extend_ignore", "config", "isolated")
+"""The options that `selection_from` reads."""
+
 LEVELS = tuple(level.label for level in Severity)
 
 
@@ -34,6 +37,12 @@ def pattern_option(name: str, text: str) -> Callable[[Callable[..., None]], Call
 
 def settings_from(start: Path, options: dict[str, Any]) -> Settings:
     """The file's settings with the command line's on top; raises SettingsError."""
+    settings = selection_from(start, options)
+    return replace(settings, **_simple(options, settings))
+
+
+def selection_from(start: Path, options: dict[str, Any]) -> Settings:
+    """The file's settings with the command line's choice of rules on top; raises SettingsError."""
     found = load_settings(start, options["config"], isolated=options["isolated"])
     selectors = {
         key: check_selectors(options[key] or (), f"--{key.replace('_', '-')}")
@@ -42,8 +51,7 @@ def settings_from(start: Path, options: dict[str, Any]) -> Settings:
     select = options["select"]
     if select is not None:
         select = check_selectors(select, "--select")
-    settings = found.override(select=select, **selectors)
-    return replace(settings, **_simple(options, settings))
+    return found.override(select=select, **selectors)
 
 
 def _simple(options: dict[str, Any], found: Settings) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal, Protocol
@@ -69,6 +69,10 @@ WITHOUT_DATA = frozenset(
 
 class Selection(Protocol):
     """What a check reads of the settings."""
+
+    @property
+    def rules(self) -> Mapping[str, Mapping[str, int]]:
+        """The options of single rules, by code and name."""
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
         """Whether the rule is on, in the source half or in the live one."""
@@ -271,6 +275,8 @@ def judge(pictures: Pictures, settings: Selection | None = None) -> list[Finding
     A rule that crashes is a finding itself.
     """
     findings: list[Finding] = []
+    if settings is not None:
+        pictures = replace(pictures, options=settings.rules)
     for rule in all_rules():
         if rule.check is None or not rule.live:
             continue

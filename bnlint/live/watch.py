@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -225,6 +225,11 @@ class _Watched:
 
     def __init__(self, settings: Selection | None) -> None:
         self._settings = settings
+
+    @property
+    def rules(self) -> Mapping[str, Mapping[str, int]]:
+        """The options of single rules."""
+        return {} if self._settings is None else self._settings.rules
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
         """Whether a watch asks this rule."""

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -173,6 +174,8 @@ def test_rules_that_need_data_are_withheld(monkeypatch: pytest.MonkeyPatch) -> N
     ran.clear()
 
     class Everything:
+        rules: ClassVar = {}
+
         def selects(self, rule: Rule, *, live: bool = False) -> bool:
             return rule.code == "BNL997"
 

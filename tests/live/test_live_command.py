@@ -173,6 +173,88 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert "Traceback" not in result.output
 
 
+def codes(result: Result) -> list[str]:
+    return [finding["code"] for finding in json.loads(result.stdout)["findings"]]
+
+
+def test_rules_are_chosen_as_for_lint(folder: Path) -> None:
+    base = ("nets.py:build", "--phase", "inference", "--output-format", "json")
+    assert codes(bnlint(*base)) == ["BNL101"]
+    assert codes(bnlint(*base, "--extend-select", "BNL205")) == ["BNL101", "BNL205"]
+    assert codes(bnlint(*base, "--select", "redundant-bias")) == ["BNL205"]
+    assert codes(bnlint(*base, "--ignore", "BNL1")) == []
+    failed = bnlint(*base, "--select", "BNL777")
+    assert failed.exit_code == 2 and "unknown rule 'BNL777'" in failed.stderr
+
+
+CONFIGURED = """
+[tool.bnlint]
+extend-select = ["BNL205"]
+ignore = ["BNL101"]
+fail-level = "note"
+"""
+
+
+def test_settings_are_read_where_the_file_lies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "pyproject.toml").write_text(CONFIGURED)
+    (folder / "other").mkdir()
+    monkeypatch.chdir(folder / "other")
+    base = ("../nets.py:build", "--phase", "inference", "--output-format", "json")
+    result = bnlint(*base)
+    assert (codes(result), result.exit_code) == (["BNL205"], 1)
+    assert bnlint(*base, "--fail-level", "warning").exit_code == 0
+    assert codes(bnlint(*base, "--isolated")) == ["BNL101"]
+    assert codes(bnlint(*base, "--extend-select", "BNL101")) == ["BNL101", "BNL205"]
+    (folder / "own.toml").write_text('select = ["BNL101"]\n')
+    assert codes(bnlint(*base, "--config", "../own.toml")) == ["BNL101"]
+    (folder / "pyproject.toml").write_text("[tool.bnlint]\nextend = 1\n")
+    failed = bnlint(*base)
+    assert failed.exit_code == 2 and "unknown key" in failed.stderr
+
+
+def test_options_of_rules_hold(folder: Path) -> None:
+    (folder / "few.py").write_text(SOURCE.replace("torch.randn(32, 6)", "torch.randn(6, 6)"))
+    base = ("few.py:build", "--phase", "training", "--output-format", "json")
+    assert codes(bnlint(*base)) == ["BNL301"]
+    (folder / "bnlint.toml").write_text("[rules.BNL301]\nsmall-batch = 4\n")
+    assert codes(bnlint(*base)) == []
+
+
+class Mark:
+    """Would leave a file behind if it were unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("option", ["--weights", "--input-file"])
+def test_nothing_in_a_file_of_weights_is_executed(folder: Path, option: str) -> None:
+    torch.save({"state_dict": {"fc.weight": Mark(folder / "executed")}}, folder / "evil.pt")
+    torch.load(folder / "evil.pt", weights_only=False)
+    assert (folder / "executed").exists()
+    (folder / "executed").unlink()
+    result = bnlint("nets.py:net", option, "evil.pt")
+    assert result.exit_code == 2 and "evil.pt" in result.stderr
+    assert not (folder / "executed").exists()
+
+
+def test_an_array_of_objects_is_not_unpickled(folder: Path) -> None:
+    numpy.save(folder / "evil.npy", numpy.array([Mark(folder / "executed")]), allow_pickle=True)
+    result = bnlint("nets.py:net", "--input-file", "evil.npy")
+    assert result.exit_code == 2 and "evil.npy" in result.stderr
+    assert not (folder / "executed").exists()
+
+
+def test_the_help_says_that_the_target_is_executed() -> None:
+    words = " ".join(bnlint("--help").stdout.split())
+    assert "It is executed: the file is imported, the callable is called" in words
+
+
 def test_missing_torch_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(

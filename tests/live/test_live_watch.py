@@ -266,6 +266,16 @@ def test_training_with_batches_of_one(told: list) -> None:
     assert len(told) == 1
 
 
+def test_the_option_of_the_rule_holds() -> None:
+    model = Maps()
+    sgd = optimizer(model)
+    settings = Settings(rules={"BNL301": {"small-batch": 1}})
+    with bnlint.watch(model, settings=settings) as watching:
+        for _ in range(3):
+            step(model, sgd, IMAGES[:1])
+    assert watching.findings == ()
+
+
 def test_a_single_sample_at_the_end_of_an_epoch_is_not_that() -> None:
     model = Maps()
     sgd = optimizer(model)
