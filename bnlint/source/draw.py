@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from bnlint.finding import Place
+from bnlint.functional import ModeCall
 from bnlint.graph import LayerGraph
 from bnlint.rules.base import Pictures
 from bnlint.source.graph_artist import GraphArtist
+from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.mode_calls import mode_calls
 from bnlint.source.mode_methods import mode_methods
 from bnlint.source.project import Project
 from bnlint.source.trace_artist import TraceArtist
 
 
-def draw(project: Project) -> Pictures:
-    """The pictures of a whole project."""
-    tracing = TraceArtist(project)
+def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
+    """The pictures of a whole project. isolated: what crashes is noted there, and left out."""
+    apart = isolated or exposed()
+    tracing = TraceArtist(project, apart)
     tracing.draw_traces()
-    graphing = GraphArtist(project, tracing.machine)
+    graphing = GraphArtist(project, tracing.machine, apart)
     graphing.draw_graphs()
     definitions = tuple(tracing.machine.definitions)
-    return Pictures(
-        graphs=tuple(graphing.graphs),
-        traces=tuple(tracing.finished_traces(graphing.graphs)),
-        mode_methods=tuple(mode_methods(project, definitions)),
-        mode_calls=tuple(mode_calls(definitions)),
-    )
+    pictures = Pictures(tuple(graphing.graphs), tuple(tracing.finished_traces(graphing.graphs)))
+    nowhere = Place(min(project.given, default=""), 1)
+    with apart("looking at methods that set modes", nowhere):
+        pictures = replace(pictures, mode_methods=tuple(mode_methods(project, definitions)))
+    calls: tuple[ModeCall, ...] = ()
+    with apart("looking at calls that set modes", nowhere):
+        calls = tuple(mode_calls(definitions))
+    return replace(pictures, mode_calls=calls)
 
 
 def draw_definition(project: Project, name: str) -> list[LayerGraph]:

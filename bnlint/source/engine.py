@@ -24,7 +24,7 @@ from bnlint.source.discover import (
 from bnlint.source.edits import with_edits
 from bnlint.source.excerpt import Sources
 from bnlint.source.facts import FileFacts
-from bnlint.source.judge import Crash, crash_of, judge, own_finding
+from bnlint.source.judge import Crash, crash_finding, judge, own_finding
 from bnlint.source.pool import read_files
 from bnlint.source.prefilter import relevant
 from bnlint.source.reader import Outcome, read_code, read_file, read_text
@@ -313,17 +313,21 @@ def _apply_rules(links: Links, settings: Settings) -> tuple[list[Finding], tuple
     facts = links.facts
     if not facts:
         return [], ()
+    from bnlint.rules.base import Pictures
     from bnlint.source.draw import draw
+    from bnlint.source.isolation import Isolation
+    from bnlint.source.recursion import room_to_recurse
 
-    try:
-        pictures = replace(draw(links.project()), options=settings.rules)
-    except Exception as error:  # the last resort: the drawing isolates what it can
-        crash = crash_of("drawing", Place(min(facts), 1), error)
-        message = f"drawing the project crashed: {crash.error}"
-        return [own_finding("BNL903", message, crash.place)], (crash,)
-    rules = [rule for rule in all_rules() if rule.source and settings.selects(rule)]
-    judgement = judge(rules, pictures)
-    return list(judgement.findings), judgement.crashes
+    isolated = Isolation()
+    pictures = Pictures()
+    with room_to_recurse():
+        with isolated("drawing the project", Place(min(facts), 1)):  # the last resort
+            pictures = replace(draw(links.project(), isolated), options=settings.rules)
+        rules = [rule for rule in all_rules() if rule.source and settings.selects(rule)]
+        judgement = judge(rules, pictures)
+    crashes = isolated.crashes or []
+    found = [*judgement.findings, *map(crash_finding, crashes)]
+    return found, (*crashes, *judgement.crashes)
 
 
 def _cannot_parse(outcome: Outcome) -> Finding | None:

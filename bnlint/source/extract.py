@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import libcst as cst
 
 from bnlint.source.extract_statements import StatementExtractor
 from bnlint.source.facts import CellStart, FileFacts
 from bnlint.source.offsets import spans_of
+from bnlint.source.recursion import room_to_recurse
 from bnlint.source.text import line_starts
 
-RECURSION_LIMIT = 20_000
+FRAMES = 20_000
 """Frames for one file: the guard bounds its depth, and each level costs a handful of frames."""
 
 
@@ -25,7 +23,7 @@ def extract(path: str, text: str, cells: tuple[CellStart, ...] = ()) -> FileFact
     notebook cells in the joined text. The caller has passed the text through the guard. Raises
     libcst.ParserSyntaxError for text that libcst cannot parse.
     """
-    with _recursion_limit(RECURSION_LIMIT):
+    with room_to_recurse(FRAMES):
         module = cst.parse_module(text)
         spans = spans_of(module)
         extractor = StatementExtractor(spans)
@@ -39,14 +37,3 @@ def extract(path: str, text: str, cells: tuple[CellStart, ...] = ()) -> FileFact
     }
     mentions = "BatchNorm" in text or "batch_norm" in text
     return FileFacts(path, body, starts, cells, tuple(sorted(logical)), mentions)
-
-
-@contextmanager
-def _recursion_limit(limit: int) -> Iterator[None]:
-    """Allow deeper recursion for a while; pure Python frames take no C stack since Python 3.11."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, before))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)

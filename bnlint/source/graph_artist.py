@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.source import ir
 from bnlint.source.constructors import constructor_calls
-from bnlint.source.evaluate.core import OutOfBudget
+from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import (
@@ -24,6 +25,7 @@ from bnlint.source.evaluate.module_classes import (
     torch_layer,
 )
 from bnlint.source.graphs import draw_graph
+from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.project import Project
 from bnlint.source.values import (
     Arguments,
@@ -58,8 +60,11 @@ class Situation(NamedTuple):
 class GraphArtist:
     """Draws the layer graphs of one project on a machine that has loaded it."""
 
-    def __init__(self, project: Project, machine: Interpreter) -> None:
+    def __init__(
+        self, project: Project, machine: Interpreter, isolated: Isolation | None = None
+    ) -> None:
         self.project = project
+        self.isolated = isolated or exposed()
         self.machine = machine
         self.graphs: list[LayerGraph] = []
         self.covered: set[Situation] = set()
@@ -76,17 +81,27 @@ class GraphArtist:
         definitions = list(self._definitions())
         classes = [d for d in reversed(definitions) if isinstance(d, ClassObject)]
         for definition in self._different_factories(definitions):
-            self.draw_definition(definition)
+            with self._apart("a factory", definition):
+                self.draw_definition(definition)
         for cls in classes:
-            self.draw_definition(cls)
+            with self._apart("a class", cls):
+                self.draw_definition(cls)
         for module in reversed(self.machine.kept_modules):  # outer ones are built last
-            self._draw(module, title_of(module), "", only_new=True)
+            with self.isolated("drawing a module", module.place):
+                self._draw(module, title_of(module), "", only_new=True)
         for cls in classes:
             calls = constructor_calls(cls.definition.body, cls.frame.module)
             if not calls <= self.reached:
-                self.draw_definition(cls, given=True)
+                with self._apart("a class", cls):
+                    self.draw_definition(cls, given=True)
         self._draw_unrun()
         self.graphs += self._lone_layers()
+
+    def _apart(
+        self, what: str, definition: FunctionObject | ClassObject
+    ) -> AbstractContextManager[None]:
+        place = definition.frame.module.facts.place(definition.definition.span)
+        return self.isolated(f"drawing {what}", place)
 
     def _definitions(self) -> Iterator[FunctionObject | ClassObject]:
         """What the files define that mention BatchNorm, each once."""
@@ -132,7 +147,7 @@ class GraphArtist:
         with machine.drawing(Domain(), GRAPH_BUDGET):
             try:
                 value = self._build(definition, given)
-            except OutOfBudget:
+            except GIVEN_UP:
                 return
             for single in filter(is_module, alternatives(value)):
                 if only_new and isinstance(definition, ClassObject):
@@ -153,7 +168,8 @@ class GraphArtist:
                 if not constructor_calls(definition.body, scope) <= self.reached:
                     tried.add(key)
                     assert isinstance(function, FunctionObject)
-                    self._explore(function)
+                    with self._apart("a function", function):
+                        self._explore(function)
 
     def _explore(self, function: FunctionObject) -> None:
         """Run a function, both branches of each `if`, and draw what only this has built."""
@@ -166,7 +182,7 @@ class GraphArtist:
         with machine.drawing(Domain(), EXPLORING_BUDGET):
             try:
                 machine.explore(function, arguments)
-            except OutOfBudget:
+            except GIVEN_UP:
                 return
             for layer, _ in reversed(machine.sequentials):
                 places = {situation.place for situation in _situations(layer)}
@@ -205,7 +221,7 @@ class GraphArtist:
         """Draw one forward (or another method), and note what is in it."""
         try:
             graph = draw_graph(self.machine, module, title, GRAPH_BUDGET, method)
-        except OutOfBudget:
+        except GIVEN_UP:
             return
         if graph is None:
             return

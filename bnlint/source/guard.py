@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from bnlint.source.text import RefusedError, split_lines
@@ -20,7 +22,9 @@ class Limits:
     """The largest file that is parsed.
 
     bytes of a Python file, bytes of a notebook (its outputs included), lines, code points in one
-    line, nodes of the abstract syntax tree, nesting (a chain of n operators is nested n deep).
+    line, nodes of the abstract syntax tree, nesting (a chain of n operators is nested n deep),
+    brackets around each node, all nodes together (libcst's time grows with them), and steps that
+    its parser needs for the patterns of `match` (exponential in their brackets).
     Chosen so that libcst stays under 7 s and 1 GB, and far from the end of an 8 MB stack.
     """
 
@@ -30,6 +34,8 @@ class Limits:
     line_length: int = 200_000
     nodes: int = 200_000
     depth: int = 200
+    brackets: int = 600_000
+    pattern_steps: int = 2_000_000
 
     def of(self, path: str) -> int:
         """The limit on the size of this file in bytes."""
@@ -37,6 +43,27 @@ class Limits:
 
 
 LIMITS: Final = Limits()
+_BRACKETED: Final = (
+    ast.Call,
+    ast.Dict,
+    ast.DictComp,
+    ast.GeneratorExp,
+    ast.List,
+    ast.ListComp,
+    ast.Set,
+    ast.SetComp,
+    ast.Subscript,
+    ast.Tuple,
+)
+_MANY_PARENTHESES: Final = 50_000
+"""From here on they are counted one by one: those without a meaning are not in the tree."""
+
+_LARGE: Final = 500_000
+"""Code points from which on a text is measured before `ast` sees it."""
+
+_CASE: Final = re.compile(r"^[ \t\f]*case\b", re.MULTILINE)
+_TOO_DEEP: Final = "is nested too deeply: the limit is {:,} levels"
+_TOO_BRACKETED: Final = "nests too much in brackets: the limit is {:,} of them around its parts"
 _NESTED: Final = re.compile("too many nested|too many statically nested|indentation levels")
 _ATOMS: Final = re.compile(
     r"(?P<string>[a-zA-Z]{0,2}(?:\"\"\"(?s:.*?)\"\"\"|'''(?s:.*?)'''|"
@@ -51,7 +78,11 @@ def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
     Text that is not valid Python to `ast` passes when it is small and flat enough: newer syntax
     is libcst's to judge, but the words and the place of ast's objection are the better ones.
     """
-    _check_lines(text, limits)
+    lines = split_lines(text)
+    _check_lines(lines, limits)
+    text = "\n".join(lines)
+    if len(text) > _LARGE:
+        _check_size(text, limits)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,17 +91,27 @@ def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
         if _NESTED.search(error.msg or ""):
             raise RefusedError("is nested too deeply", error.lineno or 1) from None
         _check_tokens(text, limits)
+        _check_patterns(text, limits)
         return error
     except (RecursionError, MemoryError):
         raise RefusedError("is nested too deeply") from None
     except ValueError as error:
         raise RefusedError(f"cannot be parsed: {error}") from None
-    _check_tree(tree, limits)
+    for first, last in _check_tree(tree, limits):
+        _check_patterns("\n".join(lines[first - 1 : last]), limits)
+    if text.count("(") > _MANY_PARENTHESES:
+        _check_tokens(text, limits)
     return None
 
 
-def _check_lines(text: str, limits: Limits) -> None:
-    lines = split_lines(text)
+def _check_size(text: str, limits: Limits) -> None:
+    """Count words and marks: `ast` itself takes long for millions of them."""
+    most = 4 * limits.nodes
+    if sum(1 for _ in islice(_ATOMS.finditer(text), most + 1)) > most:
+        raise RefusedError(f"is too large: the limit is {most:,} words and marks")
+
+
+def _check_lines(lines: list[str], limits: Limits) -> None:
     if len(lines) > limits.lines:
         raise RefusedError(f"is too large: {len(lines):,} lines, the limit is {limits.lines:,}")
     for number, line in enumerate(lines, 1):
@@ -79,30 +120,93 @@ def _check_lines(text: str, limits: Limits) -> None:
             raise RefusedError(message, number)
 
 
-def _check_tree(tree: ast.AST, limits: Limits) -> None:
-    """Count nodes and depth without recursion; a flat chain counts as it nests in libcst."""
-    pending = [(tree, 0)]
-    nodes = 0
+def _check_tree(tree: ast.AST, limits: Limits) -> list[tuple[int, int]]:
+    """Count nodes and depth without recursion; a flat chain counts as it nests in libcst. The
+    first and last lines of all outermost `match` statements."""
+    matches: list[ast.Match] = []
+    pending = [(tree, 0, 0)]
+    nodes = brackets = 0
     line = 1
     while pending:
-        node, depth = pending.pop()
+        node, depth, inside = pending.pop()
         nodes += 1
+        brackets += inside
         line = getattr(node, "lineno", line)
-        if isinstance(node, (ast.BoolOp, ast.JoinedStr)):
-            depth += len(node.values)
+        depth += _length_of_chain(node)
         if depth > limits.depth:
-            raise RefusedError(f"is nested too deeply: the limit is {limits.depth} levels", line)
+            raise RefusedError(_TOO_DEEP.format(limits.depth), line)
         if nodes > limits.nodes:
             raise RefusedError(f"is too large: the limit is {limits.nodes:,} syntax nodes")
+        if brackets > limits.brackets:
+            raise RefusedError(_TOO_BRACKETED.format(limits.brackets))
         depth += 1
-        pending += [(child, depth) for child in ast.iter_child_nodes(node)]
+        inside += isinstance(node, _BRACKETED)
+        pending += [(child, depth, inside) for child in ast.iter_child_nodes(node)]
+        if isinstance(node, ast.Match):
+            matches.append(node)
+    return _outermost((m.lineno, m.end_lineno or m.lineno) for m in matches)
+
+
+def _outermost(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans that no other one holds."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if not found or last > found[-1][1]:
+            found.append((first, last))
+    return found
+
+
+def _length_of_chain(node: ast.AST) -> int:
+    """How many levels a node has in libcst that it does not have in `ast`."""
+    match node:
+        case ast.BoolOp() | ast.JoinedStr():
+            return len(node.values)
+        case ast.alias():
+            return node.name.count(".")
+        case ast.ImportFrom():
+            return (node.module or "").count(".")
+        case _:
+            return 0
+
+
+def _check_patterns(text: str, limits: Limits) -> None:
+    """Bound the steps for the patterns of `match`: each bracket doubles them, and one that may
+    hold either a pattern or a sequence of patterns doubles them twice."""
+    start = 0
+    steps = 0
+    while (case := _CASE.search(text, start)) is not None:
+        start = case.end()
+        weights = [1]
+        before = None
+        for atom in _ATOMS.finditer(text, start):
+            start = atom.end()
+            steps += weights[-1]
+            if steps > limits.pattern_steps:
+                line = text.count("\n", 0, case.start()) + 1
+                raise RefusedError("nests brackets in a pattern too deeply", line)
+            if atom.lastgroup == "open":
+                doubled = atom[0] == "[" or (before is not None and before.lastgroup == "word")
+                weights.append(weights[-1] * (2 if doubled else 4))
+            elif atom.lastgroup == "close" and len(weights) > 1:
+                weights.pop()
+            elif len(weights) == 1 and _ends_header(atom, before):
+                break
+            before = atom
+
+
+def _ends_header(atom: re.Match[str], before: re.Match[str] | None) -> bool:
+    """Whether the pattern of a `case` ends here, outside of brackets."""
+    if atom.lastgroup == "newline":
+        return before is None or before[0] != "\\"
+    return atom[0] in (":", "if")
 
 
 def _check_tokens(text: str, limits: Limits) -> None:
     """The same for text without a tree: brackets, and operators between commas, bound depth."""
-    depth = operators = clauses = 0
+    depth = operators = clauses = brackets = 0
     line = 1
     for match in _ATOMS.finditer(text):
+        brackets += depth
         match match.lastgroup:
             case "open":
                 depth += 1
@@ -120,7 +224,9 @@ def _check_tokens(text: str, limits: Limits) -> None:
             case "operator":
                 operators = 0 if match[0] == "," else operators + 1
         if max(depth, clauses) > limits.depth or operators > 5 * limits.depth:
-            raise RefusedError(f"is nested too deeply: the limit is {limits.depth} levels", line)
+            raise RefusedError(_TOO_DEEP.format(limits.depth), line)
+        if brackets > limits.brackets:
+            raise RefusedError(_TOO_BRACKETED.format(limits.brackets), line)
 
 
 def _count_clauses(word: str, clauses: int) -> int:

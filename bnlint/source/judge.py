@@ -41,7 +41,7 @@ def judge(rules: Sequence[Rule], pictures: Pictures) -> Judgement:
         except Exception as error:  # found again picture by picture
             whole = crash_of(f"rule {rule.code}", None, error)
             findings += _run_apart(rule, pictures, whole, crashes)
-    findings += [own_finding("BNL903", _crash_message(c), c.place) for c in crashes]
+    findings += map(crash_finding, crashes)
     return Judgement(tuple(findings), tuple(crashes))
 
 
@@ -58,8 +58,10 @@ def crash_of(what: str, place: Place | None, error: Exception) -> Crash:
     return Crash(what, place, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def _crash_message(crash: Crash) -> str:
-    return f"{crash.what} crashed: {crash.error} (a mistake in bnlint; --verbose shows where)"
+def crash_finding(crash: Crash) -> Finding:
+    """A crash as a finding: BNL903."""
+    message = f"{crash.what} crashed: {crash.error} (a mistake in bnlint; --verbose shows where)"
+    return own_finding("BNL903", message, crash.place)
 
 
 def _run(rule: Rule, pictures: Pictures) -> list[Finding]:

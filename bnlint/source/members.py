@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
-from bnlint.source.evaluate.core import OutOfBudget
+from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.freezing import parts_of
 from bnlint.source.evaluate.interpreter import Interpreter
@@ -159,7 +159,7 @@ def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str])
     """Which of the layers `held` (by path) a forward of the module calls."""
     try:
         graph = draw_graph(machine, module, "", REACH_BUDGET)
-    except OutOfBudget:
+    except GIVEN_UP:
         return held
     if graph is None or any(True for _ in graph.of_kind(Kind.UNKNOWN)):
         return held

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from bnlint.source.facts import FileFacts
 from bnlint.source.guard import LIMITS, check_text
 from bnlint.source.notebook import Notebook, read_notebook, without_broken_cells
 from bnlint.source.python2 import as_python3
+from bnlint.source.recursion import room_to_recurse
 from bnlint.source.text import RefusedError, decode, split_lines
 from bnlint.suppress import FileSuppressions, find_suppressions
 
@@ -47,6 +49,15 @@ class Outcome:
     problem: Problem | None = None
     unreadable: str = ""
     digest: str = ""
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Outcome], tuple[bytes]]:
+        """Facts nest as deeply as the file does: more than pickle may by default."""
+        with room_to_recurse():
+            return _unpacked, (pickle.dumps([getattr(self, f.name) for f in fields(self)]),)
+
+
+def _unpacked(data: bytes) -> Outcome:
+    return Outcome(*pickle.loads(data))
 
 
 def digest_of(data: bytes) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph
 from bnlint.source import ir
-from bnlint.source.evaluate.core import OutOfBudget
+from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.facts import FileFacts
+from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.project import Project
 from bnlint.source.traces import TraceDomain
 from bnlint.source.values import ANYTHING, FunctionObject, Known, ModuleScope
@@ -33,8 +35,9 @@ _TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
 class TraceArtist:
     """Draws the traces of one project; the machine keeps what it has learnt of imported modules."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, isolated: Isolation | None = None) -> None:
         self.project = project
+        self.isolated = isolated or exposed()
         self.domain = TraceDomain()
         self.machine = Interpreter(project, self.domain, ENTRY_BUDGET)
         self.traces: list[ModeTrace] = []
@@ -48,11 +51,13 @@ class TraceArtist:
         for path in self.project.given:
             facts = self.project.facts(path)
             if facts is not None and is_script(facts):
-                self._trace_script(facts)
+                with self.isolated("tracing a script", Place(path, 1)):
+                    self._trace_script(facts)
         self.load_all()
         for definition in list(self.machine.definitions):
             if isinstance(definition, FunctionObject) and self._is_uncalled(definition):
-                self._trace_function(definition)
+                with self.isolated("tracing a function", place_of(definition)):
+                    self._trace_function(definition)
         for path in self.project.given:
             facts = self.project.facts(path)
             if facts is not None:
@@ -64,11 +69,12 @@ class TraceArtist:
             scope = self.project.scope(path)
             if scope is None or scope.executed or path in self.ran:
                 continue
-            try:
-                with self.machine.drawing(self.domain, ENTRY_BUDGET):
-                    self.machine.import_module(scope)
-            except OutOfBudget:
-                continue
+            with (
+                self.isolated("importing a module", Place(path, 1)),
+                suppress(*GIVEN_UP),
+                self.machine.drawing(self.domain, ENTRY_BUDGET),
+            ):
+                self.machine.import_module(scope)
 
     def _note_statements(self, facts: FileFacts) -> None:
         """`model.eval` as a statement is a mistake in code that nothing reaches, too."""
@@ -132,7 +138,7 @@ class TraceArtist:
         with machine.drawing(self.domain, budget, keep):
             try:
                 run()
-            except OutOfBudget:
+            except GIVEN_UP:
                 return
             finally:
                 self.allowance -= budget - max(0, machine.budget)
@@ -168,6 +174,11 @@ class TraceArtist:
             layers[number] = replace(layer, positions=single)
         for trace in self.traces:
             yield replace(trace, layers=layers)
+
+
+def place_of(function: FunctionObject) -> Place:
+    """Where a function is defined."""
+    return function.frame.module.facts.place(function.definition.span)
 
 
 def _is_registered(function: FunctionObject) -> bool:

@@ -16,9 +16,11 @@ from bnlint.rules import find_rule
 from bnlint.rules.base import Pictures, Rule
 from bnlint.settings import Settings
 from bnlint.source.discover import MissingPathError
+from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.judge import judge
 from bnlint.source.pool import read_files, read_in_processes
 from bnlint.source.reader import Outcome
+from bnlint.source.values import Arguments, FunctionObject, Value
 
 MODELS = """\
 import torch.nn as nn
@@ -203,3 +205,30 @@ def test_a_pipe_does_not_keep_the_run_waiting(project) -> None:
     result = bnlint.lint_paths([root / "pipe.py", root / "norm.py"], settings=Settings())
     assert [error.message for error in result.errors] == ["not a regular file"]
     assert found(result) == [("BNL401", "norm.py", 3)]
+
+
+def test_a_crash_while_drawing_costs_one_entry_point(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Interpreter.call_function
+
+    def fragile_call(self: Interpreter, function: FunctionObject, arguments: Arguments) -> Value:
+        if function.name == "unlucky":
+            raise ZeroDivisionError("unlucky")
+        return original(self, function, arguments)
+
+    monkeypatch.setattr(Interpreter, "call_function", fragile_call)
+    unlucky = "def unlucky():\n    net = nn.BatchNorm2d(8)\n    net.eval()\n    return net\n"
+    root = project(
+        a=f"{MOMENTUM}\n\n{unlucky}",
+        b=f"import torch.nn as nn\n\n\n{unlucky}\n\nunlucky()\n",
+        c=MOMENTUM,
+        evaluate=EVALUATE,
+        models=MODELS,
+    )
+    result = bnlint.lint_paths([root], settings=Settings())
+    rest = [("BNL401", "a.py", 3), ("BNL401", "c.py", 3), ("BNL101", "evaluate.py", 8)]
+    assert [f for f in found(result) if f[0] != "BNL903"] == rest
+    crashed = {(name, line) for code, name, line in found(result) if code == "BNL903"}
+    assert crashed == {("a.py", 6), ("b.py", 1), ("b.py", 4)}
+    assert all("ZeroDivisionError" in crash.trace for crash in result.crashes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from bnlint.source import ir
-from bnlint.source.evaluate.core import Core, OutOfBudget
+from bnlint.source.evaluate.core import GIVEN_UP, Core
 from bnlint.source.evaluate.dynamic_imports import has_name
 from bnlint.source.evaluate.freezing import own_parameter
 from bnlint.source.evaluate.functions import Functions
@@ -334,7 +334,7 @@ class Attributes(Functions, Core):
         loops, self.loops = self.loops, []
         budget, self.budget = self.budget, IMPORT_BUDGET
         try:
-            with self.store.permanent(), self.recording() as events, suppress(OutOfBudget):
+            with self.store.permanent(), self.recording() as events, suppress(*GIVEN_UP):
                 self.execute(scope.facts.body, scope)
         finally:
             self.invocations = invocations

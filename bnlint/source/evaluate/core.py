@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
@@ -58,6 +59,10 @@ def happens(items: Iterable[Item]) -> bool:
 
 class OutOfBudget(Exception):
     """The analysis of one entry point took too many steps: the rest of it stays unknown."""
+
+
+GIVEN_UP: Final = (OutOfBudget, RecursionError)
+"""What ends the analysis of one entry point: too many steps, or calls nested too deeply."""
 
 
 @dataclass(slots=True)

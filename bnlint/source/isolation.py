@@ -1,0 +1,32 @@
+"""Parts of the drawing kept apart: one that crashes costs what it would have drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bnlint.finding import Place
+from bnlint.source.judge import Crash, crash_of
+
+
+@dataclass(slots=True)
+class Isolation:
+    """crashes: what has crashed so far; None lets exceptions through."""
+
+    crashes: list[Crash] | None = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, what: str, place: Place | None) -> Iterator[None]:
+        """Run a part of the work; `place` is what it looks at."""
+        try:
+            yield
+        except Exception as error:  # whatever it is, the rest of the project is judged
+            if self.crashes is None:
+                raise
+            self.crashes.append(crash_of(what, place, error))
+
+
+def exposed() -> Isolation:
+    """No isolation: exceptions reach the caller."""
+    return Isolation(None)
