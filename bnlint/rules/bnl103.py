@@ -168,7 +168,7 @@ def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
     trace, forward = first.trace, first.forward
     layer = trace.layers[first.layers[0]]
     title = model_title(trace, forward.model)
-    setter = "a validation" if is_live else first.fact.how
+    setter = _live_setter(trace) if is_live else first.fact.how
     where = f" (called through {' > '.join(c.function for c in first.seen.chain)})"
     return RULE.finding(
         f"{title} is trained here{where if first.seen.chain else ''}, in the first round in "
@@ -180,6 +180,13 @@ def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
         fix=None if is_live else _fix(first),
         module=(layer.path or title) if is_live else None,
     )
+
+
+def _live_setter(trace: ModeTrace) -> str:
+    """What a run knows of the evaluation mode: whether something was evaluated in it."""
+    forwards = [event for event in trace.events() if isinstance(event, Forward)]
+    evaluates = any(trace.purpose(forward) is not Purpose.TRAINING for forward in forwards)
+    return "a validation" if evaluates else "an earlier eval()"
 
 
 def _receiver(forward: Forward, title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,43 @@ def test_evaluation_mode_that_leaks_into_training(told: list) -> None:
         step(model, sgd)
     assert codes(watching) == ["BNL103"]
     assert told[0].lineno == line_of(step, "model(x)")
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_a_leak_names_what_has_left_it_behind(told: list, validates: bool) -> None:
+    model = net()
+    sgd = optimizer(model)
+    with bnlint.watch(model) as watching:
+        step(model, sgd)
+        model.eval()
+        if validates:
+            predict(model)
+        step(model, sgd)
+        predict(model)
+        step(model, sgd)
+    assert codes(watching) == ["BNL103"] and len(told) == 1
+    left = "a validation" if validates else "an earlier eval()"
+    assert f"in the evaluation mode that {left} has left behind" in watching.findings[0].message
+
+
+SCRIPT = """
+import torch
+import bnlint
+from watched import IMAGES, net
+
+model = net()
+with bnlint.watch(model) as watching, torch.no_grad():
+    {name} = model(IMAGES)
+"""
+
+
+@pytest.mark.parametrize(("name", "expected"), [("_", []), ("scores", ["BNL101"])])
+def test_a_throwaway_name_of_a_script_is_read_by_nobody(
+    tmp_path: Path, told: list, name: str, expected: list[str]
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(name=name))
+    assert codes(runpy.run_path(str(script))["watching"]) == expected
 
 
 def test_layers_that_somebody_froze_are_no_leak() -> None:
