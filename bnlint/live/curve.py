@@ -15,7 +15,9 @@ BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 DRAWS: Final = 24
 """Batches that are drawn at random for each measured size; the error of an rms over that many
-draws is 1 / sqrt(2 * 24) = 14 % for one channel, and falls with the number of channels."""
+draws is 1 / sqrt(2 * 24) = 14 % for one channel, and falls with the number of channels that are
+independent of each other. Of 16 trained layers the one that agreed least with the prediction was
+off by 13 % at 24 draws, by 7 % at 400."""
 
 
 def predicted_drift(moments: Moments, samples: float, eps: float) -> Tensor | None:
@@ -45,15 +47,17 @@ def predicted_curve(moments: Moments, sizes: tuple[float, ...], eps: float) -> T
     return (inverse[:, None] * first + inverse.square()[:, None] * second).sqrt()
 
 
-def measured_curve(samples: Samples, sizes: tuple[int, ...], eps: float) -> Tensor:
+def measured_curve(
+    samples: Samples, sizes: tuple[int, ...], eps: float, draws: int = DRAWS
+) -> Tensor:
     """The rms over random batches of d of each channel, against the statistics of all: (sizes, C).
 
-    Each size n is drawn DRAWS times without replacement from the N samples. Such batches scatter
+    Each size n is drawn `draws` times without replacement from the N samples. Such batches scatter
     less than those of an infinite population, by the factor (N - n) / (N - 1) of the square, which
     is divided out, so that the numbers compare with `predicted_drift`. Needs n < N.
     """
     total = len(samples.means)
-    picks = _picks(total, sizes).to(samples.means)
+    picks = _picks(total, sizes, draws).to(samples.means)
     center = samples.means.mean(0)
     means = samples.means - center
     squares = samples.variances + means.square()
@@ -62,18 +66,18 @@ def measured_curve(samples: Samples, sizes: tuple[int, ...], eps: float) -> Tens
     width = (picks @ squares - shift.square()).clamp(min=0)
     inverse, inverse_all = (width + eps).rsqrt(), (variance + eps).rsqrt()
     distance = (shift * inverse_all).square() + width * (inverse - inverse_all).square()
-    found = distance.reshape(len(sizes), DRAWS, -1).mean(1)
+    found = distance.reshape(len(sizes), draws, -1).mean(1)
     finite = torch.tensor([(total - 1) / (total - size) for size in sizes])
     return (found * finite.to(found)[:, None]).sqrt()
 
 
 @lru_cache(maxsize=16)
-def _picks(total: int, sizes: tuple[int, ...]) -> Tensor:
-    """DRAWS rows for each size, which average a random choice of that many of `total` samples."""
+def _picks(total: int, sizes: tuple[int, ...], draws: int) -> Tensor:
+    """So many rows for each size, which average a random choice of that many of `total` samples."""
     generator = torch.Generator().manual_seed(total)
-    rows = torch.zeros(len(sizes) * DRAWS, total, dtype=torch.float64)
+    rows = torch.zeros(len(sizes) * draws, total, dtype=torch.float64)
     for index, row in enumerate(rows):
-        size = sizes[index // DRAWS]
+        size = sizes[index // draws]
         row[torch.randperm(total, generator=generator)[:size]] = 1 / size
     return rows
 

@@ -68,12 +68,15 @@ def inputs_of(model: nn.Module, data: Tensor) -> list[Samples]:
 
 
 @pytest.mark.slow
-def test_the_prediction_is_within_12_percent_of_sub_sampling(network: nn.Sequential) -> None:
+def test_the_prediction_of_each_layer_is_within_9_percent(network: nn.Sequential) -> None:
     sizes = (2, 4, 8, 16, 32)
     data = images(768, torch.Generator().manual_seed(5))[0]
     layers = inputs_of(network, data)
     assert len(layers) >= 4
     predicted = torch.stack([_rms(predicted_curve(moments_of(s), sizes, EPS)) for s in layers])
+    measured = torch.stack([_rms(measured_curve(s, sizes, EPS, draws=400)) for s in layers])
+    assert float((predicted / measured - 1).abs().max()) < 0.09, predicted / measured
+    # the few draws of a check add their own error, which falls when layers are taken together
     measured = torch.stack([_rms(measured_curve(s, sizes, EPS)) for s in layers])
     ratio = (predicted.square().mean(0) / measured.square().mean(0)).sqrt()
     assert float((ratio - 1).abs().max()) < 0.12, ratio
