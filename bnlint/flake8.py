@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ _LOG = logging.getLogger("flake8.bnlint")
 
 
 class Plugin:
-    """flake8 makes one for each file; the project is read and linked once for each process."""
+    """flake8 makes one for each file; the project comes from the cache, or is read and linked, once
+    for each process."""
 
     name = "bnlint"
     version = bnlint.__version__
@@ -55,14 +56,24 @@ def _by_path(root: Path) -> dict[str, list[Finding]]:
 
     if is_too_wide(root):
         return {}
-    _LOG.warning("bnlint: reading the project in %s, once for each process of flake8", root)
-    settings = _one_process(root)
-    result = bnlint.lint_paths(root, settings=settings)
+    from bnlint.source.engine import lint_paths
+
+    result = lint_paths(root, settings=_one_process(root), progress=_say_cold(root))
     found: dict[str, list[Finding]] = {path: [] for path in result.files}
     for finding in result.findings:
         if finding.place is not None:
             found.setdefault(finding.place.path, []).append(finding)
     return found
+
+
+def _say_cold(root: Path) -> Callable[[int, int], None]:
+    """What to do when files are parsed: say so, once."""
+
+    @cache
+    def say() -> None:
+        _LOG.warning("bnlint: reading the project in %s, which is not in the cache", root)
+
+    return lambda done, total: say()
 
 
 def _one_process(root: Path) -> bnlint.Settings:
@@ -71,4 +82,4 @@ def _one_process(root: Path) -> bnlint.Settings:
 
     from bnlint.settings import load_settings
 
-    return replace(load_settings(root), jobs=1)
+    return replace(load_settings(root), jobs=1, cache=True)

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bnlint.finding import Severity
-from bnlint.rules.base import Rule
+
+if TYPE_CHECKING:
+    from bnlint.rules.base import Rule
 
 DEFAULT_EXCLUDE: Final = (
     ".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints",
@@ -29,7 +31,7 @@ _T = TypeVar("_T")
 _FAMILY: Final = re.compile(r"[A-Z]{2,}\d*", re.IGNORECASE)
 
 
-_UNWRITTEN: Final = ("base", "source")
+_UNWRITTEN: Final = ("base", "source", "cache")
 """What the settings know and no file says."""
 
 
@@ -54,6 +56,10 @@ class Settings:
     evaluating_factories: functions of the project that return an evaluated model.
     training_functions: functions that leave the models they are given in training mode.
     rules: options of single rules, by code and name.
+    cache_dir: where to keep what was found, for the next run; None: `.bnlint_cache` in the root of
+        the project, if anywhere.
+    cache: whether a run without a `cache_dir` keeps anything: the command line, the language server
+        and the flake8 plugin do.
     source: the file that was read; None for built-in settings.
     """
 
@@ -77,6 +83,8 @@ class Settings:
     evaluating_factories: tuple[str, ...] = ()
     training_functions: tuple[str, ...] = ()
     rules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    cache_dir: Path | None = None
+    cache: bool = False
     source: Path | None = None
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
@@ -227,7 +235,7 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
             table = _expect(dict, value, where, "a table of patterns and lists of rules")
             rows = ((p, _strings(codes, f"{where}.{p}")) for p, codes in table.items())
             return tuple((p, check_selectors(codes, f"{where}.{p}")) for p, codes in rows)
-        case "root" | "baseline":
+        case "root" | "baseline" | "cache-dir":
             return (folder / _expect(str, value, where, "a string")).absolute()
         case "jobs":
             jobs = _expect(int, value, where, "a whole number, 0 or more")

@@ -31,6 +31,7 @@ _FORMS: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
     ),
     "root": ({"type": "string"}, "Root of the project, relative to this file."),
     "jobs": ({"type": "integer", "minimum": 0}, "Processes; 0 chooses."),
+    "cache-dir": ({"type": "string"}, "Folder of the cache, relative to this file."),
     "prefilter": ({"type": "boolean"}, "Whether files that cannot matter are left unread."),
     "fail-level": (
         {"enum": [level.label for level in Severity]},

@@ -43,7 +43,8 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             return {**ours, **later, "": EVERYWHERE, "click": EVERYWHERE, "rich": INSIDE}
         case ["source", *_]:
             ours = dict.fromkeys({*SHARED, "source", "rules"}, EVERYWHERE)
-            return {**ours, "libcst": EVERYWHERE, "msgspec": EVERYWHERE, "pathspec": EVERYWHERE}
+            outside = ("", "libcst", "msgspec", "pathspec")
+            return {**ours, **dict.fromkeys(outside, EVERYWHERE)}
         case ["server", *_]:
             ours = dict.fromkeys({*SHARED, "source", "rules", "output", "server"}, EVERYWHERE)
             return {**ours, **dict.fromkeys(("", "pygls", "lsprotocol"), EVERYWHERE)}

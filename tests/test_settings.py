@@ -150,7 +150,8 @@ def test_bnlint_toml_comes_before_pyproject_toml(tmp_path: Path) -> None:
 TABLE = {
     "select": ["ALL"], "extend-select": [], "ignore": ["BNL2", "keras-momentum"],
     "extend-ignore": [], "exclude": ["a b"], "extend-exclude": [], "force-exclude": True,
-    "root": "/p", "jobs": 1, "prefilter": True, "fail-level": "error", "output-format": "full",
+    "root": "/p", "cache-dir": "/p/.cache", "jobs": 1, "prefilter": True,
+    "fail-level": "error", "output-format": "full",
     "per-file-ignores": {"tests/\"x\"*": ["BNL1"]}, "baseline": "/p/baseline.json",
     "extra-batchnorm": ["inplace_abn.InPlaceABN"], "extra-activations": ["mish"],
     "evaluating-factories": ["load_model"], "training-functions": ["engine.fit"],

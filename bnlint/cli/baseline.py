@@ -13,7 +13,7 @@ from bnlint.cli.given import Outcome
 from bnlint.cli.printing import count
 
 if TYPE_CHECKING:
-    from bnlint.source.engine import LintResult
+    from bnlint.source.result import LintResult
 
 
 def write_baseline(result: LintResult, file: Path) -> Outcome:

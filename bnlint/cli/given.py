@@ -11,7 +11,9 @@ from bnlint.cli import CommandError
 from bnlint.settings import Settings
 
 if TYPE_CHECKING:
-    from bnlint.source.engine import LintResult, Workspace
+    from bnlint.source.cache.start import Start
+    from bnlint.source.engine import Workspace
+    from bnlint.source.result import LintResult
 
 STDIN = Path("-")
 
@@ -67,8 +69,19 @@ class Given:
         self.data: dict[str, bytes] = {}
         """The standard input, by the path that it has in findings."""
 
-    def open(self) -> Workspace:
-        """Read the files; raises CommandError and what `lint_paths` raises."""
+    def lint(self) -> LintResult:
+        """The findings, from an earlier run if nothing has changed; raises as `open` does."""
+        if self.is_stdin:
+            return self.open().lint()
+        from bnlint.source.cache.start import start_run
+
+        start = start_run(self._paths, self.settings)
+        known = start.recall()
+        return self.open(start).lint() if known is None else known
+
+    def open(self, start: Start | None = None) -> Workspace:
+        """Read the files, from where a run was started if it was; raises CommandError and what
+        `lint_paths` raises."""
         from bnlint.source.engine import open_workspace
         from bnlint.source.pool import available_cores
 
@@ -78,7 +91,7 @@ class Given:
 
         settings = replace(self.settings, jobs=self.settings.jobs or available_cores())
         with progress_bar() as progress:
-            return open_workspace(self._paths, settings, progress=progress)
+            return open_workspace(self._paths, settings, progress=progress, start=start)
 
     def _open_stdin(self) -> Workspace:
         from bnlint.source.engine import workspace_of_text

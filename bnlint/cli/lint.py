@@ -23,7 +23,7 @@ from bnlint.printable import printable
 from bnlint.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from bnlint.source.engine import LintResult
+    from bnlint.source.result import LintResult
 
 _PATH = click.Path(path_type=Path)
 
@@ -73,7 +73,14 @@ Examples:
 @click.option("--no-prefilter", is_flag=True, help="Parse files that cannot matter as well.")
 @click.option("--jobs", "-j", type=click.IntRange(0), help="Processes; 0 is one for each core.")
 @click.option("--stdin-filename", type=_PATH, help="Where the text of `-` belongs.")
-@click.option("--no-cache", is_flag=True, hidden=True)
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep what earlier runs found.")
+@click.option(
+    "--cache-dir",
+    type=_PATH,
+    envvar="BNLINT_CACHE_DIR",
+    show_envvar=True,
+    help="Keep it there. [default: .bnlint_cache in the project's root]",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show the tracebacks of crashes.")
 def lint(
     paths: tuple[Path, ...],
@@ -130,15 +137,18 @@ def lint(
 
 def _work(given: Given, fixing: Fixing) -> Outcome:
     """Lint, and do what is asked for."""
-    from bnlint.cli.baseline import write_baseline
-    from bnlint.cli.fix import fix_given, ignore_given
-
     if fixing.wanted:
+        from bnlint.cli.fix import fix_given
+
         return fix_given(given, fixing)
     if fixing.ignore:
+        from bnlint.cli.fix import ignore_given
+
         return ignore_given(given)
-    result = given.open().lint()
+    result = given.lint()
     if fixing.baseline is not None:
+        from bnlint.cli.baseline import write_baseline
+
         return write_baseline(result, fixing.baseline)
     return Outcome(result, result.worst)
 
@@ -151,7 +161,6 @@ def _settings(
     root: Path | None = options["root"]
     if root is not None and not root.is_dir():
         raise CommandError(f"--root {root}: no such folder: name the folder that holds the project")
-    del options["no_cache"]  # accepted for scripts: nothing is cached
     start = [stdin_filename or Path.cwd()] if paths == (Path("-"),) else list(paths)
     return settings_from(find_root(start), options)
 

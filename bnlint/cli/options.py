@@ -68,6 +68,8 @@ def _simple(options: dict[str, Any], found: Settings) -> dict[str, Any]:
         values["prefilter"] = False
     if options["fail_level"] is not None:
         values["fail_level"] = Severity.parse(options["fail_level"])
+    values["cache"] = not options["no_cache"]
+    values["cache_dir"] = None if options["no_cache"] else options["cache_dir"] or found.cache_dir
     for key in ("root", "jobs", "output_format", "baseline"):
         if options[key] is not None:
             values[key] = options[key]

@@ -16,7 +16,7 @@ from bnlint.cli import CommandError
 from bnlint.settings import Settings
 
 if TYPE_CHECKING:
-    from bnlint.source.engine import LintResult
+    from bnlint.source.result import LintResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bnlint.rules.base import Rule
+if TYPE_CHECKING:
+    from bnlint.rules.base import Rule
 
 GROUP: Final = "bnlint.rules"
 
@@ -43,9 +44,11 @@ def find_rule(text: str) -> Rule | None:
 
 def _rules_of_others() -> Iterator[tuple[str, Rule]]:
     """The rules that installed packages offer, with the entry point's name."""
-    if not any(map(_offers_rules, sys.path)):
+    if not offers_rules():
         return  # the usual case, without the cost of reading all metadata
     from importlib.metadata import entry_points
+
+    from bnlint.rules.base import Rule
 
     for point in sorted(entry_points(group=GROUP)):
         origin = f"{point.name} = {point.value}"
@@ -56,6 +59,11 @@ def _rules_of_others() -> Iterator[tuple[str, Rule]]:
         if not isinstance(rule, Rule):
             raise OwnRuleError(f"{origin}: is no bnlint.rules.base.Rule, but {rule!r}")
         yield origin, rule
+
+
+def offers_rules() -> bool:
+    """Whether an installed package offers rules of its own."""
+    return any(map(_offers_rules, sys.path))
 
 
 def _offers_rules(folder: str) -> bool:

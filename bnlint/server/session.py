@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnlint.finding import Edit, Finding
@@ -102,7 +102,9 @@ class Session:
             return self._projects[known]
         root = find_root([Path(path)])
         if root not in self._projects:
-            self._projects[root] = _Kept(LivingProject(root, load_settings(root)))
+            self._projects[root] = _Kept(
+                LivingProject(root, replace(load_settings(root), cache=True))
+            )
         self._root_of[path] = root
         return self._projects[root]
 

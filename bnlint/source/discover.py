@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING, Final
 
 from bnlint.settings import Settings
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 SUFFIXES: Final = (".py", ".ipynb")
 _MARKERS: Final = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
@@ -26,11 +28,13 @@ class MissingPathError(Exception):
 @dataclass(frozen=True, slots=True)
 class Discovered:
     """files: absolute paths, forward slashes, each once, sorted; named: those given by name;
-    unreadable: folders and what kept us out."""
+    unreadable: folders and what kept us out; around: the folders and links that were seen, which
+    imports can end at."""
 
     files: tuple[str, ...]
     named: frozenset[str]
     unreadable: tuple[tuple[str, str], ...] = ()
+    around: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,21 @@ class _Patterns:
     """Exclude or ignore patterns, and the folder they are relative to."""
 
     folder: str
-    spec: GitIgnoreSpec
+    spec: GitIgnoreSpec | None
+
+    @classmethod
+    def of(cls, folder: str, lines: Sequence[str]) -> _Patterns:
+        """Patterns as they are written; raises ValueError."""
+        if not any(line.strip() and not line.startswith("#") for line in lines):
+            return cls(folder, None)  # without an import that a small run feels
+        from pathspec import GitIgnoreSpec
+
+        return cls(folder, GitIgnoreSpec.from_lines(lines))
 
     def decide(self, path: str, is_folder: bool) -> bool | None:
         """True: excluded; False: taken back by a `!` pattern; None: says nothing."""
         prefix = self.folder.rstrip("/") + "/"
-        if not path.startswith(prefix):
+        if self.spec is None or not path.startswith(prefix):
             return None
         relative = path[len(prefix) :] + ("/" if is_folder else "")
         return self.spec.check_file(relative).include
@@ -82,11 +95,12 @@ def discover(paths: Iterable[Path], settings: Settings, base: Path) -> Discovere
     found: dict[str, None] = {}
     named: set[str] = set()
     unreadable: list[tuple[str, str]] = []
+    around: list[str] = []
     for path in paths:
         full = posix(path)
         if os.path.isdir(full):
             if not (settings.force_exclude and excluded.reaches(full, True)):
-                found.update(dict.fromkeys(_walk(full, excluded, unreadable)))
+                found.update(dict.fromkeys(_walk(full, excluded, unreadable, around)))
         elif not os.path.exists(full):
             raise MissingPathError(f"{path}: no such file or folder: check the spelling")
         elif not os.path.isfile(full):  # a pipe would keep the run waiting
@@ -94,7 +108,7 @@ def discover(paths: Iterable[Path], settings: Settings, base: Path) -> Discovere
         elif not (settings.force_exclude and excluded.reaches(full, False)):
             found[full] = None
             named.add(full)
-    return Discovered(tuple(sorted(found)), frozenset(named), tuple(unreadable))
+    return Discovered(tuple(sorted(found)), frozenset(named), tuple(unreadable), tuple(around))
 
 
 def posix(path: Path) -> str:
@@ -111,7 +125,7 @@ class _Excluded:
         plain = {name.rstrip("/") for name in wanted}
         self._names = {name for name in plain if not any(c in name for c in "/*?[!\\")}
         rest = [_relative(p, folder) for p in wanted if p.rstrip("/") not in self._names]
-        self._patterns = _Patterns(folder, GitIgnoreSpec.from_lines(rest))
+        self._patterns = _Patterns.of(folder, rest)
 
     def __call__(self, path: str, is_folder: bool) -> bool:
         if path.rpartition("/")[2] in self._names:
@@ -135,7 +149,7 @@ def per_file_ignores(settings: Settings, base: Path) -> Callable[[str], list[str
     """A function from an absolute path to the selectors of rules that are ignored there."""
     folder = posix(settings.base or base)
     table = [
-        (_Patterns(folder, GitIgnoreSpec.from_lines([_relative(pattern, folder)])), selectors)
+        (_Patterns.of(folder, [_relative(pattern, folder)]), selectors)
         for pattern, selectors in settings.per_file_ignores
     ]
 
@@ -149,7 +163,9 @@ def per_file_ignores(settings: Settings, base: Path) -> Callable[[str], list[str
 def _covers(patterns: _Patterns, path: str) -> bool:
     """Whether patterns mean a file or a folder that holds it."""
     spec, prefix = patterns.spec, patterns.folder.rstrip("/") + "/"
-    return path.startswith(prefix) and spec.match_file(path[len(prefix) :])
+    if spec is None or not path.startswith(prefix):
+        return False
+    return spec.match_file(path[len(prefix) :])
 
 
 def _relative(pattern: str, folder: str) -> str:
@@ -158,7 +174,9 @@ def _relative(pattern: str, folder: str) -> str:
     return "/" + pattern[len(prefix) :] if pattern.startswith(prefix) else pattern
 
 
-def _walk(start: str, excluded: _Excluded, unreadable: list[tuple[str, str]]) -> Iterator[str]:
+def _walk(
+    start: str, excluded: _Excluded, unreadable: list[tuple[str, str]], around: list[str]
+) -> Iterator[str]:
     """Files below a folder. The folder itself was asked for: what ignores it is not heard."""
     pending = [(start, _ignores_above(start))]
     while pending:
@@ -172,6 +190,8 @@ def _walk(start: str, excluded: _Excluded, unreadable: list[tuple[str, str]]) ->
             ignores = [*_read_ignores(folder, ".gitignore"), *ignores]
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
+            if (is_folder or entry.is_symlink()) and _is_importable(entry.name):
+                around.append(_state(entry))
             if not is_folder and not entry.name.endswith(SUFFIXES):
                 continue
             path = f"{folder.rstrip('/')}/{entry.name}"
@@ -181,6 +201,20 @@ def _walk(start: str, excluded: _Excluded, unreadable: list[tuple[str, str]]) ->
                 pending.append((path, ignores))
             elif entry.is_file(follow_symlinks=False):
                 yield path
+
+
+def _is_importable(name: str) -> bool:
+    """Whether an import could name the folder or the file."""
+    return name.removesuffix(".py").isidentifier() and name != "__pycache__"
+
+
+def _state(entry: os.DirEntry[str]) -> str:
+    """A folder, or a link and where it leads, in words."""
+    if not entry.is_symlink():
+        return entry.path
+    with suppress(OSError):
+        return f"{entry.path} -> {os.path.realpath(entry.path)}"
+    return entry.path
 
 
 def _is_ignored(path: str, is_folder: bool, ignores: Iterable[_Patterns]) -> bool:
@@ -222,7 +256,7 @@ def _read_ignores(folder: str, name: str) -> list[_Patterns]:
     except OSError:
         return []
     try:
-        return [_Patterns(folder, GitIgnoreSpec.from_lines(lines))]
+        return [_Patterns.of(folder, lines)]
     except ValueError:  # git, too, lives with a pattern that means nothing
         return []
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bnlint.finding import Place
-from bnlint.source.guard import LIMITS
+from bnlint.source.limits import LIMITS
 from bnlint.source.notebook import cell_lines
 from bnlint.source.notebook_layout import NotebookLayout
 from bnlint.source.text import RefusedError, decode, split_lines

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from bnlint.finding import Finding
+from bnlint.source.digests import digest_of
 from bnlint.source.document import CellEdits, Document, EditError, edited
-from bnlint.source.engine import LintResult, Workspace
-from bnlint.source.reader import digest_of
+from bnlint.source.engine import Workspace
+from bnlint.source.result import LintResult
 
 ROUNDS: Final = 10
 """After so many rounds a fix that is wanted again and again is given up."""

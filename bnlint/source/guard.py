@@ -10,39 +10,12 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from bnlint.source.limits import LIMITS, Limits
 from bnlint.source.text import RefusedError, split_lines
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The largest file that is parsed.
-
-    bytes of a Python file, bytes of a notebook (its outputs included), lines, code points in one
-    line, nodes of the abstract syntax tree, nesting (a chain of n operators is nested n deep),
-    brackets around each node, all nodes together (libcst's time grows with them), and steps that
-    its parser needs for the patterns of `match` (exponential in their brackets).
-    Chosen so that libcst stays under 7 s and 1 GB, and far from the end of an 8 MB stack.
-    """
-
-    bytes: int = 5_000_000
-    notebook_bytes: int = 50_000_000
-    lines: int = 20_000
-    line_length: int = 200_000
-    nodes: int = 200_000
-    depth: int = 200
-    brackets: int = 600_000
-    pattern_steps: int = 2_000_000
-
-    def of(self, path: str) -> int:
-        """The limit on the size of this file in bytes."""
-        return self.notebook_bytes if path.endswith(".ipynb") else self.bytes
-
-
-LIMITS: Final = Limits()
 _BRACKETED: Final = (
     ast.Call,
     ast.Dict,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bnlint.finding import Place
-from bnlint.source.judge import Crash, crash_of
+from bnlint.source.judge import crash_of
+from bnlint.source.result import Crash
 
 
 @dataclass(slots=True)

@@ -10,17 +10,8 @@ from bnlint.finding import Finding, Place
 from bnlint.graph import LayerGraph
 from bnlint.rules import find_rule
 from bnlint.rules.base import Pictures, Rule
+from bnlint.source.result import Crash
 from bnlint.trace import ModeTrace
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """A rule (or a stage of the run) that raised an exception; place: what it was looking at."""
-
-    what: str
-    place: Place | None
-    error: str
-    trace: str
 
 
 @dataclass(frozen=True, slots=True)

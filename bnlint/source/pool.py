@@ -13,7 +13,8 @@ from contextlib import suppress
 from multiprocessing.context import BaseContext
 from typing import Final, TypeAlias
 
-from bnlint.source.reader import Outcome, Problem, read_file
+from bnlint.source.outcome import Outcome, Problem
+from bnlint.source.reader import read_file
 
 Reader: TypeAlias = Callable[[str], Outcome]
 

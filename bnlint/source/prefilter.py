@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bnlint.source.guard import LIMITS
+from bnlint.source.limits import LIMITS
 
 BROAD: Final = re.compile(
     rb"torch|[Bb]atch_?[Nn]orm|\.eval\b|\.train\b|\bnn\.Module\b|\blightning\b|\btimm\b"

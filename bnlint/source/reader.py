@@ -2,67 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from bnlint.source.facts import FileFacts
-from bnlint.source.guard import LIMITS, check_text
+from bnlint.source.digests import digest_of
+from bnlint.source.guard import check_text
+from bnlint.source.limits import LIMITS
 from bnlint.source.notebook import Notebook, read_notebook, without_broken_cells
+from bnlint.source.outcome import Outcome, Problem
 from bnlint.source.python2 import as_python3
-from bnlint.source.recursion import room_to_recurse
 from bnlint.source.text import RefusedError, decode, split_lines
 from bnlint.suppress import FileSuppressions, find_suppressions
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a file has no facts. trace: the traceback when the extraction itself failed, else "".
-
-    is_remark: the file has facts, and this only says how it was read.
-    """
-
-    message: str
-    line: int = 1
-    column: int = 1
-    cell: int | None = None
-    trace: str = ""
-    is_remark: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file.
-
-    facts with suppressions, or a problem that is a finding (BNL901; both for a notebook with a
-    broken cell and for Python 2), or unreadable: what the operating system said. digest: of the
-    bytes that were read, empty for a text that is not on disk.
-    """
-
-    path: str
-    facts: FileFacts | None = None
-    suppressions: FileSuppressions | None = None
-    problem: Problem | None = None
-    unreadable: str = ""
-    digest: str = ""
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Outcome], tuple[bytes]]:
-        """Facts nest as deeply as the file does: more than pickle may by default."""
-        with room_to_recurse():
-            return _unpacked, (pickle.dumps([getattr(self, f.name) for f in fields(self)]),)
-
-
-def _unpacked(data: bytes) -> Outcome:
-    return Outcome(*pickle.loads(data))
-
-
-def digest_of(data: bytes) -> str:
-    """What tells one content of a file from another."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def read_file(path: str) -> Outcome:
@@ -76,10 +29,16 @@ def read_file(path: str) -> Outcome:
             data = file.read(LIMITS.of(path) + 1)
     except OSError as error:
         return Outcome(path, unreadable=error.strerror or str(error))
+    return read_bytes(path, data)
+
+
+def read_bytes(path: str, data: bytes) -> Outcome:
+    """The same for the content of a file."""
+    digest = digest_of(data)
     try:
-        return replace(read_text(path, decode(data)), digest=digest_of(data))
+        return replace(read_text(path, decode(data)), digest=digest)
     except RefusedError as error:
-        return Outcome(path, problem=Problem(error.message, error.line, error.column))
+        return Outcome(path, problem=_problem(error), digest=digest)
 
 
 def read_text(path: str, document: str) -> Outcome:
@@ -88,7 +47,7 @@ def read_text(path: str, document: str) -> Outcome:
         is_notebook = path.endswith(".ipynb")
         notebook = read_notebook(document) if is_notebook else Notebook(document, ())
     except RefusedError as error:
-        return Outcome(path, problem=Problem(error.message, error.line, error.column))
+        return Outcome(path, problem=_problem(error))
     try:
         objection = check_text(notebook.text)
     except RefusedError as error:
@@ -165,3 +124,7 @@ def _located(message: str, line: int, column: int, notebook: Notebook) -> Proble
     if start is None:
         return Problem(message, max(line, 1), max(column, 1))
     return Problem(message, line - start.line + 1, max(column, 1), start.cell)
+
+
+def _problem(error: RefusedError) -> Problem:
+    return Problem(error.message, error.line, error.column)

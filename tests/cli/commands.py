@@ -29,9 +29,9 @@ def git(folder: Path, *arguments: str, text: bytes = b"") -> subprocess.Complete
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, without git's own."""
+    """Every file below a folder, without git's own and the cache."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".git" not in path.relative_to(folder).parts
+        if path.is_file() and not {".git", ".bnlint_cache"} & set(path.relative_to(folder).parts)
     }

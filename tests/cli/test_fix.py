@@ -150,7 +150,7 @@ def test_the_mode_stays(tmp_path: Path) -> None:
     lint(tmp_path, *FIX)
     assert file.read_text() == RIGHT
     assert stat.S_IMODE(file.stat().st_mode) == 0o751
-    assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
+    assert list(contents(tmp_path)) == ["a.py"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
@@ -184,7 +184,7 @@ def test_a_file_that_changes_meanwhile_is_left_alone_and_said_so(
     assert file.read_text() == other
     assert "a.py has changed since it was read: it was left alone" in done.stderr
     assert done.exit_code == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
+    assert list(contents(tmp_path)) == ["a.py"]
 
 
 def test_a_file_that_changes_before_it_is_edited_is_left_alone(
@@ -235,7 +235,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     done = lint(tmp_path, *FIX)
     assert "cannot be written: No space left on device" in done.stderr
     assert file.read_text() == WRONG
-    assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
+    assert list(contents(tmp_path)) == ["a.py"]
 
 
 def test_standard_input_is_fixed_on_standard_output(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from bnlint.settings import Settings
 from bnlint.source.discover import MissingPathError
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.judge import judge
+from bnlint.source.outcome import Outcome
 from bnlint.source.pool import read_files, read_in_processes
-from bnlint.source.reader import Outcome
 from bnlint.source.values import Arguments, FunctionObject, Value
 
 MODELS = """\

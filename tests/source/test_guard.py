@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from bnlint.source.guard import LIMITS, check_text
+from bnlint.source.guard import check_text
+from bnlint.source.limits import LIMITS
 from bnlint.source.reader import read_file, read_text
 from bnlint.source.text import RefusedError
 

@@ -1,0 +1,121 @@
+"""What is kept of one file, as bytes: msgpack, which can describe data and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from msgspec.msgpack import Decoder, Encoder, Ext
+
+from bnlint.source import ir
+from bnlint.source.outcome import Outcome
+
+_COMPLEX, _ELLIPSIS, _INTEGER, _TEXT = 1, 2, 3, 4
+_PLAIN_INTEGERS: Final = range(-(2**63), 2**64)
+
+
+class _Wrapped:
+    """A constant that msgpack has no form for."""
+
+    def __init__(self, value: int | str) -> None:
+        self.value = value
+
+
+def encode(outcome: Outcome) -> bytes | None:
+    """An outcome without its path, which the same content may have elsewhere; None when it has
+    no such form."""
+    facts = None if outcome.facts is None else replace(outcome.facts, path="")
+    try:
+        return _encoder().encode(replace(outcome, path="", facts=facts))
+    except (OverflowError, UnicodeEncodeError):
+        if facts is None:
+            return None
+    except (RecursionError, TypeError):
+        return None
+    try:
+        wrapped = replace(facts, body=_wrapped(facts.body))
+        return _encoder().encode(replace(outcome, path="", facts=wrapped))
+    except (RecursionError, OverflowError, UnicodeEncodeError, TypeError):
+        return None
+
+
+def decode(data: bytes, path: str) -> Outcome | None:
+    """The outcome for the file at this path; None for anything else than `encode` has made."""
+    try:
+        outcome = _decoder().decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, struct.error):
+        return None
+    facts = outcome.facts
+    if facts is None:
+        return replace(outcome, path=path) if outcome.problem is not None else None
+    if not facts.line_starts or facts.line_starts[0] != 0:
+        return None
+    return replace(outcome, path=path, facts=replace(facts, path=path))
+
+
+@cache
+def _encoder() -> Encoder:
+    return Encoder(enc_hook=_to_extension)
+
+
+@cache
+def _decoder() -> Decoder[Outcome]:
+    return Decoder(Outcome, ext_hook=_from_extension)
+
+
+def _to_extension(value: object) -> Ext:
+    match value:
+        case complex():
+            return Ext(_COMPLEX, struct.pack("<dd", value.real, value.imag))
+        case _ if value is Ellipsis:
+            return Ext(_ELLIPSIS, b"")
+        case _Wrapped(value=int() as number):
+            return Ext(
+                _INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+            )
+        case _Wrapped(value=str() as text):
+            return Ext(_TEXT, text.encode("utf-8", "surrogatepass"))
+    raise TypeError(f"no form for {type(value).__name__}")
+
+
+def _from_extension(code: int, data: memoryview) -> object:
+    match code:
+        case 1:
+            return complex(*struct.unpack("<dd", data))
+        case 2:
+            return Ellipsis
+        case 3:
+            return int.from_bytes(data, "little", signed=True)
+        case 4:
+            return bytes(data).decode("utf-8", "surrogatepass")
+    raise ValueError(f"no extension {code}")
+
+
+def _wrapped(part: Any) -> Any:
+    """Code with its large numbers and its texts that are no Unicode wrapped."""
+    if type(part) is tuple:
+        return tuple(_wrapped(inner) for inner in part)
+    if type(part) is ir.Constant:
+        return msgspec.structs.replace(part, value=_wrapped_constant(part.value))
+    if isinstance(part, ir.Node):
+        return type(part)(*(_wrapped(getattr(part, name)) for name in part.__struct_fields__))
+    return part
+
+
+def _wrapped_constant(value: object) -> object:
+    if isinstance(value, int) and value not in _PLAIN_INTEGERS:
+        return _Wrapped(value)
+    if isinstance(value, str) and not _is_unicode(value):
+        return _Wrapped(value)
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

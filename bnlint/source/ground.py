@@ -1,0 +1,59 @@
+"""Where a run takes place: the files that were asked for, and the project around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bnlint.settings import Settings
+from bnlint.source.discover import (
+    Discovered,
+    admission,
+    discover,
+    find_root,
+    is_too_wide,
+    posix,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a run is about.
+
+    given: the files whose findings are wanted; root: the project's; project: all its files, None
+    when the root is too wide to be walked; around: the folders and links among them.
+    """
+
+    given: Discovered
+    root: Path
+    project: tuple[str, ...] | None
+    around: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> list[str]:
+        """All files that are known, sorted."""
+        return sorted({*self.given.files, *(self.project or ())})
+
+    @property
+    def admit(self) -> Callable[[str], str | None]:
+        """See `discover.admission`."""
+        return admission(self.project, self.root)
+
+
+def survey(paths: Iterable[Path], settings: Settings) -> Ground:
+    """The ground around these paths; raises MissingPathError."""
+    wanted = list(paths)
+    return ground_of(discover(wanted, settings, Path.cwd()), wanted, settings)
+
+
+def ground_of(given: Discovered, paths: Sequence[Path], settings: Settings) -> Ground:
+    """The ground around files that have been found at or below these paths."""
+    root = Path(posix(settings.root or find_root(paths)))
+    if any(posix(path) == posix(root) for path in paths):
+        return Ground(given, root, given.files, given.around)
+    if is_too_wide(root):
+        return Ground(given, root, None)
+    whole = discover([root], replace(settings, force_exclude=False), Path.cwd())
+    files = tuple(sorted({*whole.files, *given.files}))
+    return Ground(given, root, files, (*whole.around, *given.around))

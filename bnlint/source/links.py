@@ -1,0 +1,59 @@
+"""All files of a project that were opened, and the project that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bnlint.settings import Settings
+from bnlint.source.facts import FileFacts
+from bnlint.source.outcome import Outcome
+from bnlint.source.reader import read_file
+from bnlint.suppress import FileSuppressions
+
+if TYPE_CHECKING:
+    from bnlint.source.project import Project
+
+
+@dataclass(slots=True)
+class Links:
+    """The opened files by absolute path. admit: see `discover.admission`; read: how a file is
+    read."""
+
+    root: Path
+    admit: Callable[[str], str | None]
+    outcomes: dict[str, Outcome]
+    settings: Settings
+    behind: dict[str, Outcome] = field(default_factory=dict)
+    """Files that were read and matter only when an import asks for them."""
+    read: Callable[[str], Outcome] = read_file
+
+    def load(self, path: str) -> FileFacts | None:
+        """A file that an import asks for; None when it may not be opened."""
+        admitted = self.admit(path)
+        if admitted is None:
+            return None
+        if admitted not in self.outcomes:
+            known = self.behind.get(admitted)
+            self.outcomes[admitted] = self.read(admitted) if known is None else known
+        return self.outcomes[admitted].facts
+
+    @property
+    def facts(self) -> dict[str, FileFacts]:
+        """The facts of the files that have any, by path."""
+        return {p: o.facts for p, o in self.outcomes.items() if o.facts is not None}
+
+    def project(self) -> Project:
+        """The files linked by their imports."""
+        from bnlint.source.evaluate.explained import Explained
+        from bnlint.source.project import Project
+
+        return Project(self.root, self.facts, self.load, Explained.by(self.settings))
+
+    @property
+    def suppressions(self) -> dict[str, FileSuppressions]:
+        """The suppression comments, by file; files without any are absent."""
+        found = {path: outcome.suppressions for path, outcome in self.outcomes.items()}
+        return {path: comments for path, comments in found.items() if comments is not None}

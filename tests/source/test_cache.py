@@ -1,0 +1,367 @@
+"""The cache: it makes a run quick, and never changes what the run finds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bnlint.source.draw
+import bnlint.source.engine as engine
+import bnlint.source.verdicts as verdicts
+from bnlint.settings import Settings
+from bnlint.source.cache import contents, folder
+from bnlint.source.result import LintResult
+
+BATCHNORM = "import torch.nn as nn\n\nnorm = nn.BatchNorm2d(64, momentum=0.99)\n"
+MODEL = """import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8))
+        self.norm = nn.BatchNorm2d(8, momentum=0.99)
+
+    def forward(self, x):
+        return self.norm(self.layers(x))
+"""
+SCRIPT = """import torch
+from model import Net
+
+net = Net()
+net.load_state_dict(torch.load("w.pt"))
+with torch.no_grad():
+    print(net(torch.load("x.pt")).argmax(1))
+"""
+FAR_BACK = 1_600_000_000
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "pyproject.toml").write_text("[tool.bnlint]\n")
+    write(root / "model.py", MODEL)
+    write(root / "infer.py", SCRIPT)
+    write(root / "unrelated.py", "x = 1\n")
+    return root
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file long ago, so that its times can be trusted."""
+    path.write_text(text)
+    os.utime(path, (FAR_BACK, FAR_BACK))
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file's times count from the moment on in which it was written."""
+    monkeypatch.setattr(contents, "_SETTLED", -1)
+
+
+def lint(root: Path, **settings: Any) -> LintResult:
+    chosen = Settings(base=root, cache=True, jobs=1)
+    return engine.lint_paths(root, settings=replace(chosen, **settings))
+
+
+def fresh(root: Path, **settings: Any) -> LintResult:
+    return lint(root, cache=False, **settings)
+
+
+@pytest.fixture
+def nothing_is_linked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the project was linked")
+
+    def forbid() -> None:
+        monkeypatch.setattr(verdicts, "verdicts_of", refuse)
+        monkeypatch.setattr(engine, "verdicts_of", refuse)
+
+    return forbid
+
+
+def kept_files(root: Path) -> list[Path]:
+    return [
+        p for p in (root / ".bnlint_cache").rglob("*") if p.is_file() and p.parent.name[0] == "v"
+    ]
+
+
+def test_nothing_changed_is_told_without_linking(project: Path, nothing_is_linked) -> None:
+    cold = lint(project)
+    assert {f.code for f in cold.findings} >= {"BNL101", "BNL201", "BNL401"}
+    assert cold == fresh(project)
+    nothing_is_linked()
+    assert lint(project) == cold
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"select": ("ALL",)},
+        {"ignore": ("BNL4",)},
+        {"extend_select": ("BNL205",)},
+        {"per_file_ignores": (("model.py", ("BNL2",)),)},
+        {"select": ("BNL101",)},
+    ],
+    ids=str,
+)
+def test_another_choice_of_rules_needs_no_link(
+    project: Path, choice: dict[str, Any], nothing_is_linked
+) -> None:
+    lint(project)
+    expected = fresh(project, **choice)
+    nothing_is_linked()
+    assert lint(project, **choice) == expected
+    assert lint(project, **choice) == expected
+
+
+def test_what_links_differently_is_linked_again(project: Path) -> None:
+    write(project / "model.py", MODEL.replace("nn.BatchNorm2d(8)", "Norm(8)"))
+    before = lint(project)
+    named = {"extra_batchnorm": ("Norm",)}
+    assert lint(project, **named) == fresh(project, **named)
+    assert lint(project) == before
+
+
+@pytest.mark.parametrize("name", ["model.py", "infer.py"])
+def test_an_edit_is_noticed_even_when_size_and_time_stay(project: Path, name: str) -> None:
+    before = lint(project)
+    path = project / name
+    text = path.read_text().replace("0.99", "0.01").replace("no_grad", "no_gras")
+    write(path, text)
+    assert os.stat(path).st_mtime == FAR_BACK
+    after = lint(project)
+    assert after == fresh(project)
+    assert after != before
+
+
+def test_a_write_in_the_same_tick_is_noticed(project: Path, monkeypatch) -> None:
+    """Where the file system's clock is coarse, both writes leave the same times."""
+    monkeypatch.setattr(contents, "_SETTLED", 2_000_000_000)
+    actual = contents.state_of
+
+    def coarse(path: str) -> tuple[int, int, int, int]:
+        _, changed, size, inode = actual(path)
+        tick = changed // 10**12 * 10**12
+        return tick, tick, size, inode
+
+    monkeypatch.setattr(contents, "state_of", coarse)
+    monkeypatch.setattr(contents.time, "time_ns", lambda: coarse(str(project))[0])
+    before = lint(project)
+    write(project / "model.py", MODEL.replace("0.99", "0.01"))
+    after = lint(project)
+    monkeypatch.undo()
+    assert after == fresh(project) != before
+
+
+def test_a_file_that_no_rule_reads_may_change(project: Path, nothing_is_linked) -> None:
+    before = lint(project)
+    write(project / "unrelated.py", "x = 2\n")
+    nothing_is_linked()
+    assert lint(project) == before
+
+
+def test_a_new_file_can_change_what_an_import_means(project: Path) -> None:
+    before = lint(project)
+    write(project / "torch.py", "def no_grad(): ...\ndef load(name): ...\n")
+    after = lint(project)
+    assert after == fresh(project)
+    assert after.findings != before.findings
+    (project / "torch.py").unlink()
+    assert lint(project) == before
+
+
+def test_a_touched_file_is_not_parsed_again(project: Path, monkeypatch) -> None:
+    before = lint(project)
+    os.utime(project / "model.py")
+    monkeypatch.setattr("bnlint.source.reader.read_file", lambda path: pytest.fail(path))
+    monkeypatch.setattr("bnlint.source.pool.read_file", lambda path: pytest.fail(path))
+    assert lint(project) == before
+
+
+def test_one_changed_file_is_the_only_one_that_is_parsed(project: Path) -> None:
+    lint(project)
+    write(project / "infer.py", SCRIPT + "\n")
+    parsed: list[tuple[int, int]] = []
+    settings = Settings(base=project, cache=True, jobs=1)
+    engine.lint_paths(project, settings=settings, progress=lambda *step: parsed.append(step))
+    assert len(parsed) == 1
+
+
+def spoilt(data: bytes) -> Iterator[bytes]:
+    yield b""
+    yield data[: len(data) // 2]
+    yield data + b"x"
+    for at in (0, 8, 20, len(data) // 2, len(data) - 1):
+        yield data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+    yield os.urandom(len(data))
+    yield b"\xff" * len(data)
+
+
+def test_no_spoilt_file_changes_what_is_found(project: Path) -> None:
+    expected = lint(project)
+    files = {path: path.read_bytes() for path in kept_files(project)}
+    assert len(files) == 3
+    for path, data in files.items():
+        for wrong in spoilt(data):
+            for other, content in files.items():
+                other.write_bytes(content)
+            for run in project.rglob("run-*"):
+                run.unlink()
+            path.write_bytes(wrong)
+            assert lint(project) == expected
+
+
+def test_well_sealed_nonsense_does_no_harm(project: Path) -> None:
+    """Whoever can write to the cache can seal what he writes; it is still only data."""
+    import msgspec
+
+    expected = lint(project)
+    (path,) = {path.parent for path in kept_files(project)}
+    home = folder.Folder(path.parent, path)
+    hostile: list[object] = [None, 1, [], {}, [[]] * 9, {"a": [1, 2, 3, 4, "x"]}, "x" * 100]
+    nested: object = []
+    for _ in range(100_000):
+        nested = [nested]
+    encoded = [msgspec.msgpack.encode(value) for value in hostile] + [b"\x91" * 100_000]
+    for name in [file.name for file in kept_files(project)]:
+        for data in encoded:
+            home.write(name, data)
+            assert lint(project) == expected
+
+
+@pytest.mark.parametrize("where", ["link", "file", "full"])
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    project: Path, tmp_path: Path, where: str, monkeypatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if where == "link":
+        (project / ".bnlint_cache").symlink_to(elsewhere)
+    elif where == "file":
+        (project / ".bnlint_cache").write_text("mine")
+    else:
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(folder.tempfile, "mkstemp", full)
+    assert lint(project) == lint(project) == fresh(project)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_run_that_is_killed_while_it_writes_leaves_nothing_half_done(
+    project: Path, monkeypatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(folder.os, "replace", killed)
+        lint(project)
+    assert lint(project) == lint(project) == fresh(project)
+
+
+def test_the_folder_says_what_it_is(project: Path) -> None:
+    lint(project)
+    cache = project / ".bnlint_cache"
+    assert (cache / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f")
+    assert (cache / ".gitignore").read_text() == "*\n"
+
+
+def test_a_cache_elsewhere_keeps_projects_apart(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    write(other / "model.py", MODEL.replace("0.99", "0.01"))
+    kept = tmp_path / "kept"
+    for _ in range(2):
+        for root in (project, other):
+            assert lint(root, cache_dir=kept) == fresh(root)
+    assert not (project / ".bnlint_cache").exists()
+
+
+def test_versions_do_not_see_each_other_and_do_not_pile_up(project: Path, monkeypatch) -> None:
+    for number in range(6):
+        monkeypatch.setattr(folder, "version_tag", lambda number=number: f"0.{number}")
+        lint(project)
+    assert len([path for path in (project / ".bnlint_cache").iterdir() if path.is_dir()]) <= 3
+
+
+def test_packs_are_put_together_and_lose_what_is_gone(project: Path) -> None:
+    for number in range(12):
+        write(project / "model.py", MODEL + f"# {number}\n")
+        lint(project)
+    packs = list(project.rglob("pack-*"))
+    assert len(packs) <= 7
+    assert sum(path.stat().st_size for path in packs) < 12 * 5000
+    assert lint(project) == fresh(project)
+
+
+def test_a_crash_is_not_kept(project: Path, monkeypatch) -> None:
+    def crash(*_: object) -> None:
+        raise ValueError("once")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bnlint.source.draw, "draw", crash)
+        assert [f.code for f in lint(project).findings] == ["BNL903"]
+    assert lint(project) == fresh(project)
+
+
+def test_facts_that_crash_the_drawing_are_read_again(project: Path, monkeypatch) -> None:
+    lint(project)
+    for run in project.rglob("run-*"):
+        run.unlink()
+    actual = bnlint.source.draw.draw
+    calls: list[int] = []
+
+    def crash_once(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("malformed facts")
+        return actual(*arguments)
+
+    monkeypatch.setattr(bnlint.source.draw, "draw", crash_once)
+    assert lint(project) == fresh(project)
+
+
+def test_runs_at_the_same_time_find_the_same(project: Path) -> None:
+    command = [sys.executable, "-m", "bnlint", "--output-format", "json", "."]
+    runs = [
+        subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    outputs = {run.communicate(timeout=120)[0] for run in runs}
+    assert len(outputs) == 1
+    again = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
+    assert {again.stdout} == outputs
+
+
+def test_a_warm_run_imports_no_parser(project: Path) -> None:
+    """libcst, rich, torch and the analysis stay unimported while a warm run reports findings."""
+    code = (
+        "import sys; from bnlint.cli import main\n"
+        "try: main(['lint', '.'])\n"
+        "except SystemExit as end: print('exit', end.code)\n"
+        "heavy = ('libcst', 'rich', 'torch', 'bnlint.source.engine', 'bnlint.source.draw')\n"
+        "print('heavy', [name for name in heavy if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", code]
+    cold, warm = (
+        subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120).stdout
+        for _ in range(2)
+    )
+    assert warm.endswith("exit 1\nheavy []\n"), warm
+    assert "libcst" in cold
+    assert warm.partition(" in ")[0] == cold.partition(" in ")[0]
+
+
+def test_the_default_of_the_api_leaves_no_trace(project: Path) -> None:
+    engine.lint_paths(project, settings=Settings(base=project))
+    assert not (project / ".bnlint_cache").exists()
