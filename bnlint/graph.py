@@ -43,6 +43,8 @@ class Kind(StrEnum):
     OUTPUT = "output"
     UNKNOWN = "unknown"
 
+    __hash__ = str.__hash__  # that of an Enum is written in Python
+
 
 TRANSPARENT: Final = frozenset({Kind.IDENTITY, Kind.RESHAPE, Kind.SLICE, Kind.SPLIT})
 """Kinds that change no value: transparent for the order of layers, a barrier for channel counts."""

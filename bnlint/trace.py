@@ -24,6 +24,8 @@ class Mode(StrEnum):
     EVAL = "eval"
     UNKNOWN = "unknown"
 
+    __hash__ = str.__hash__  # that of an Enum is written in Python
+
 
 class Purpose(StrEnum):
     """What a forward is for."""

@@ -32,6 +32,8 @@ class AbsentType(Enum):
 
     ABSENT = "absent"
 
+    __hash__ = object.__hash__
+
 
 ABSENT: Final = AbsentType.ABSENT
 """What a field holds that was never written."""

@@ -33,12 +33,16 @@ SMALL = 80
 
 class Profile(NamedTuple):
     """What a piece of code mentions, its size in nodes, whether it loops, and the variables that
-    it returns."""
+    it returns.
+
+    told: the names of keyword arguments, and the flags among the constants.
+    """
 
     words: frozenset[str]
     size: int
     loops: bool
     returned: frozenset[str]
+    told: frozenset[str | bool | None]
 
 
 class Relevance:
@@ -59,7 +63,7 @@ class Relevance:
         self.size = sum(self.profile(facts.body).size for facts in read)
         """Nodes of the whole project."""
         self.acting = _closure(definitions, ACTS)
-        self.building = _closure(definitions, BUILDS | layers)
+        self._mattering = self.acting | _closure(definitions, BUILDS | layers)
 
     def profile(self, code: object) -> Profile:
         """What a definition or a body mentions."""
@@ -74,6 +78,7 @@ class Relevance:
         """The profile of code that is read for the first time; definitions in it are read once."""
         words: set[str] = set()
         returned: set[str] = set()
+        told: set[str | bool | None] = set()
         size = 0
         loops = False
         for node in walk_apart(code, _DEFINITIONS):
@@ -81,6 +86,7 @@ class Relevance:
                 inner = self.profile(node)
                 words |= inner.words
                 returned |= inner.returned
+                told |= inner.told
                 size += inner.size
                 loops |= inner.loops
                 continue
@@ -89,12 +95,17 @@ class Relevance:
                 words.add(node.id)
             elif isinstance(node, ir.Attribute):
                 words.add(node.attr)
+            elif isinstance(node, ir.Argument):
+                told.add(node.keyword)
+            elif isinstance(node, ir.Constant):
+                if node.value is None or isinstance(node.value, bool):
+                    told.add(node.value)
             elif isinstance(node, ir.Return):
                 if isinstance(node.value, ir.Name):
                     returned.add(node.value.id)
             elif isinstance(node, _LOOPS):
                 loops = True
-        return Profile(frozenset(words), size, loops, frozenset(returned))
+        return Profile(frozenset(words), size, loops, frozenset(returned), frozenset(told))
 
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function must be followed for its own sake, not for its arguments'."""
@@ -103,7 +114,7 @@ class Relevance:
         profile = self.profile(definition)
         if profile.size <= SMALL and not profile.loops:
             return True
-        return not profile.words.isdisjoint(self.acting | self.building)
+        return not profile.words.isdisjoint(self._mattering)
 
     def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function returns one of its parameters."""

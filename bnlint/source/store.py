@@ -59,14 +59,15 @@ class Store:
         self._logs.append({})
         self._versions.append(self.version)
 
-    def commit(self) -> None:
-        """Close the last log and keep its writes."""
+    def commit(self, gone: HeapObject | None = None) -> None:
+        """Close the last log and keep its writes; an object that is gone needs no log any more."""
         log = self._logs.pop()
         self._versions.pop()
         if self._logs:
             outer = self._logs[-1]
             for key, before in log.items():
-                outer.setdefault(key, before)
+                if key[0] is not gone:
+                    outer.setdefault(key, before)
 
     def rollback(self) -> Changes:
         """Close the last log, undo its writes, and return them."""
@@ -81,15 +82,22 @@ class Store:
         """The current values of all fields written in the logs opened at `depth` and later."""
         return {key: key[0].fields.get(key[1], ABSENT) for log in self._logs[depth:] for key in log}
 
-    def merge(self, outcomes: list[Changes]) -> None:
-        """Write the join of alternative outcomes; each starts from the current state."""
+    def merge(self, outcomes: list[Changes], gone: HeapObject | None = None) -> None:
+        """Write the join of alternative outcomes; each starts from the current state.
+
+        gone: an object that nobody can ask any more.
+        """
         if not outcomes:
             return
-        keys = dict.fromkeys(key for changes in outcomes for key in changes)
+        keys = dict.fromkeys(key for changes in outcomes for key in changes if key[0] is not gone)
         self._charge(len(keys) * len(outcomes) // JOINS_PER_STEP)
-        for obj, name in keys:
+        for key in keys:
+            obj, name = key
             before = obj.fields.get(name, ABSENT)
-            found = [changes.get((obj, name), before) for changes in outcomes]
+            if len(outcomes) == 1:
+                self.write(obj, name, outcomes[0].get(key, before))
+                continue
+            found = [changes.get(key, before) for changes in outcomes]
             joined = found[0]
             for value in found[1:]:
                 joined = join_fields(joined, value)

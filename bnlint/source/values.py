@@ -26,6 +26,8 @@ class AnythingType(Enum):
 
     ANYTHING = "anything"
 
+    __hash__ = object.__hash__
+
 
 ANYTHING: Final = AnythingType.ANYTHING
 
@@ -215,7 +217,7 @@ class HeapObject:
 class Frame(HeapObject):
     """The local variables of one call, a class body or a comprehension."""
 
-    __slots__ = ("globals", "module", "nonlocals", "outer", "owner", "receiver")
+    __slots__ = ("globals", "is_kept", "module", "nonlocals", "outer", "owner", "receiver")
 
     def __init__(
         self,
@@ -231,15 +233,24 @@ class Frame(HeapObject):
         self.receiver = receiver
         self.globals: set[str] = set()
         self.nonlocals: set[str] = set()
+        self.is_kept = False
+
+    def keep(self) -> None:
+        """A function or class has been defined here: the variables outlive the call."""
+        frame: Frame | None = self
+        while frame is not None and not frame.is_kept:
+            frame.is_kept = True
+            frame = frame.outer
 
 
 class ModuleScope(Frame):
     """The global variables of one file."""
 
-    __slots__ = ("executed", "facts", "name")
+    __slots__ = ("executed", "facts", "name", "places")
 
     def __init__(self, name: str, facts: FileFacts) -> None:
         super().__init__(self)
+        self.places: dict[ir.Span, Place] = {}
         self.name = name
         self.facts = facts
         self.executed = False
@@ -381,6 +392,8 @@ class Marker(Enum):
     OTHERS = "others"
     MAYBE = "maybe"
     FROZEN = "frozen"
+
+    __hash__ = object.__hash__  # the hash of an Enum is written in Python
 
 
 ITEMS: Final = Marker.ITEMS

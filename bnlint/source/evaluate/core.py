@@ -143,7 +143,11 @@ class Core(ABC):
 
     def place(self, frame: Frame, span: ir.Span) -> Place:
         """The place of a span in the frame's file."""
-        return frame.module.facts.place(span)
+        module = frame.module
+        place = module.places.get(span)
+        if place is None:
+            place = module.places[span] = module.facts.place(span)
+        return place
 
     @property
     def checkpoint(self) -> Place | None:
@@ -198,12 +202,14 @@ class Core(ABC):
         blocks: list[tuple[Item, ...]] = []
         for run in runs:
             self.store.begin()
+            events: list[Item] = []
             completed = False
+            outer, self.events = self.events, events
             try:
-                with self.recording() as events:
-                    falls = run()
+                falls = run()
                 completed = True
             finally:
+                self.events = outer
                 changes = self.store.rollback()
                 if not completed:
                     self.store.merge([changes])

@@ -62,15 +62,15 @@ class Expressions(Core):
     def evaluate(self, expression: ir.Expression, frame: Frame) -> Value:
         """The value of an expression."""
         self.spend()
+        if isinstance(expression, ir.Name):  # the frequent kinds first: a match tries one by one
+            return self.load(expression.id, frame)
+        if isinstance(expression, ir.Call):
+            return self._call(expression, frame)
+        if isinstance(expression, ir.Attribute):
+            return self.attribute(self.evaluate(expression.value, frame), expression.attr, frame)
+        if isinstance(expression, ir.Constant):
+            return Known(expression.value)
         match expression:
-            case ir.Constant(value):
-                return Known(value)
-            case ir.Name(name):
-                return self.load(name, frame)
-            case ir.Attribute(value, attr):
-                return self.attribute(self.evaluate(value, frame), attr, frame)
-            case ir.Call():
-                return self._call(expression, frame)
             case ir.Subscript(value, index):
                 return self._subscript(
                     self.evaluate(value, frame), self.evaluate(index, frame), frame, expression
@@ -95,6 +95,7 @@ class Expressions(Core):
                     None if p.default is None else self.evaluate(p.default, frame)
                     for p in parameters
                 )
+                frame.keep()
                 return FunctionObject(expression, frame, defaults)
             case ir.DictDisplay(items):
                 return self._dict(items, frame)

@@ -65,10 +65,12 @@ class Functions(Core):
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
         entered = self._enter_decorators(function)
+        events: list[Item] = []
+        outer, self.events = self.events, events
         try:
-            with self.recording() as events:
-                result = self._run(definition, frame, given)
+            result = self._run(definition, frame, given)
         finally:
+            self.events = outer
             del self.gradients[len(self.gradients) - entered :]
         self.wrap_call(function, arguments, events)
         return result
@@ -155,19 +157,23 @@ class Functions(Core):
         finally:
             self.invocations.pop()
             self.loops = loops
-        self._join_exits(invocation, falls)
+        self._join_exits(invocation, falls, frame)
         if invocation.yields is not None:
             return invocation.yields
         values = invocation.returns + ([NONE] if falls else [])
         return one_of(values) if values else External("never returns")
 
-    def _join_exits(self, invocation: Invocation, falls: bool) -> None:
-        """The state after a call: its normal end joined with its early returns."""
+    def _join_exits(self, invocation: Invocation, falls: bool, frame: Frame) -> None:
+        """The state after a call: its normal end joined with its early returns.
+
+        Nobody asks for the local variables any more, unless a function was defined among them.
+        """
+        gone = None if frame.is_kept else frame
         if not invocation.exits:
-            self.store.commit()
+            self.store.commit(gone)
             return
         changes = self.store.rollback()
-        self.store.merge([*invocation.exits, changes] if falls else invocation.exits)
+        self.store.merge([*invocation.exits, changes] if falls else invocation.exits, gone)
 
     # --- parameters --------------------------------------------------------------------------
 

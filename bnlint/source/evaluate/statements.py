@@ -126,7 +126,7 @@ class Statements(Contexts):
             tensors = (n for n in names if isinstance(self.evaluate(n, frame), Tensor))
             if (written := next(tensors, None)) is not None:
                 self.assign(written, value, frame)
-        if value == External("never returns"):
+        if value == NEVER_RETURNS:
             return self.leave(ExitKind.RAISE)
         return True
 
@@ -240,6 +240,7 @@ class Statements(Contexts):
         decorators = tuple(self.evaluate(decorator, frame) for decorator in definition.decorators)
         owner = frame.owner if frame.receiver is CLASS_BODY else None
         names = {value.name for value in decorators if isinstance(value, External)}
+        frame.keep()
         function = FunctionObject(
             definition,
             frame.outer if owner is not None and frame.outer is not None else frame,
@@ -260,6 +261,7 @@ class Statements(Contexts):
             self.evaluate(base.value, frame) for base in definition.bases if base.keyword is None
         )
         cls = ClassObject(definition, frame, bases, f"{frame.module.name}.{definition.name}")
+        frame.keep()
         body = Frame(frame.module, frame, cls, CLASS_BODY)
         self.execute(definition.body, body)
         members = member_names(cls) if is_enum(cls) else []
@@ -413,6 +415,8 @@ class Statements(Contexts):
         return [*elements[:star], Sequence("list", middle), *tail]
 
 
+NEVER_RETURNS = External("never returns")
+"""What a call gives behind which nothing happens."""
 CLASS_BODY = External("class body")
 """Marks the frame of a class body, whose names are not visible in methods."""
 
