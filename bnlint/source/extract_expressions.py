@@ -129,13 +129,19 @@ class ExpressionExtractor:
 
     def _number(self, node: cst.Integer | cst.Float | cst.Imaginary) -> Expression:
         try:
-            return Constant(literal_eval(node.value), self.span(node))
+            text = node.value
+            value = int(text) if text.isdecimal() else literal_eval(text)
+            return Constant(value, self.span(node))
         except (ValueError, SyntaxError):  # an integer beyond the interpreter's digit limit
             return Opaque((), self.span(node))
 
     def _string(self, node: cst.SimpleString) -> Expression:
+        text = node.value
+        if text[0] in "\"'" and "\\" not in text and "\r" not in text:
+            width = 3 if text[:3] in ('"""', "'''") else 1
+            return Constant(text[width:-width], self.span(node))
         try:
-            return Constant(literal_eval(node.value), self.span(node))
+            return Constant(literal_eval(text), self.span(node))
         except (ValueError, SyntaxError):
             return Opaque((), self.span(node))
 

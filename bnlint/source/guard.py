@@ -105,7 +105,9 @@ def _check_tree(tree: ast.AST, limits: Limits) -> list[tuple[int, int]]:
         nodes += 1
         brackets += inside
         line = getattr(node, "lineno", line)
-        depth += _length_of_chain(node)
+        kind = type(node)
+        if kind in _CHAINS:
+            depth += _length_of_chain(node)
         if depth > limits.depth:
             raise RefusedError(_TOO_DEEP.format(limits.depth), line)
         if nodes > limits.nodes:
@@ -114,7 +116,12 @@ def _check_tree(tree: ast.AST, limits: Limits) -> list[tuple[int, int]]:
             raise RefusedError(_TOO_BRACKETED.format(limits.brackets))
         depth += 1
         inside += isinstance(node, _BRACKETED)
-        pending += [(child, depth, inside) for child in ast.iter_child_nodes(node)]
+        for name in kind._fields:  # as ast.iter_child_nodes does, in less than half the time
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                pending += [(v, depth, inside) for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
+                pending.append((value, depth, inside))
         if isinstance(node, ast.Match):
             matches.append(node)
     return _outermost((m.lineno, m.end_lineno or m.lineno) for m in matches)
@@ -127,6 +134,9 @@ def _outermost(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         if not found or last > found[-1][1]:
             found.append((first, last))
     return found
+
+
+_CHAINS: Final = frozenset({ast.BoolOp, ast.JoinedStr, ast.alias, ast.ImportFrom})
 
 
 def _length_of_chain(node: ast.AST) -> int:

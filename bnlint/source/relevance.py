@@ -96,7 +96,8 @@ class Relevance:
             elif isinstance(node, ir.Attribute):
                 words.add(node.attr)
             elif isinstance(node, ir.Argument):
-                told.add(node.keyword)
+                if node.keyword is not None:
+                    told.add(node.keyword)
             elif isinstance(node, ir.Constant):
                 if node.value is None or isinstance(node.value, bool):
                     told.add(node.value)

@@ -20,7 +20,7 @@ from bnlint.source.project import Project
 from bnlint.source.traces import TraceDomain
 from bnlint.source.values import ANYTHING, FunctionObject, Known, ModuleScope
 from bnlint.source.walk import walk
-from bnlint.trace import Clock, ModeNotCalled, ModeTrace
+from bnlint.trace import Built, Clock, ModeNotCalled, ModeTrace
 
 ENTRY_BUDGET = 250_000
 """Steps for one script: a few seconds."""
@@ -145,7 +145,11 @@ class TraceArtist:
         is_test: bool = False,
         keep: ModuleScope | None = None,
     ) -> int | None:
-        """Draw a trace; how many events it has, None where it could not be followed to its end."""
+        """Draw a trace.
+
+        How many events it has besides clocks and new modules; None where it could not be followed
+        to its end.
+        """
         machine = self.machine
         budget = min(FUNCTION_BUDGET if keep is None else ENTRY_BUDGET, self.allowance)
         with machine.drawing(self.domain, budget, keep):
@@ -160,10 +164,9 @@ class TraceArtist:
             self.ran.add(facts.path)
         test = is_test or _is_unit_test(facts)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)
-        events = sum(not isinstance(event, Clock) for event in trace.events())
-        if events:
+        if any(not isinstance(event, Clock) for event in trace.events()):
             self.traces.append(trace)
-        return events
+        return sum(not isinstance(event, Built | Clock) for event in trace.events())
 
     def _is_uncalled(self, function: FunctionObject) -> bool:
         definition = function.definition
