@@ -236,6 +236,9 @@ with torch.no_grad():
         "importlib.import_module('.' + own.name, 'models').Main()",
         "importlib.import_module('.plain', package='models').Main()",
         "eval('models.' + config.model.name + '.Main')()",
+        "getattr(models.plain, unknown())()",
+        "getattr(models.plain, args.arch)()",
+        "models.plain.__dict__[unknown()]()",
     ],
 )
 def test_models_imported_by_name(make: str, tmp_path: Path) -> None:
@@ -346,3 +349,62 @@ def test_of_too_many_models_some_are_followed() -> None:
     choice = "".join(f"elif name == '{n}':\n    net = Net()\n" for n in range(40))
     text = f"name = torch.load('name')\nif not name:\n    net = Net()\n{choice}print(predict(net))"
     assert codes(text) == ["BNL101"]
+
+
+def test_a_wrapper_that_is_there_in_one_branch_only() -> None:
+    text = """\
+    if unknown():
+        net = nn.DataParallel(net)
+    if unknown():
+        inner = net.module
+    else:
+        inner = net
+    {}
+    print(predict(inner))
+    """
+    assert codes(text.format("")) == ["BNL101"]
+    assert codes(text.format("inner.eval()")) == []
+
+
+HELPERS = """\
+class Experiment:
+    def __init__(self, arch):
+        self.net = Net() if arch == "a" else nn.Sequential(Net(), Net())
+
+    def outputs(self, batch):
+        first = batch["first"].float()
+        second = batch["second"].float()
+        for scale in range(torch.load("scales.pt")):
+            first = first * scale + second / 2 - batch["third"][:, 2:4] * batch["fourth"][:, 4:6]
+        return self.net(first)
+
+    def test(self):
+        {}
+        with torch.no_grad():
+            return [self.outputs(batch).argmax(1) for batch in held_out]
+
+
+def label(batch):
+    first = batch["first"].float()
+    second = batch["second"].float()
+    for scale in range(torch.load("scales.pt")):
+        first = first * scale + second / 2 - batch["third"][:, 2:4] * batch["fourth"][:, 4:6]
+    return net(Variable(first, volatile=True))
+
+
+"""
+
+
+def test_helpers_that_run_a_model_of_their_object_or_module() -> None:
+    experiment = "Experiment(torch.load('arch')).test()\n"
+    assert codes(HELPERS.format("") + experiment) == ["BNL101"]
+    assert codes(HELPERS.format("self.net.eval()") + experiment) == []
+    labels = "from torch.autograd import Variable\n" + HELPERS.format("pass")
+    assert codes(labels + "print([label(x) for x in held_out])") == ["BNL101"]
+    assert codes(labels + "net.eval()\nprint([label(x) for x in held_out])") == []
+
+
+def test_a_logger_only_looks_at_a_model() -> None:
+    text = "logger = unknown()\nlogger.info(net)\nprint(predict(net))"
+    assert codes(text) == ["BNL101"]
+    assert codes(text.replace("info", "prepare")) == []

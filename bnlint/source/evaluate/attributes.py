@@ -9,7 +9,12 @@ from bnlint.source.evaluate.core import GIVEN_UP, Core
 from bnlint.source.evaluate.dynamic_imports import has_name
 from bnlint.source.evaluate.freezing import own_parameter
 from bnlint.source.evaluate.functions import Functions
-from bnlint.source.evaluate.module_classes import entries_of, external_base
+from bnlint.source.evaluate.module_classes import (
+    entries_of,
+    external_base,
+    is_module,
+    is_module_class,
+)
 from bnlint.source.joining import ABSENT, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -132,6 +137,8 @@ class Attributes(Functions, Core):
             return ANYTHING
         if name == "_modules":
             return entries_of(value)
+        if name == "module" and is_module(value):
+            return value
         return Method(value, name)
 
     def _module_attribute(self, scope: ModuleScope, name: str) -> Value:
@@ -180,6 +187,8 @@ class Attributes(Functions, Core):
             return self._mode_flag(instance)
         if name == "_modules":
             return entries_of(instance)
+        if name == "module" and is_module_class(instance.cls):
+            return instance  # read where it is wrapped, which the text has shown in part only
         return Method(instance, name)
 
     def _super_attribute(self, receiver: Value, owner: ClassObject, name: str) -> Value:

@@ -32,6 +32,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    ModuleReference,
     Namespace,
     Partial,
     Sequence,
@@ -161,16 +162,22 @@ class Builtins(Iteration, Core):
         return ANYTHING
 
     def _getattr(self, arguments: Arguments, frame: Frame) -> Value:
-        name = hard(arguments.get(1, "name") or ANYTHING)
+        given = arguments.get(1, "name") or ANYTHING
+        name = hard(given)
         owner = self._first(arguments)
         if isinstance(name, Known) and isinstance(name.value, str):
             found = self.attribute(owner, name.value, frame)
+            if found is ANYTHING and isinstance(given, Soft) and isinstance(owner, ModuleReference):
+                return self.any_builder(owner.scope.values().values())
             absent = isinstance(owner, Instance) and name.value in maybe_absent(owner)
             if (found is ANYTHING or absent) and len(arguments.positional) > 2:
                 return one_of((found, arguments.positional[2]))
             return found
         if isinstance(owner, External):
             return External(f"{owner.name}.?")
+        if isinstance(owner, ModuleReference):
+            self.import_module(owner.scope)
+            return self.any_builder(owner.scope.values().values())
         return ANYTHING
 
     def _eval(self, arguments: Arguments, frame: Frame) -> Value:

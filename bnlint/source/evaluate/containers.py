@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.enums import is_enum, members_of
-from bnlint.source.evaluate.module_classes import children, is_module_dict
-from bnlint.source.joining import ABSENT, one_of
+from bnlint.source.evaluate.module_classes import children, is_module_class, is_module_dict
+from bnlint.source.joining import ABSENT, MAXIMAL_ALTERNATIVES, one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -17,6 +19,7 @@ from bnlint.source.values import (
     Choice,
     ClassObject,
     Element,
+    FunctionObject,
     Group,
     HeapObject,
     Instance,
@@ -218,8 +221,11 @@ class Containers(Core):
         default = arguments.get(1, "default")
         others = value.value(OTHERS) or ANYTHING
         if not isinstance(key, Known):
+            if value.fields.get(OPEN):
+                return others
             entries = [entry for _, entry in _entries(value)]
-            return others if value.fields.get(OPEN) else one_of(entries)
+            chosen = one_of(entries)
+            return self.any_builder(entries) if chosen is ANYTHING else chosen
         found = value.value(key.value)
         if found is not None:
             if method == "pop":
@@ -230,6 +236,18 @@ class Containers(Core):
         if method == "setdefault" and default is not None:
             self.store.write(value, key.value, default)
         return NONE if default is None else default
+
+    def any_builder(self, entries: Collection[Value]) -> Value:
+        """What a name that nobody knows may mean among these: one of those that build models."""
+        functions = [e for e in entries if isinstance(e, FunctionObject) and self._is_builder(e)]
+        classes = [e for e in entries if isinstance(e, ClassObject) and is_module_class(e)]
+        found: list[Value] = [*functions, *classes]
+        return one_of([*found[: MAXIMAL_ALTERNATIVES - 1], ANYTHING])
+
+    def _is_builder(self, function: FunctionObject) -> bool:
+        """Whether a function may be one that builds a model."""
+        name = function.name
+        return name.islower() and name[0] != "_" and name in self.relevance.building
 
     def _update(self, value: HeapObject, other: HeapObject | None, arguments: Arguments) -> None:
         if isinstance(other, Mapping):

@@ -11,7 +11,11 @@ from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
 from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.folding import soft
-from bnlint.source.evaluate.module_classes import builds_modules, reachable_modules
+from bnlint.source.evaluate.module_classes import (
+    builds_modules,
+    is_module,
+    reachable_modules,
+)
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -99,7 +103,21 @@ class Functions(Core):
             return True
         if any(builds_modules(single) for value in values for single in alternatives(value)):
             return True
-        return any(True for value in values for _ in reachable_modules(value))
+        if any(True for value in values for _ in reachable_modules(value)):
+            return True
+        return not self.draws_layers and self._names_a_module(function)
+
+    def _names_a_module(self, function: FunctionObject) -> bool:
+        """Whether a function mentions a variable around it that is a module."""
+        words = self.relevance.profile(function.definition).words
+        scope: Frame | None = function.frame
+        while scope is not None:
+            for name in words & scope.fields.keys():
+                found = scope.value(name)
+                if found is not None and any(map(is_module, alternatives(found))):
+                    return True
+            scope = scope.outer
+        return False
 
     def _summarised(self, function: FunctionObject, arguments: Arguments) -> Value:
         """A call that only reckons with data, told by its words: a metric in NumPy."""

@@ -298,7 +298,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             optimizer = arguments.positional[0]
             if isinstance(optimizer, Parameters):  # scaler.step(optimizer)
                 self.domain.step(self, optimizer, arguments.place)
-        elif receiver is not ANYTHING or name not in ("state_dict", "add_graph", "watch"):
+        elif receiver is not ANYTHING or name not in LOOKS_ONLY:
             self.forget_modes(arguments)
         return self.domain.unknown_call(self, name, arguments, frame)
 
@@ -515,6 +515,10 @@ def _belongs(obj: HeapObject, scope: ModuleScope) -> bool:
     return obj is scope or (isinstance(obj, Layer | Instance) and is_module(obj))
 
 
+LOOKS_ONLY = frozenset(
+    "state_dict add_graph watch info debug warning error log write print append format".split()
+)
+"""Methods of what cannot be seen that leave a module alone: of loggers, writers, lists."""
 HARMLESS_METHODS = frozenset(
     (
         "zero_grad state_dict parameters named_parameters register_buffer register_parameter "

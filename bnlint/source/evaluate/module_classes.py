@@ -222,7 +222,7 @@ def reachable_modules(value: object, depth: int = 3) -> Iterator[Value]:
                 yield from reachable_modules(element, depth - 1)
         elif depth and isinstance(single, Mapping | Instance):
             for entry in list(single.fields.values()):
-                if isinstance(entry, HeapObject):
+                if isinstance(entry, HeapObject | Alternatives):
                     yield from reachable_modules(entry, depth - 1)
 
 
