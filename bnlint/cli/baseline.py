@@ -10,7 +10,7 @@ import click
 from bnlint.baseline import Baseline
 from bnlint.cli import CommandError
 from bnlint.cli.given import Outcome
-from bnlint.cli.printing import count
+from bnlint.output.base import counted
 
 if TYPE_CHECKING:
     from bnlint.source.result import LintResult
@@ -25,6 +25,6 @@ def write_baseline(result: LintResult, file: Path) -> Outcome:
         file.write_text(baseline.text(), encoding="utf-8")
     except OSError as error:
         raise CommandError(f"--write-baseline {file}: {error.strerror or error}") from None
-    places = count(sum(baseline.counts.values()), "place")
+    places = counted(sum(baseline.counts.values()), "place")
     click.echo(f"Wrote {places} to {file}.", err=True)
     return Outcome(result, 0, prints=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnlint.cli.given import Fixing, Given, Outcome
-from bnlint.cli.printing import count
+from bnlint.output.base import counted, where
 from bnlint.paths import shown_path
 from bnlint.printable import printable
 
@@ -45,7 +45,7 @@ def fix_given(given: Given, fixing: Fixing) -> Outcome:
     made = [f for f in fixed.made if f.place is not None and f.place.path in written]
     if made:
         did = "Would fix" if fixing.diff else "Fixed"
-        click.echo(f"{did} {_counted(made)} in {count(len(written), 'file')}.", err=True)
+        click.echo(f"{did} {_by_code(made)} in {counted(len(written), 'file')}.", err=True)
     if not fixing.unsafe:
         _say_unsafe(sum(is_wanted(finding, unsafe=True) for finding in result.findings))
     worst = max(result.worst, *(f.severity for f in made), 0) if fixing.diff else result.worst
@@ -54,7 +54,6 @@ def fix_given(given: Given, fixing: Fixing) -> Outcome:
 
 def ignore_given(given: Given) -> Outcome:
     """Write a comment for everything that is found; what is left is what cannot be excused."""
-    from bnlint.output.base import where
     from bnlint.source.ignores import add_ignores
 
     workspace = given.open()
@@ -69,9 +68,9 @@ def ignore_given(given: Given) -> Outcome:
         write_bytes(next((change.after for change in ignored.changes), before))
         return Outcome(workspace.lint(), 0, prints=False)
     written = write_changes(ignored.changes, workspace.root)
-    comments = count(ignored.comments, "comment")
+    comments = counted(ignored.comments, "comment")
     if len(written) == len(ignored.changes):
-        click.echo(f"Wrote {comments} in {count(len(written), 'file')}.", err=True)
+        click.echo(f"Wrote {comments} in {counted(len(written), 'file')}.", err=True)
     result = given.open().lint()
     return Outcome(result, result.worst)
 
@@ -102,7 +101,7 @@ def _left_alone(path: str, reason: str) -> None:
     click.echo(f"bnlint: warning: {where} {printable(reason)}: it was left alone", err=True)
 
 
-def _counted(made: list[Finding]) -> str:
+def _by_code(made: list[Finding]) -> str:
     counts = Counter(finding.code for finding in made)
     return ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
 

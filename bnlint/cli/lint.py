@@ -127,7 +127,9 @@ def lint(
     if outcome.prints:
         seconds = time.monotonic() - start
         to_stderr = fixing.wanted and given.is_stdin
-        print_result(outcome.result, settings, Print(output_file, statistics, seconds, to_stderr))
+        hints = not (fixing.wanted or fixing.ignore)
+        how = Print(output_file, statistics, seconds, to_stderr, hints)
+        print_result(outcome.result, settings, how)
     _report_failures(outcome.result, verbose)
     if outcome.result.errors:
         raise SystemExit(2)
@@ -177,7 +179,7 @@ def _graph(paths: tuple[Path, ...], settings: Settings, name: str) -> str:
 def _report_failures(result: LintResult, verbose: bool) -> None:
     from bnlint.paths import shown_path
 
-    if not result.files:
+    if not result.files and not result.errors:
         click.echo("bnlint: warning: no Python files or notebooks in the given paths", err=True)
     for error in result.errors:
         message = f"{shown_path(error.path)}: cannot be read: {error.message}"

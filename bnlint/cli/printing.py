@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class Print:
     """How to print. file: where, None for standard output; statistics: counts for each rule in
     place of the findings; seconds: how long the run took; to_stderr: standard output has another
-    use."""
+    use; hints: whether to say what can be done next."""
 
     file: Path | None = None
     statistics: bool = False
     seconds: float | None = None
     to_stderr: bool = False
+    hints: bool = True
 
 
 def print_result(result: LintResult, settings: Settings, how: Print) -> None:
@@ -41,16 +42,19 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
     stream = sys.stderr if how.to_stderr else sys.stdout
     on_terminal = how.file is None and stream.isatty()
     sources = Sources(result.texts)
+    unread = tuple((error.path, error.message) for error in result.errors)
     printout = Printout(
         findings=result.findings,
-        files=len(result.files),
+        files=len(set(result.files) - {path for path, _ in unread}),
         lines=sources.lines,
-        width=shutil.get_terminal_size((80, 24)).columns if on_terminal else 80,
+        width=None if how.file is not None else _width(stream),
         colour=how.file is None and shows_colour(stream),
         fail_level=settings.fail_level,
         seconds=how.seconds if on_terminal else None,
         in_file=sources.in_file,
         slack=result.slack,
+        unread=unread,
+        hints=how.hints,
     )
     if how.statistics:
         text = render_statistics(printout, as_json=settings.output_format == "json")
@@ -64,6 +68,14 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
     click.echo(text, file=stream, nl=False, color=printout.colour)
 
 
+def _width(stream: TextIO) -> int | None:
+    """Columns of the reader: what COLUMNS says, else the terminal; None where there is none."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    return shutil.get_terminal_size((80, 24)).columns if stream.isatty() else None
+
+
 def write_text(file: Path, text: str | bytes) -> None:
     """Write the file of --output-file; raises CommandError."""
     data = text if isinstance(text, bytes) else text.encode("utf-8")
@@ -71,11 +83,6 @@ def write_text(file: Path, text: str | bytes) -> None:
         file.write_bytes(data)
     except OSError as error:
         raise CommandError(f"--output-file {file}: {error.strerror or error}") from None
-
-
-def count(number: int, noun: str) -> str:
-    """A number and what it counts."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shows_colour(stream: TextIO | None = None) -> bool:

@@ -25,22 +25,25 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
 class Printout:
     """What to render, and where it will stand.
 
-    findings: sorted. files: how many were linted. width: columns of the terminal. colour: whether
-    the reader is a terminal that shows colours. fail_level: what is below it does not fail the run.
-    seconds: how long the run took; None leaves it unsaid. in_file: a place as a position in its
-    file: of a notebook, in the lines of its JSON. slack: entries of the baseline that are no longer
-    found, and how often.
+    findings: sorted. files: how many were linted. width: columns of the terminal; None where there
+    is none, and nothing is wrapped. colour: whether the reader is a terminal that shows colours.
+    fail_level: what is below it does not fail the run. seconds: how long the run took; None leaves
+    it unsaid. in_file: a place as a position in its file: of a notebook, in the lines of its JSON.
+    slack: entries of the baseline that are no longer found, and how often. unread: files and
+    folders that could not be read, and why. hints: whether to say what can be done next.
     """
 
     findings: Sequence[Finding]
     files: int
     lines: SourceLines
-    width: int = 80
+    width: int | None = 80
     colour: bool = False
     fail_level: Severity = Severity.WARNING
     seconds: float | None = None
     in_file: Callable[[Place], Place] = lambda place: place
     slack: Mapping[Entry, int] = field(default_factory=dict)
+    unread: Sequence[tuple[str, str]] = ()
+    hints: bool = True
 
     @property
     def visible(self) -> list[Finding]:
@@ -75,14 +78,32 @@ def summary(printout: Printout) -> str:
     """The last line of an output for people."""
     visible = printout.visible
     hidden = _hidden(printout.findings)
-    files = _count(printout.files, "file")
+    files = counted(printout.files, "file")
     if printout.seconds is not None:
         files += f" in {printout.seconds:.1f} s"
+    unread = f"{counted(len(printout.unread), 'file')} could not be read" if printout.unread else ""
+    if not printout.files:
+        return f"No files were checked: {unread}." if unread else "No files were checked."
     if not visible:
-        return f"All checks passed: {files}{hidden}."
+        passed = "Nothing found in" if unread else "All checks passed:"
+        return f"{passed} {files}{hidden}{f'; {unread}' if unread else ''}."
     counts = Counter(finding.severity for finding in visible)
-    parts = [_count(counts[level], level.label) for level in sorted(counts, reverse=True)]
-    return f"Found {', '.join(parts)} in {files}{hidden}."
+    parts = [counted(counts[level], level.label) for level in sorted(counts, reverse=True)]
+    return f"Found {', '.join(parts)} in {files}{hidden}{f'; {unread}' if unread else ''}."
+
+
+def fixable(printout: Printout) -> str:
+    """How many of the visible findings have a fix, and which options make them; "" for none."""
+    fixes = [f.fix for f in printout.visible if f.fix is not None and f.fix.edits]
+    if not fixes or not printout.hints:
+        return ""
+    safe = sum(fix.safe for fix in fixes)
+    unsafe = len(fixes) - safe
+    said = [f"{safe} fixable with `--fix`"] if safe else []
+    if unsafe:
+        said.append(f"{unsafe} {'more' if safe else 'fixable'} with `--fix --unsafe-fixes`")
+    them = "it" if len(fixes) == 1 else "them"
+    return f"{', '.join(said)} (`--diff` in place of `--fix` shows {them})."
 
 
 def _hidden(findings: Sequence[Finding]) -> str:
@@ -94,7 +115,8 @@ def _hidden(findings: Sequence[Finding]) -> str:
     return f" ({said})" if said else ""
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: `1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

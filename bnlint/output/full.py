@@ -8,23 +8,33 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bnlint.finding import Finding, Place, Role
-from bnlint.output.base import STYLES, Printout, Span, header, paint, summary, where
+from bnlint.output.base import STYLES, Printout, Span, fixable, header, paint, summary, where
 from bnlint.printable import printable
 
 CONTEXT: Final = 2
 """Source lines shown before and after the accused one."""
+
+LONGEST: Final = 1000
+"""Characters shown of a source line where nothing says how wide the reader is: what is longer was
+generated, and is shown around the accused place."""
 
 _LABELS: Final = {Role.INSTANCE: "also", Role.CAUSE: "because", Role.CONTEXT: "note"}
 _FRAME: Final = "blue"
 
 
 def render(printout: Printout) -> str:
-    """All visible findings, each followed by an empty line, and a summary."""
+    """All visible findings, each followed by an empty line, a summary, and what to do next."""
     lines: list[Sequence[Span]] = []
     for finding in printout.visible:
         lines += [*_block(finding, printout), []]
-    lines.append([(summary(printout), "")])
+    end = (summary(printout), fixable(printout), _explaining(printout))
+    lines += [[(line, "")] for line in end if line]
     return paint(lines, printout.colour)
+
+
+def _explaining(printout: Printout) -> str:
+    """Where the rules are explained."""
+    return "`bnlint rule CODE` explains a rule." if printout.visible and printout.hints else ""
 
 
 def _block(finding: Finding, printout: Printout) -> Iterator[Sequence[Span]]:
@@ -42,8 +52,11 @@ def _block(finding: Finding, printout: Printout) -> Iterator[Sequence[Span]]:
         yield from _note(f"{kind}: ", finding.fix.message, gutter, printout.width)
 
 
-def _wrapped(spans: Sequence[Span], width: int) -> Iterator[Sequence[Span]]:
+def _wrapped(spans: Sequence[Span], width: int | None) -> Iterator[Sequence[Span]]:
     """A header on as many lines as it needs; the message is its last span."""
+    if width is None:
+        yield spans
+        return
     *head, (message, style) = spans
     taken = sum(len(text) for text, _ in head)
     lines = textwrap.wrap(
@@ -65,9 +78,12 @@ def _seen_from(own: Place | None, place: Place) -> str:
     return where(place)
 
 
-def _note(label: str, text: str, gutter: int, width: int) -> Iterator[Sequence[Span]]:
+def _note(label: str, text: str, gutter: int, width: int | None) -> Iterator[Sequence[Span]]:
     """`  = label: text`, the continuation indented below the text."""
     mark = " " * gutter + "= "
+    if width is None:
+        yield [(mark, _FRAME), (label, "bold"), (text, "")]
+        return
     room = max(width - len(mark) - len(label), 20)
     lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
     yield [(mark, _FRAME), (label, "bold"), (lines[0], "")]
@@ -85,7 +101,7 @@ def _excerpt(finding: Finding, place: Place, printout: Printout) -> Iterator[Seq
     while last > place.line and not lines[last - 1].strip():
         last -= 1
     digits = len(str(last))
-    room = max(printout.width - digits - 3, 20)
+    room = LONGEST if printout.width is None else max(printout.width - digits - 3, 20)
     window = _window(lines[place.line - 1], place, room)
     bar = " " * (digits + 1) + "|"
     yield [(bar, _FRAME)]

@@ -13,8 +13,13 @@ _COMMANDS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severi
 
 
 def render(printout: Printout) -> str:
-    """One command for each visible finding; nothing when there are none."""
-    return "".join(_command(finding, printout) + "\n" for finding in printout.visible)
+    """One command for each visible finding, and for each file that could not be read."""
+    commands = [_command(finding, printout) for finding in printout.visible]
+    commands += [
+        f"::error file={_property(shown_path(path))}::{_data(f'cannot be read: {reason}')}"
+        for path, reason in printout.unread
+    ]
+    return "".join(f"{command}\n" for command in commands)
 
 
 def _command(finding: Finding, printout: Printout) -> str:

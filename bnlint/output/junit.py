@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from bnlint.finding import Finding
-from bnlint.output.base import Printout, where
+from bnlint.output.base import Printout, counted, where
 from bnlint.paths import shown_path
 from bnlint.printable import printable
 
@@ -19,15 +19,19 @@ _KEPT: Final = "\n\t"
 
 def render(printout: Printout) -> str:
     """One suite for each file with findings. What does not fail the run is a passed case with a
-    message, what is suppressed a skipped one; a clean run is one passed case."""
+    message, what is suppressed a skipped one, what could not be read an error; a clean run is one
+    passed case."""
     from xml.etree.ElementTree import Element, indent, tostring
 
     root = Element("testsuites", name="bnlint")
     for path, group in groupby(printout.findings, _path):
         root.append(_suite(path, list(group), printout))
-    if not printout.findings:
+    if printout.unread:
+        root.append(_unread(printout))
+    elif not printout.findings:
         suite = _element("testsuite", name="bnlint")
-        suite.append(_element("testcase", name=f"{printout.files} files", classname="bnlint"))
+        checked = counted(printout.files, "file")
+        suite.append(_element("testcase", name=checked, classname="bnlint"))
         root.append(suite)
     for suite in root:
         _count(suite, [suite])
@@ -42,11 +46,22 @@ def _path(finding: Finding) -> str:
 
 
 def _count(element: Element, suites: list[Element]) -> None:
-    counts = {"tests": "testcase", "failures": "failure", "skipped": "skipped"}
+    counts = {
+        "tests": "testcase", "failures": "failure", "skipped": "skipped", "errors": "error",
+    }  # fmt: skip
     for attribute, tag in counts.items():
         found = sum(1 for suite in suites for _ in suite.iter(tag))
         element.set(attribute, str(found))
-    element.set("errors", "0")
+
+
+def _unread(printout: Printout) -> Element:
+    """A suite of what could not be read."""
+    suite = _element("testsuite", name="cannot be read")
+    for path, reason in printout.unread:
+        case = _element("testcase", name=shown_path(path), classname="bnlint")
+        case.append(_element("error", message=f"cannot be read: {reason}", type="unreadable"))
+        suite.append(case)
+    return suite
 
 
 def _suite(path: str, findings: list[Finding], printout: Printout) -> Element:

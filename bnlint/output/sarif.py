@@ -42,6 +42,7 @@ def render(printout: Printout) -> str:
     run = {
         "tool": {"driver": _driver(rules)},
         "columnKind": "unicodeCodePoints",
+        "invocations": [_invocation(printout)],
         "originalUriBaseIds": {_BASE: {"uri": Path.cwd().as_uri() + "/"}},
         "results": results,
     }
@@ -56,6 +57,20 @@ def _driver(rules: Sequence[Rule]) -> dict[str, Any]:
         "informationUri": _HOME,
         "rules": [_rule(rule) for rule in rules],
     }
+
+
+def _invocation(printout: Printout) -> dict[str, Any]:
+    """Whether everything could be read, and what could not."""
+    notes = [
+        {
+            "level": "error",
+            "message": {"text": f"cannot be read: {reason}"},
+            "locations": [{"physicalLocation": {"artifactLocation": _artifact(path)}}],
+        }
+        for path, reason in printout.unread
+    ]
+    said = {"toolExecutionNotifications": notes} if notes else {}
+    return {"executionSuccessful": not notes, **said}
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

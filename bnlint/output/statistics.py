@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from typing import Any
 
-from bnlint.output.base import Printout
+from bnlint.output.base import Printout, summary
+from bnlint.printable import printable
 from bnlint.rules import find_rule
 
 
 def render(printout: Printout, as_json: bool) -> str:
-    """The rules that found something, the most frequent first; suppressed findings do not count.
+    """The rules that found something, the most frequent first, or that none did; suppressed
+    findings do not count.
 
     With a baseline also what is in it and no longer found: it can be written anew, and shrinks.
     """
@@ -35,7 +37,7 @@ def render(printout: Printout, as_json: bool) -> str:
     if slack:
         lines.append("In the baseline and no longer found (--write-baseline makes it smaller):\n")
         lines += [f"{slack[code]:>{width}}  {code}  {_name(code)}\n" for code in sorted(slack)]
-    return "".join(lines)
+    return "".join(lines) or printable(summary(printout)) + "\n"
 
 
 def _name(code: str) -> str:

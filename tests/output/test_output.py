@@ -68,6 +68,8 @@ a.py:7:6: BNL101 [error] Net is used for inference while its BatchNorm layers
 n.ipynb:cell 3:1:1: BNL203 [note] short
 
 Found 1 error, 1 note in 2 files (1 suppressed).
+1 fixable with `--fix --unsafe-fixes` (`--diff` in place of `--fix` shows it).
+`bnlint rule CODE` explains a rule.
 """
 
 
@@ -89,7 +91,7 @@ def test_full_stays_within_eighty_columns() -> None:
     finding = Finding("BNL401", "n", Severity.ERROR, "words " * 60, place)
     text = renderer("full")(Printout([finding], 1, lambda _: [long]))
     assert max(map(len, text.splitlines())) <= 80
-    shown, carets = text.splitlines()[-5:-3]
+    shown, carets = text.splitlines()[-6:-4]
     assert shown[carets.index("^") :].startswith("nn.BatchNorm2d(8)")
     assert carets.count("^") == len("nn.BatchNorm2d(8)")
 
@@ -121,6 +123,7 @@ def test_concise_is_one_line_each() -> None:
         "training mode (and 1 more place)",
         "n.ipynb:cell 3:1:1: BNL203 [note] short",
         "Found 1 error, 1 note in 2 files (1 suppressed).",
+        "1 fixable with `--fix --unsafe-fixes` (`--diff` in place of `--fix` shows it).",
     ]
 
 

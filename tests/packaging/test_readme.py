@@ -30,7 +30,7 @@ def test_the_terminal_excerpt_is_real() -> None:
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"},
     )
     assert run.stdout == shown, "the README's excerpt is out of date: paste the real output"
 
