@@ -9,11 +9,16 @@ from bnlint.finding import Finding, Fix, Intent, RemoveArgument, ReplaceArgument
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import and_more, grouped, is_number, layer_key, layer_name
+from bnlint.torchnames import EXTRA_BATCHNORM
 
 LARGEST = 0.1
 """From here on an eps is no guard against division by zero: 1e-3 is usual in TensorFlow ports."""
 
 DEFAULT_MOMENTUM = 0.1
+
+REFUSED = "with which PyTorch refuses to train: it must be positive"
+
+_FUNCTIONS = "torch.nn.functional."
 
 
 def check(pictures: Pictures) -> Iterator[Finding]:
@@ -35,11 +40,20 @@ def misuse(norm: Node) -> str | None:
         return None
     if not is_number(eps):
         return "which is no number"
+    if eps < 0 or (eps == 0 and _trains(norm)):
+        return REFUSED
     if eps < LARGEST:
         return None
     if eps == norm.params.get("num_features"):
         return "the number of features"
     return "which flattens every channel whose variance is not far above it"
+
+
+def _trains(norm: Node) -> bool:
+    """Whether the layer begins in training mode, as torch's own classes do: others, and functions,
+    may be meant for evaluation alone, where an eps of 0 divides by the running variance."""
+    is_own = not norm.name.startswith((_FUNCTIONS, EXTRA_BATCHNORM))
+    return is_own and norm.name.startswith("torch.nn.")
 
 
 def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
@@ -49,9 +63,10 @@ def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
     binding = f" ({graph.binding})" if graph.binding else ""
     fix = _fix(norm)
     advice = fix.message if fix is not None else "leave eps at its default, 1e-5"
+    what = misuse(norm)
+    said = "" if what == REFUSED else ": the second argument of BatchNorm is eps, not momentum"
     return RULE.finding(
-        f"{layer_name(norm)}{and_more(same_layer)} has eps={shown}{binding}, {misuse(norm)}: the "
-        f"second argument of BatchNorm is eps, not momentum; {advice}",
+        f"{layer_name(norm)}{and_more(same_layer)} has eps={shown}{binding}, {what}{said}; {advice}",
         norm.place,
         fix=fix,
         module=norm.path or None,
@@ -76,23 +91,26 @@ RULE = Rule(
     code="BNL402",
     name="eps-misuse",
     severity=Severity.ERROR,
-    summary="BatchNorm's eps is 0.1 or more, or no number: usually something else was meant.",
+    summary="BatchNorm's eps is 0.1 or more, not positive, or no number.",
     what="""\
 The `eps` of a torch BatchNorm is known to be at least 0.1, or the number of features once more,
-or not a number. Most often it stands in the second position: `BatchNorm2d(64, 0.8)`. An eps of
-1e-3, which TensorFlow ports use, is not reported, nor is one that is not known.""",
+or not a number, or 0 or less. Most often it stands in the second position: `BatchNorm2d(64, 0.8)`.
+An eps of 1e-3, which TensorFlow ports use, is not reported, nor is one that is not known.""",
     why="""\
 The signature is `BatchNorm2d(num_features, eps=1e-05, momentum=0.1, ...)`; in Keras-like code
 the second position is read as momentum. BatchNorm divides by sqrt(variance + eps), so a channel
 of variance v leaves with variance v / (v + eps) instead of 1: with eps = 0.8 a channel of
 variance 0.1 keeps a standard deviation of 0.33, one of 0.01 keeps 0.11. Quiet channels are
-flattened, training and evaluation alike, and nothing fails. PyTorch-GAN carries the 0.8 of its
+flattened, training and evaluation alike, and nothing fails. With an eps of 0 or less PyTorch
+raises in training mode ("batch_norm eps must be positive during training"), with a negative one in
+evaluation mode, too. PyTorch-GAN carries the 0.8 of its
 Keras original as eps in dozens of places, and `BatchNorm2d(n5x5, n5x5)` stood in the GoogLeNet
 of pytorch-cifar100.""",
     fine_when="""\
 - Weights were trained with this eps: then it belongs to the model. Pass it by name, `eps=0.8`, and
   suppress the finding with that reason.
-- A deliberately soft normalisation.""",
+- A deliberately soft normalisation.
+- An eps of 0 in a layer that never trains, as in weights that were converted for inference.""",
     references=(
         "PyTorch documentation, torch.nn.BatchNorm2d "
         "<https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html>",

@@ -74,12 +74,29 @@ def test_a_momentum_of_one_has_no_complement() -> None:
         ((1, 2), True),
         (1e-3, False),
         (0.0999, False),
-        (0, False),
+        (0, True),
+        (0.0, True),
+        (-1e-5, True),
+        (1e-12, False),
         (UNKNOWN, False),
     ],
 )
 def test_eps_misuse(eps: object, wrong: bool) -> None:
     assert bool(judged(bnl402.RULE, eps=eps)) is wrong
+
+
+def test_an_eps_that_torch_refuses_is_not_taken_for_a_momentum() -> None:
+    (finding,) = judged(bnl402.RULE, eps=0.0)
+    assert "PyTorch refuses to train" in finding.message
+    assert "momentum" not in finding.message
+    assert finding.fix is not None
+    assert finding.fix.intents == (RemoveArgument(at(9), "eps"),)
+
+
+@pytest.mark.parametrize("name", [FUNCTION, "torch.nn.extra.batchnorm.Mine", "models.FrozenNorm"])
+def test_an_eps_of_zero_is_judged_of_torch_s_own_layers_alone(name: str) -> None:
+    assert not judged(bnl402.RULE, name, eps=0.0)
+    assert judged(bnl402.RULE, name, eps=-1e-5)
 
 
 def test_eps_that_repeats_the_features_is_named() -> None:
