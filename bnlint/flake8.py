@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bnlint
 
 if TYPE_CHECKING:
-    from bnlint.finding import Finding
+    from bnlint.finding import Finding, Place
 
 _LOG = logging.getLogger("flake8.bnlint")
 
@@ -32,9 +32,18 @@ class Plugin:
         """Line, column (from 0), text and origin of each finding that no comment excuses."""
         for finding in self._findings():
             place = finding.place
-            if place is not None and not finding.suppressed:
-                text = f"{finding.code} {finding.message}"
-                yield place.line, place.column - 1, text, type(self)
+            if place is None or finding.suppressed:
+                continue
+            text = f"{finding.code} {finding.message}"
+            if place.cell is not None:  # flake8 names lines of the file, which are JSON
+                text += f" (cell {place.cell}, line {place.line})"
+                place = self._in_file(place)
+            yield place.line, place.column - 1, text, type(self)
+
+    def _in_file(self, place: Place) -> Place:
+        from bnlint.source.excerpt import Sources
+
+        return Sources({}).in_file(place)
 
     def _findings(self) -> list[Finding]:
         from bnlint.source.discover import find_root, posix

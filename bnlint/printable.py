@@ -1,4 +1,5 @@
-"""Text from outside (file names, source lines) made harmless for a terminal and for a reader."""
+"""Text from outside (file names, source lines) made harmless for a terminal and for a reader,
+and counts."""
 
 from __future__ import annotations
 
@@ -24,3 +25,8 @@ def printable(text: str, keep: str = "") -> str:
 def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: `1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

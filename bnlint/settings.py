@@ -27,6 +27,13 @@ ALWAYS_ON: Final = frozenset({"BNL901", "BNL903"})
 """Findings about the run itself: on whatever is selected, off only when ignored."""
 
 OUTPUT_FORMATS: Final = ("full", "concise", "json", "sarif", "github", "gitlab", "junit")
+LEVELS: Final = tuple(level.label for level in Severity)
+_SELECTORS: Final = ("select", "extend_select", "ignore", "extend_ignore")
+_LISTS: Final = (
+    *_SELECTORS, "exclude", "extend_exclude", "extra_batchnorm", "extra_activations",
+    "evaluating_factories", "training_functions",
+)  # fmt: skip
+"""The fields that hold lists of strings; the first four hold selectors of rules."""
 _T = TypeVar("_T")
 _FAMILY: Final = re.compile(r"[A-Z]{2,}\d*", re.IGNORECASE)
 
@@ -87,6 +94,22 @@ class Settings:
     cache: bool = False
     source: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Raise SettingsError where somebody who writes these by hand made a mistake."""
+        for key in _LISTS:
+            value = getattr(self, key)
+            if value is None and key == "select":
+                continue
+            if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) for v in value):
+                raise SettingsError(f"Settings: {key}: must be a list of strings, not {value!r}")
+            object.__setattr__(self, key, tuple(value))
+            if key in _SELECTORS:
+                check_selectors(value, f"Settings: {key}")
+        if isinstance(self.fail_level, str):
+            level = _one_of(self.fail_level, LEVELS, "Settings: fail_level")
+            object.__setattr__(self, "fail_level", Severity.parse(level))
+        _one_of(self.output_format, OUTPUT_FORMATS, "Settings: output_format")
+
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
         """Whether findings of this rule are wanted, of the source half or of the live one."""
         chosen = self.extend_select if self.select is None else (*self.select, *self.extend_select)
@@ -127,6 +150,14 @@ class Settings:
             ignore=_without(self.ignore, extend_select),
             extend_ignore=(*_without(self.extend_ignore, extend_select), *ignore, *extend_ignore),
         )
+
+
+def check_settings(settings: object) -> None:
+    """Raise SettingsError for what the Python API cannot take for settings; None is welcome."""
+    if settings is None or callable(getattr(settings, "selects", None)):
+        return
+    words = 'write bnlint.Settings(ignore=["BNL101"])'
+    raise SettingsError(f"settings: must be a bnlint.Settings, not {settings!r}: {words}")
 
 
 def specificity(selector: str, rule: Rule) -> int:
@@ -245,7 +276,7 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
         case "output-format":
             return _one_of(value, OUTPUT_FORMATS, where)
         case _:
-            return Severity.parse(_one_of(value, tuple(s.label for s in Severity), where))
+            return Severity.parse(_one_of(value, LEVELS, where))
 
 
 def _options(value: object, where: str) -> dict[str, dict[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,3 +75,20 @@ def test_settings_of_the_project_hold(folder: Path) -> None:
 def test_the_entry_point_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["flake8.extension"] == {"BNL": "bnlint.flake8:Plugin"}
+
+
+def test_a_finding_in_a_notebook_is_at_its_line_of_the_json(folder: Path) -> None:
+    wrong = ["import torch.nn as nn\n", "bn = nn.BatchNorm2d(8, momentum=0.99)"]
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": ["# Title"]},
+        {"cell_type": "code", "metadata": {}, "outputs": [], "source": wrong},
+    ]
+    text = json.dumps(
+        {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1
+    )
+    (folder / "demo.ipynb").write_text(text)
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "momentum" in row)
+    column = text.splitlines()[line - 1].index("nn.") + 1
+    (found,) = flake8(folder, "demo.ipynb").stdout.splitlines()
+    assert found.startswith(f"demo.ipynb:{line}:{column}: BNL401 ")
+    assert found.endswith(" (cell 1, line 2)")

@@ -214,3 +214,35 @@ def test_the_schema_refuses_what_the_code_refuses(table: dict[str, Any]) -> None
 def test_selectors_in_the_schema(selector: str) -> None:
     jsonschema.validate({"select": [selector]}, schema())
     parse_settings({"select": [selector]}, Path("/p/pyproject.toml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"ignore": ["BNL999"]}, "Settings: ignore: unknown rule 'BNL999'"),
+        ({"select": "BNL101"}, "Settings: select: must be a list of strings, not 'BNL101'"),
+        ({"exclude": [1]}, "Settings: exclude: must be a list of strings"),
+        ({"fail_level": "eror"}, "Settings: fail_level: must be one of note, warning, error"),
+        ({"output_format": "yaml"}, "Settings: output_format: must be one of full"),
+    ],
+)
+def test_settings_written_by_hand_are_checked(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings(**given)
+
+
+def test_settings_written_by_hand_may_be_lists_and_words() -> None:
+    settings = Settings(ignore=["BNL101"], fail_level="error")  # type: ignore[arg-type]
+    assert settings == Settings(ignore=("BNL101",), fail_level=Severity.ERROR)
+
+
+@pytest.mark.parametrize("settings", [{"ignore": ["BNL101"]}, "x", 3, True])
+@pytest.mark.parametrize("entry", ["lint_paths", "lint_source", "check", "watch"])
+def test_what_is_no_settings_is_refused(entry: str, settings: object) -> None:
+    from torch import nn
+
+    import bnlint
+
+    given = {"lint_paths": "x.py", "lint_source": "x = 1\n"}.get(entry, nn.BatchNorm1d(4))
+    with pytest.raises(SettingsError, match=r"must be a bnlint\.Settings.*bnlint\.Settings\("):
+        getattr(bnlint, entry)(given, settings=settings)

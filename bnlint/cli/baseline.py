@@ -10,7 +10,7 @@ import click
 from bnlint.baseline import Baseline
 from bnlint.cli import CommandError
 from bnlint.cli.given import Outcome
-from bnlint.output.base import counted
+from bnlint.printable import counted
 
 if TYPE_CHECKING:
     from bnlint.source.result import LintResult

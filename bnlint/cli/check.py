@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnlint.cli import CommandError
-from bnlint.cli.options import LEVELS, SELECTION, selection_from, selector_option
+from bnlint.cli.options import SELECTION, selection_from, selector_option
 from bnlint.finding import Severity
 from bnlint.printable import printable
-from bnlint.settings import SettingsError
+from bnlint.settings import LEVELS, SettingsError
 
 if TYPE_CHECKING:
     from bnlint.live.report import Report

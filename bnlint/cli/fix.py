@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bnlint.cli.given import Fixing, Given, Outcome
-from bnlint.output.base import counted, where
 from bnlint.paths import shown_path
-from bnlint.printable import printable
+from bnlint.printable import counted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +53,7 @@ def fix_given(given: Given, fixing: Fixing) -> Outcome:
 
 def ignore_given(given: Given) -> Outcome:
     """Write a comment for everything that is found; what is left is what cannot be excused."""
+    from bnlint.output.base import where
     from bnlint.source.ignores import add_ignores
 
     workspace = given.open()

@@ -13,14 +13,13 @@ from bnlint.cli import CommandError
 from bnlint.cli.given import Fixing, Given, Outcome
 from bnlint.cli.options import (
     FORMATS,
-    LEVELS,
     pattern_option,
     selector_option,
     settings_from,
 )
 from bnlint.cli.printing import Print, print_result
 from bnlint.printable import printable
-from bnlint.settings import Settings, SettingsError
+from bnlint.settings import LEVELS, Settings, SettingsError
 
 if TYPE_CHECKING:
     from bnlint.source.result import LintResult

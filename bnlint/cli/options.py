@@ -15,8 +15,6 @@ from bnlint.settings import OUTPUT_FORMATS, Settings, check_selectors, load_sett
 SELECTION = ("select", "extend_select", "ignore", "extend_ignore", "config", "isolated")
 """The options that `selection_from` reads."""
 
-LEVELS = tuple(level.label for level in Severity)
-
 
 def comma_list(ctx: click.Context, option: click.Parameter, value: Any) -> tuple[str, ...] | None:
     """Values of a repeatable option that also takes several at once, separated by commas."""

@@ -34,6 +34,7 @@ from bnlint.live.unseen import Unseen
 from bnlint.overrides import ModeMethod
 from bnlint.rules import all_rules
 from bnlint.rules.base import Measured, Pictures, Rule
+from bnlint.settings import check_settings
 from bnlint.trace import Purpose
 
 Phase = Literal["inference", "training"]
@@ -103,13 +104,14 @@ def check(
 
     The model and all random number generators are bit-identical afterwards; what a forward does
     to itself behind the back of the check (on a thread of its own) and cannot be undone is warned
-    of, and told in the report. Raises CheckError when the check cannot be done, and whatever the
-    model itself raises.
+    of, and told in the report. Raises CheckError when the check cannot be done, SettingsError for
+    settings that are none, and whatever the model itself raises.
     """
     if phase not in PURPOSES:
         raise CheckError(f"unknown phase {phase!r}: use 'inference', 'training' or None")
     if not isinstance(model, nn.Module):
         raise CheckError(f"a {type(model).__name__} is no torch.nn.Module")
+    check_settings(settings)
     if batches < 1:
         raise CheckError(f"batches={batches}: check at least one")
     root = unwrap(model)

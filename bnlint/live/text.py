@@ -72,7 +72,7 @@ def heading(report: Report) -> str:
 
 
 SYNTHETIC: Final = (
-    "SYNTHETIC INPUT: made up from the first layers. Random input makes every good network "
+    "SYNTHETIC INPUT: random numbers stand in for data. Random input makes every good network "
     "drift, so drift and flips below say nothing about yours; only structure, constructor "
     "arguments and mode are judged. Pass real data to measure."
 )

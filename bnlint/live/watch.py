@@ -24,6 +24,7 @@ from bnlint.live.preserve import Preserve
 from bnlint.live.roster import Entry, Roster
 from bnlint.live.unseen import Unseen
 from bnlint.rules.base import Measured, Pictures, Rule
+from bnlint.settings import check_settings
 
 _COMPILED = "compiled: its mode is watched, not its calls and their sizes"
 
@@ -55,10 +56,12 @@ def watch(model: nn.Module, *, settings: Selection | None = None) -> Watch:
     that frozen layers go on moving or that turn non-finite, checkpointed BatchNorm, export in
     training mode, and (at once) of classes whose `train()` loses the mode. The model is run by
     nobody but the user, and nothing is put on it. `start()` and `stop()` do the same without a
-    `with`. Raises CheckError when the model is no torch.nn.Module.
+    `with`. Raises CheckError when the model is no torch.nn.Module, SettingsError for settings that
+    are none.
     """
     if not isinstance(model, nn.Module):
         raise CheckError(f"a {type(model).__name__} is no torch.nn.Module")
+    check_settings(settings)
     return Watch(model, settings)
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from bnlint.baseline import Entry
 from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
-from bnlint.printable import printable
+from bnlint.printable import counted, printable
 
 SourceLines: TypeAlias = Callable[[Place], Sequence[str]]
 """The lines of the file (of the cell, in a notebook) that a place is in; empty when unknown."""
@@ -113,11 +113,6 @@ def _hidden(findings: Sequence[Finding]) -> str:
     counts = ((suppressed, "suppressed"), (baselined, "in the baseline"))
     said = ", ".join(f"{number} {word}" for number, word in counts if number)
     return f" ({said})" if said else ""
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and what it counts: `1 file`, `2 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def paint(lines: Sequence[Sequence[Span]], colour: bool) -> str:

@@ -7,9 +7,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from bnlint.finding import Finding
-from bnlint.output.base import Printout, counted, where
+from bnlint.output.base import Printout, where
 from bnlint.paths import shown_path
-from bnlint.printable import printable
+from bnlint.printable import counted, printable
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

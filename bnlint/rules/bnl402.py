@@ -66,7 +66,8 @@ def _finding(same_layer: list[tuple[LayerGraph, Node]]) -> Finding:
     what = misuse(norm)
     said = "" if what == REFUSED else ": the second argument of BatchNorm is eps, not momentum"
     return RULE.finding(
-        f"{layer_name(norm)}{and_more(same_layer)} has eps={shown}{binding}, {what}{said}; {advice}",
+        f"{layer_name(norm)}{and_more(same_layer)} has eps={shown}{binding}, {what}{said}; "
+        f"{advice}",
         norm.place,
         fix=fix,
         module=norm.path or None,

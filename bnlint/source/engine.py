@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bnlint.finding import Place
-from bnlint.settings import Settings, load_settings
+from bnlint.settings import Settings, check_settings, load_settings
 from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.start import Start, start_run
 from bnlint.source.cache.store import Cache
@@ -47,6 +47,7 @@ def lint_paths(
     of our own. progress: called with files read and files to read. Raises
     `discover.MissingPathError` and `settings.SettingsError`.
     """
+    check_settings(settings)
     wanted = [Path(p) for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     if not wanted:
         return LintResult(())
@@ -62,7 +63,9 @@ def lint_paths(
 def lint_source(
     text: str, path: str = "<string>", *, settings: Settings | None = None
 ) -> LintResult:
-    """Lint one text by itself; a path that ends in .ipynb makes it a notebook."""
+    """Lint one text by itself; a path that ends in .ipynb makes it a notebook. Raises
+    `settings.SettingsError`."""
+    check_settings(settings)
     return workspace_of_text(text, path, settings or Settings()).lint()
 
 
