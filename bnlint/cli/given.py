@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +61,11 @@ class Given:
     """The files, or the text on standard input, that a run is about."""
 
     def __init__(
-        self, paths: tuple[Path, ...], settings: Settings, stdin_filename: Path | None
+        self,
+        paths: tuple[Path, ...],
+        settings: Settings,
+        stdin_filename: Path | None,
+        executor: str | None = None,
     ) -> None:
         self.settings = settings
         self.is_stdin = STDIN in paths
@@ -66,6 +73,7 @@ class Given:
             raise CommandError("`-` is standard input alone: give no other path beside it")
         self._paths = paths
         self._name = stdin_filename
+        self._executor = executor
         self.data: dict[str, bytes] = {}
         """The standard input, by the path that it has in findings."""
 
@@ -90,8 +98,24 @@ class Given:
         from bnlint.cli.progress import progress_bar
 
         settings = replace(self.settings, jobs=self.settings.jobs or available_cores())
-        with progress_bar() as progress:
-            return open_workspace(self._paths, settings, progress=progress, start=start)
+        with progress_bar() as progress, self._connected() as executor:
+            return open_workspace(
+                self._paths, settings, executor=executor, progress=progress, start=start
+            )
+
+    @contextmanager
+    def _connected(self) -> Iterator[Executor | None]:
+        """The executor that was asked for."""
+        if self._executor is None:
+            yield None
+            return
+        from bnlint.source.remote import ExecutorError, connected
+
+        try:
+            with connected(self._executor) as executor:
+                yield executor
+        except ExecutorError as error:
+            raise CommandError(f"--executor: {error}") from None
 
     def _open_stdin(self) -> Workspace:
         from bnlint.source.engine import workspace_of_text

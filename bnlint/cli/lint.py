@@ -71,6 +71,7 @@ Examples:
 @click.option("--isolated", is_flag=True, help="Read no configuration file.")
 @click.option("--no-prefilter", is_flag=True, help="Parse files that cannot matter as well.")
 @click.option("--jobs", "-j", type=click.IntRange(0), help="Processes; 0 is one for each core.")
+@click.option("--executor", metavar="ADDRESS", help="Parse on a Dask cluster: dask://HOST:8786.")
 @click.option("--stdin-filename", type=_PATH, help="Where the text of `-` belongs.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep what earlier runs found.")
 @click.option(
@@ -94,6 +95,7 @@ def lint(
     show_settings: bool,
     show_graph: str | None,
     stdin_filename: Path | None,
+    executor: str | None,
     verbose: bool,
     **options: Any,
 ) -> None:
@@ -119,7 +121,7 @@ def lint(
             return
         if write_baseline is not None:  # of all that is found, also of what was known before
             settings = replace(settings, baseline=None)
-        given = Given(wanted, settings, stdin_filename)
+        given = Given(wanted, settings, stdin_filename, executor)
         outcome = _work(given, fixing)
     except (SettingsError, MissingPathError) as error:
         raise CommandError(str(error)) from None

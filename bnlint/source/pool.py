@@ -33,11 +33,13 @@ def read_files(
 ) -> Iterator[Outcome]:
     """The outcome of each file, in no particular order.
 
-    jobs: processes, 0 chooses, 1 stays in this one; a small project stays in any case. With an
-    executor the caller's is used as it is: in threads with a small stack libcst is not safe.
+    jobs: processes, 0 chooses, 1 stays in this one; a small project stays in any case. An executor
+    gets the contents of the files; what it fails at is read here, each in a process of its own.
     """
     if executor is not None:
-        yield from executor.map(reader, paths)
+        from bnlint.source.remote import read_with
+
+        yield from read_with(executor, paths, lambda path: _read_alone(path, _context(), reader))
         return
     workers = min(jobs or _default_jobs(), len(paths))
     if workers <= 1 or not _is_worth_it(paths):
