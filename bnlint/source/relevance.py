@@ -63,7 +63,8 @@ class Relevance:
         self.size = sum(self.profile(facts.body).size for facts in read)
         """Nodes of the whole project."""
         self.acting = _closure(definitions, ACTS)
-        self._mattering = self.acting | _closure(definitions, BUILDS | layers)
+        self.building = _closure(definitions, BUILDS | layers)
+        self._mattering = self.acting | self.building
 
     def profile(self, code: object) -> Profile:
         """What a definition or a body mentions."""
