@@ -30,7 +30,7 @@ def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
         pictures = replace(pictures, mode_methods=tuple(mode_methods(project, definitions)))
     calls: tuple[ModeCall, ...] = ()
     with apart("looking at calls that set modes", nowhere):
-        calls = tuple(mode_calls(definitions))
+        calls = tuple(mode_calls(definitions, project.relevance))
     return replace(pictures, mode_calls=calls)
 
 

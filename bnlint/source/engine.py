@@ -14,6 +14,7 @@ from bnlint.settings import Settings, check_settings, load_settings
 from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.start import Start, start_run
 from bnlint.source.cache.store import Cache
+from bnlint.source.collecting import collecting_rarely
 from bnlint.source.discover import Discovered, find_root, posix
 from bnlint.source.ground import Ground, ground_of
 from bnlint.source.links import Links
@@ -147,6 +148,7 @@ class Workspace:
         walls = tuple(LintError(path, words) for path, words in self._task.ground.given.unreadable)
         return replace(result, errors=(*walls, *result.errors))
 
+    @collecting_rarely()
     def _judge(self) -> LintResult:
         task = self._task
         return judge_files(self._links, self.given, task.settings, dict(self._texts), task.runs)
@@ -180,6 +182,7 @@ class Workspace:
         return self._links.project()
 
 
+@collecting_rarely()
 def _open(task: Task) -> Links:
     """Read every file of the project that can matter."""
     ground, cache = task.ground, task.cache

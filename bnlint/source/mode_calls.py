@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import get_args
 
@@ -12,6 +12,7 @@ from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.mode_methods import proven_modules
+from bnlint.source.relevance import Relevance
 from bnlint.source.values import ClassObject, External, FunctionObject
 from bnlint.source.walk import fields_of, walk
 
@@ -24,14 +25,26 @@ CALLED_BACK = {"propagate": ("message", "aggregate", "update", "edge_update")}
 TELLS_MODE = re.compile(r"train|eval|test|infer|predict|phase|mode(?!l)", re.IGNORECASE)
 """A name that says that it is about the mode."""
 _STATEMENTS = get_args(ir.Statement)
+_LAST_NAMES = frozenset(name.rpartition(".")[2] for name in SIGNATURES)
 MOST_METHODS = 200
 """Methods of one class that are looked at."""
 
 
-def mode_calls(definitions: Iterable[object]) -> Iterator[ModeCall]:
+def mode_calls(definitions: Iterable[object], relevance: Relevance) -> Iterator[ModeCall]:
     """The calls in all classes that surely derive from nn.Module."""
     for cls in proven_modules(definitions):
-        yield from _calls_of(cls)
+        if _mentions_any(cls, relevance):
+            yield from _calls_of(cls)
+
+
+def _mentions_any(cls: ClassObject, relevance: Relevance) -> bool:
+    """Whether a method of a class mentions a mode-sensitive function at all."""
+    own = (value.definition for value in cls.fields.values() if isinstance(value, FunctionObject))
+    names: Set[str] = frozenset().union(*(relevance.profile(method).words for method in own))
+    if not names.isdisjoint(_LAST_NAMES):
+        return True
+    imported = (cls.frame.module.fields.get(name) for name in names)
+    return any(isinstance(value, External) and value.name in SIGNATURES for value in imported)
 
 
 def _calls_of(cls: ClassObject) -> Iterator[ModeCall]:

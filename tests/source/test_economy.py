@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from drawn import codes_of, project_of
 
 from bnlint.source import ir
+from bnlint.source.collecting import YOUNGEST, collecting_rarely
 from bnlint.source.store import Store
 from bnlint.source.trace_artist import TraceArtist
 from bnlint.source.values import ClassObject, External, Frame, Instance, Known, ModuleScope
@@ -145,3 +148,24 @@ def test_a_permanent_write_renames_all_states_around_it() -> None:
     store.rollback()
     assert net.value("a") == Known(1)
     assert store.version != before
+
+
+# --- garbage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "inside"),
+    [((700, 10, 10), (YOUNGEST, 10, 10)), ((0, 10, 10), (0, 10, 10)), ((90_000, 1, 1),) * 2],
+)
+def test_the_collector_gets_its_pace_back(
+    own: tuple[int, int, int], inside: tuple[int, int, int]
+) -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(*own)
+    try:
+        with pytest.raises(ValueError, match="stopped"), collecting_rarely():
+            assert gc.get_threshold() == inside
+            raise ValueError("stopped")
+        assert gc.get_threshold() == own
+    finally:
+        gc.set_threshold(*before)

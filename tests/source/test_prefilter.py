@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bnlint import lint_paths
+from bnlint.settings import Settings
 from bnlint.source import prefilter
 from bnlint.source.prefilter import digest, relevant
 
@@ -81,3 +84,31 @@ def test_large_projects_are_filtered_harder(tmp_path: Path, monkeypatch) -> None
 def test_a_named_file_is_always_read(tmp_path: Path) -> None:
     paths = write(tmp_path, a="x = 1\n")
     assert relevant(list(paths.values()), paths.values(), [paths["a"]]) == {paths["a"]}
+
+
+LIBRARY = {
+    "blocks": "from torch import nn\n\nclass Conv(nn.Sequential):\n"
+    "    def __init__(self, a, b, last):\n"
+    "        super().__init__(nn.Conv2d(a, b, 3, bias=True), last)\n",
+    "sizes": "WIDTH = 8\n\ndef double(n):\n    return 2 * n\n",
+    "unused": "from torch import nn\n\nclass Head(nn.Module):\n    pass\n",
+    "models": "from torch import nn\nfrom blocks import Conv\nfrom sizes import WIDTH, double\n\n"
+    "def build():\n"
+    "    return nn.Sequential(Conv(3, double(WIDTH), nn.BatchNorm2d(16)), nn.Conv2d(17, 8, 3))\n",
+    "main": "import torch\nfrom models import build\n\nmodel = build()\n"
+    "model.load_state_dict(torch.load('a.pt'))\n"
+    "with torch.no_grad():\n    print(model(torch.load('b.pt')).argmax(1))\n",
+}
+
+
+def test_what_is_left_out_costs_no_finding(tmp_path: Path, monkeypatch) -> None:
+    """The small form of benchmarks/prefilter.py, with the filter for large projects."""
+    monkeypatch.setattr(prefilter, "BROAD_UP_TO", 0)
+    paths = write(tmp_path, **LIBRARY)
+    chosen = relevant(list(paths.values()), paths.values(), ())
+    assert chosen == {paths["models"], paths["main"]}
+    settings = Settings(select=("ALL",), root=tmp_path)
+    quick = lint_paths(tmp_path, settings=settings)
+    whole = lint_paths(tmp_path, settings=replace(settings, prefilter=False))
+    assert quick.findings == whole.findings
+    assert {"BNL101", "BNL205"} <= {finding.code for finding in whole.findings}

@@ -1,0 +1,49 @@
+"""Does the prefilter cost a finding? Each project is linted with it and without it, all rules on.
+
+    python benchmarks/prefilter.py PROJECT...
+
+One line for each project: how many of its files were read before the linking in either run, how
+many findings there are, and those that are not in both. Exit code 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from bnlint.finding import Finding
+from bnlint.settings import Settings
+from bnlint.source.discover import discover
+from bnlint.source.engine import open_workspace
+from bnlint.source.prefilter import relevant
+
+ALL = Settings(select=("ALL",), jobs=1)
+
+
+def findings(project: Path, *, prefilter: bool) -> set[Finding]:
+    """What all rules say of a project."""
+    settings = replace(ALL, root=project, prefilter=prefilter)
+    return set(open_workspace([project], settings).lint().findings)
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("projects", nargs="+", type=Path)
+    differences = 0
+    for project in parser.parse_args().projects:
+        files = discover([project], ALL, Path.cwd())
+        chosen = relevant(files.files, files.files, files.named)
+        quick, whole = (findings(project, prefilter=flag) for flag in (True, False))
+        print(f"{project.name}: {len(chosen)} of {len(files.files)} files, {len(whole)} findings")
+        for finding in sorted(quick ^ whole, key=lambda f: (f.code, str(f.place))):
+            differences += 1
+            which = "with" if finding in quick else "without"
+            print(f"  only {which} the prefilter: {finding.code} {finding.place} {finding.message}")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
