@@ -38,6 +38,7 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
+    hard,
 )
 from bnlint.torchnames import lookup
 from bnlint.trace import (
@@ -300,6 +301,17 @@ class TraceDomain(Members):
         """An operation: its result depends on all that goes in."""
         return self._follow(machine, name, arguments)
 
+    def comparison(
+        self, machine: Interpreter, operator: str, left: Value, right: Value, place: Place
+    ) -> Value:
+        """An output that is held against a number becomes a prediction: `sigmoid(x) > 0.5`."""
+        merged = merge_tensors(tensors_in([left, right]))
+        if not merged.sources:
+            return ANYTHING
+        if operator in _THRESHOLDS and any(isinstance(hard(v), Known) for v in (left, right)):
+            machine.events.append(Use(merged.sources, Usage.PREDICTION, place))
+        return replace(merged, detached=merged.sources)
+
     def unknown_call(
         self, machine: Interpreter, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
@@ -441,7 +453,10 @@ class TraceDomain(Members):
 
 
 DETACH = frozenset({"detach", "detach_"})
-SAVERS = frozenset({"imwrite", "save_image", "imsave", "to_csv", "savez", "writer"})
+SAVERS = frozenset(
+    "imwrite save_image imsave to_csv savez writer save savetxt dump create_dataset".split()
+)
+_THRESHOLDS = frozenset({"LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual"})
 
 
 CLOCKS = frozenset({"time.time", "time.perf_counter", "time.monotonic", "timeit.default_timer"})

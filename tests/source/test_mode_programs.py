@@ -408,3 +408,59 @@ def test_a_logger_only_looks_at_a_model() -> None:
     text = "logger = unknown()\nlogger.info(net)\nprint(predict(net))"
     assert codes(text) == ["BNL101"]
     assert codes(text.replace("info", "prepare")) == []
+
+
+def test_one_of_the_functions_that_build_models() -> None:
+    text = """\
+    def small():
+        return Net()
+
+    def large():
+        return nn.Sequential(Net(), Net())
+
+    def outside(x):
+        return x + 1
+
+    made = globals()[torch.load("name")]()
+    print(predict(made))
+    """
+    assert codes(text) == ["BNL101"]
+
+
+@pytest.mark.parametrize(
+    ("use", "wanted"),
+    [
+        ("torch.sigmoid(net(x)) > 0.5", ["BNL101"]),
+        ("torch.round(torch.sigmoid(net(x)))", ["BNL101"]),
+        ("metrics.f1_score(y, net(x).cpu().numpy())", ["BNL101"]),
+        ("np.save('features', net(x).cpu().numpy())", ["BNL101"]),
+        ("Image.fromarray(net(x).cpu().numpy()).save('x.png')", ["BNL101"]),
+        ("net(x) == y", []),
+        ("net(x) + 0.5", []),
+    ],
+)
+def test_what_becomes_of_an_output_proves_inference(use: str, wanted: list[str]) -> None:
+    text = f"""\
+    import numpy as np
+    from PIL import Image
+    from sklearn import metrics
+
+    for x, y in held_out:
+        out = {use}
+        print(out)
+    """
+    assert codes(text) == wanted
+
+
+def test_a_threshold_on_what_is_learnt_is_none() -> None:
+    text = """\
+    for x, y in loader:
+        scores = net(x)
+        loss = F.binary_cross_entropy_with_logits(scores, y)
+        if loss.item() > 100:
+            break
+        right = ((scores > 0) == y).sum()
+        loss.backward()
+        optimizer.step()
+    """
+    assert codes(text) == []

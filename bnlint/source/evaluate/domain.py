@@ -33,8 +33,13 @@ if TYPE_CHECKING:
     from bnlint.source.evaluate.interpreter import Interpreter
 
 
-PREDICTIONS = frozenset({"argmax", "max", "topk", "argsort"})
-"""Functions by which the output of a model becomes a prediction."""
+PREDICTIONS = frozenset(
+    "argmax max topk argsort round accuracy_score balanced_accuracy_score f1_score precision_score "
+    "recall_score roc_auc_score roc_curve average_precision_score precision_recall_curve "
+    "confusion_matrix classification_report cohen_kappa_score jaccard_score r2_score "
+    "mean_squared_error mean_absolute_error".split()
+)
+"""Functions by which the output of a model becomes a prediction, and those that measure one."""
 
 
 class Domain:
