@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,6 +13,7 @@ from bnlint.finding import Severity
 
 if TYPE_CHECKING:
     from bnlint.rules.base import Rule
+from bnlint.spelling import did_you_mean, did_you_mean_rule
 
 DEFAULT_EXCLUDE: Final = (
     ".bzr", ".direnv", ".eggs", ".git", ".git-rewrite", ".hg", ".ipynb_checkpoints",
@@ -35,6 +35,9 @@ _LISTS: Final = (
 )  # fmt: skip
 """The fields that hold lists of strings; the first four hold selectors of rules."""
 _T = TypeVar("_T")
+_ESCAPED: Final = re.compile(r"\\.")
+_BRACKET: Final = re.compile(r"\[[!^]?(\]?(?:\[:\w+:\]|[^\]])*)\]")
+_RANGE: Final = re.compile(r"([^:])-([^:])")
 _FAMILY: Final = re.compile(r"[A-Z]{2,}\d*", re.IGNORECASE)
 
 
@@ -185,20 +188,28 @@ def check_selectors(selectors: Iterable[str], where: str) -> tuple[str, ...]:
         if selector.upper() == "ALL":
             continue
         if not any(specificity(selector, rule) for rule in all_rules()):
-            known = [word for rule in all_rules() for word in (rule.code, rule.name)]
             raise SettingsError(
-                f"{where}: unknown rule {selector!r}{did_you_mean(selector, [*known, 'ALL'])}: use "
+                f"{where}: unknown rule {selector!r}{did_you_mean_rule(selector)}: use "
                 "a code such as BNL101, the beginning of codes such as BNL1, a rule's name, or ALL "
                 "(`bnlint rule` lists the rules)"
             )
     return kept
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question that names the known word which is most like this one; empty when none is."""
-    by_lower = {text.lower(): text for text in known}
-    close = get_close_matches(word.lower(), by_lower, 1, 0.6)
-    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+def check_patterns(patterns: Iterable[str], where: str) -> tuple[str, ...]:
+    """The patterns as given; raises SettingsError for one that can mean no file."""
+    kept = tuple(patterns)
+    for pattern in kept:
+        plain = _ESCAPED.sub("", pattern)
+        ranges = (r for match in _BRACKET.finditer(plain) for r in _RANGE.finditer(match[1]))
+        if "[" in _BRACKET.sub("", plain):
+            problem = "a bracket is not closed"
+        elif (turned := next((r for r in ranges if r[1] > r[2]), None)) is not None:
+            problem = f"the range {turned[0]} is the wrong way round"
+        else:
+            continue
+        raise SettingsError(f"{where}: {pattern!r} is no pattern: {problem}")
+    return kept
 
 
 def load_settings(start: Path, config: Path | None = None, *, isolated: bool = False) -> Settings:
@@ -211,12 +222,20 @@ def load_settings(start: Path, config: Path | None = None, *, isolated: bool = F
         return Settings()
     if config is not None:
         table = _read_table(config)
-        return parse_settings(table or {}, config)
+        return _with_root(parse_settings(table or {}, config), config)
     for folder in (start, *start.parents):
         for file in (folder / "bnlint.toml", folder / "pyproject.toml"):
             if file.is_file() and (table := _read_table(file)) is not None:
-                return parse_settings(table, file)
+                return _with_root(parse_settings(table, file), file)
     return Settings()
+
+
+def _with_root(settings: Settings, file: Path) -> Settings:
+    """The settings of a file, whose root is a folder."""
+    if settings.root is None or settings.root.is_dir():
+        return settings
+    where = f"{file}: tool.bnlint.root: no such folder: {settings.root}"
+    raise SettingsError(f"{where}: name the folder that holds the project, relative to this file")
 
 
 def _read_table(file: Path) -> Mapping[str, Any] | None:
@@ -242,8 +261,8 @@ def parse_settings(table: Mapping[str, Any], file: Path) -> Settings:
     for key, value in table.items():
         where = f"{file}: tool.bnlint.{key}"
         if key not in KEYS:
-            guess = did_you_mean(key, KEYS)
-            raise SettingsError(f"{where}: unknown key{guess}: known are {', '.join(KEYS)}")
+            said = did_you_mean(key, KEYS) or f": known are {', '.join(KEYS)}"
+            raise SettingsError(f"{where}: unknown key{said}")
         values[key.replace("-", "_")] = _convert(key, value, where, file.parent)
     return Settings(**values)
 
@@ -253,7 +272,7 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
         case "select" | "extend-select" | "ignore" | "extend-ignore":
             return check_selectors(_strings(value, where), where)
         case "exclude" | "extend-exclude":
-            return _strings(value, where)
+            return check_patterns(_strings(value, where), where)
         case "extra-batchnorm" | "extra-activations":
             return _names(value, where)
         case "evaluating-factories" | "training-functions":
@@ -281,7 +300,7 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
 
 def _options(value: object, where: str) -> dict[str, dict[str, int]]:
     """The tables of single rules, by code; a rule may be named by its code or its name."""
-    from bnlint.rules import all_rules, find_rule
+    from bnlint.rules import find_rule
 
     found: dict[str, dict[str, int]] = {}
     table = _expect(dict, value, where, "a table of rules")
@@ -289,7 +308,7 @@ def _options(value: object, where: str) -> dict[str, dict[str, int]]:
         here = f"{where}.{name}"
         rule = find_rule(name)
         if rule is None:
-            guess = did_you_mean(name, [word for r in all_rules() for word in (r.code, r.name)])
+            guess = did_you_mean_rule(name)
             raise SettingsError(f"{here}: unknown rule{guess} (`bnlint rule` lists the rules)")
         known = {option.name: option for option in rule.options}
         for key, number in _expect(dict, options, here, "a table of options").items():

@@ -23,6 +23,7 @@ SHARED = {
     "settings",
     "settings_text",
     "solver",
+    "spelling",
     "suppress",
     "torchnames",
     "trace",
@@ -63,7 +64,7 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
         case ["testing"] | ["lightning"]:
             ours = {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "live": INSIDE}
             return {**ours, "lightning": INSIDE, "pytorch_lightning": INSIDE}
-        case ["settings"] | ["settings_text"]:
+        case ["settings"] | ["settings_text"] | ["spelling"]:
             return dict.fromkeys({*SHARED, "rules"}, EVERYWHERE)
         case _:
             return dict.fromkeys(SHARED, EVERYWHERE)

@@ -75,6 +75,7 @@ def write(folder: Path, text: str) -> Path:
 def test_the_nearest_file_with_our_table_is_read(tmp_path: Path) -> None:
     inner = tmp_path / "a/b"
     inner.mkdir(parents=True)
+    (tmp_path / "src").mkdir()
     write(inner, "[tool.other]\nx = 1\n")
     write(
         tmp_path,

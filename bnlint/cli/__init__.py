@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 import bnlint
 from bnlint.printable import printable
 from bnlint.rules import OwnRuleError
 
 COMMANDS: Final = ("lint", "check", "rule", "server")
+_MEANT: Final = {"help": "--help", "version": "--version", **{name: name for name in COMMANDS}}
+"""What a word is likely to mean that is neither a command nor a file."""
 _OWN_OPTIONS: Final = frozenset({"-h", "--help", "-V", "--version"})
 
 
@@ -53,9 +57,22 @@ class _Group(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and ctx.resilient_parsing:  # a shell completes the first word
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in COMMANDS and args[0] not in _OWN_OPTIONS):
+            _refuse_mistyped(ctx, args)
             args = ["lint", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The first word: a command, an option of the command `lint`, or a file."""
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            return [CompletionItem(incomplete, type="file"), *found]
+        lint = self.get_command(ctx, "lint")
+        known = {item.value for item in found}
+        more = [] if lint is None else lint.shell_complete(ctx, incomplete)
+        return [*found, *(item for item in more if item.value not in known)]
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with one_line_errors():
@@ -64,6 +81,19 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with one_line_errors():
             return super().invoke(ctx)
+
+
+def _refuse_mistyped(ctx: click.Context, args: list[str]) -> None:
+    """Raise UsageError for a first word that is like a command, and no path."""
+    word = args[0] if args else ""
+    if not word.isalpha() or os.path.lexists(word):
+        return
+    from bnlint.spelling import closest
+
+    guess = closest(word, _MEANT)
+    if guess is not None:
+        meant = f"did you mean `bnlint {_MEANT[guess]}`?"
+        raise click.UsageError(f"{word}: no such command, file or folder ({meant})", ctx)
 
 
 @click.group(

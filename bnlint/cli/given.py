@@ -71,6 +71,10 @@ class Given:
         self.is_stdin = STDIN in paths
         if self.is_stdin and len(paths) > 1:
             raise CommandError("`-` is standard input alone: give no other path beside it")
+        if stdin_filename is not None and not self.is_stdin:
+            raise CommandError(
+                "--stdin-filename: says where the text of `-` belongs: give `-`, too"
+            )
         self._paths = paths
         self._name = stdin_filename
         self._executor = executor
@@ -119,6 +123,7 @@ class Given:
 
     def _open_stdin(self) -> Workspace:
         from bnlint.source.engine import workspace_of_text
+        from bnlint.source.notebook import is_notebook
         from bnlint.source.text import RefusedError, decode
 
         data = next(iter(self.data.values()), None)
@@ -127,6 +132,9 @@ class Given:
             text = decode(data)
         except RefusedError as error:
             raise CommandError(f"standard input {error.message}") from None
+        if self._name is None and is_notebook(text):
+            remedy = "name it with --stdin-filename NAME.ipynb"
+            raise CommandError(f"standard input is a notebook: {remedy}")
         name = "<stdin>" if self._name is None else str(self._name)
         workspace = workspace_of_text(text, name, self.settings, linked=self._name is not None)
         self.data = dict.fromkeys(workspace.given, data)

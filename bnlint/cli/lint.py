@@ -39,7 +39,7 @@ Examples:
   bnlint lint --output-format github         annotate a pull request
   bnlint lint - --stdin-filename x.py < x.py"""
 )
-@click.argument("paths", nargs=-1, type=_PATH)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False))
 @selector_option("--select", "Only these rules: BNL101, BNL1, a rule's name, or ALL.")
 @selector_option("--extend-select", "These rules as well, such as opt-in ones.")
 @selector_option("--ignore", "Not these rules.")

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from bnlint.cli import CommandError
 from bnlint.finding import Severity
-from bnlint.settings import OUTPUT_FORMATS, Settings, check_selectors, load_settings
+from bnlint.settings import (
+    OUTPUT_FORMATS,
+    Settings,
+    SettingsError,
+    check_patterns,
+    check_selectors,
+    load_settings,
+)
 
 SELECTION = ("select", "extend_select", "ignore", "extend_ignore", "config", "isolated")
 """The options that `selection_from` reads."""
@@ -20,17 +29,50 @@ def comma_list(ctx: click.Context, option: click.Parameter, value: Any) -> tuple
     """Values of a repeatable option that also takes several at once, separated by commas."""
     if not value:
         return None
-    return tuple(item.strip() for text in value for item in text.split(",") if item.strip())
+    items = tuple(item.strip() for text in value for item in text.split(",") if item.strip())
+    if not items:
+        raise click.BadParameter("give at least one", ctx, option)
+    return items
+
+
+def complete_rules(
+    ctx: click.Context, option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What a shell offers for a list of rules, of which the last one is not complete."""
+    from bnlint.rules import all_rules
+
+    before, comma, begun = incomplete.rpartition(",")
+    return [
+        CompletionItem(f"{before}{comma}{word}", help=rule.summary)
+        for rule in all_rules()
+        for word in (rule.code, rule.name)
+        if (begun and word.lower().startswith(begun.lower())) or (not begun and word == rule.code)
+    ]
 
 
 def selector_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """An option that takes rules: codes, the beginning of codes, names or ALL."""
-    return click.option(name, multiple=True, metavar="RULES", callback=comma_list, help=text)
+    return click.option(
+        name,
+        multiple=True,
+        metavar="RULES",
+        callback=comma_list,
+        shell_complete=complete_rules,
+        help=text,
+    )
 
 
 def pattern_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """An option that takes patterns as in .gitignore."""
-    return click.option(name, multiple=True, metavar="PATTERNS", callback=comma_list, help=text)
+    return click.option(name, multiple=True, metavar="PATTERNS", callback=_patterns, help=text)
+
+
+def _patterns(ctx: click.Context, option: click.Parameter, value: Any) -> tuple[str, ...] | None:
+    items = comma_list(ctx, option, value)
+    try:
+        return None if items is None else check_patterns(items, option.opts[0])
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
 
 
 def settings_from(start: Path, options: dict[str, Any]) -> Settings:
@@ -41,7 +83,14 @@ def settings_from(start: Path, options: dict[str, Any]) -> Settings:
 
 def selection_from(start: Path, options: dict[str, Any]) -> Settings:
     """The file's settings with the command line's choice of rules on top; raises SettingsError."""
-    found = load_settings(start, options["config"], isolated=options["isolated"])
+    config: Path | None = options["config"]
+    try:
+        found = load_settings(start, config, isolated=options["isolated"])
+    except SettingsError as error:
+        if config is None or config.is_file():
+            raise
+        remedy = "give a bnlint.toml or a pyproject.toml"
+        raise SettingsError(f"--config {error} ({remedy})") from None
     selectors = {
         key: check_selectors(options[key] or (), f"--{key.replace('_', '-')}")
         for key in ("extend_select", "ignore", "extend_ignore")

@@ -9,13 +9,15 @@ from typing import Any
 import click
 
 from bnlint.cli import CommandError
+from bnlint.cli.options import complete_rules
 from bnlint.rules import all_rules, find_rule
 from bnlint.rules.base import Example, Rule
-from bnlint.settings import did_you_mean
+from bnlint.settings import specificity
+from bnlint.spelling import did_you_mean_rule
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[CODE or NAME]...")
+@click.argument("names", nargs=-1, metavar="[CODE or NAME]...", shell_complete=complete_rules)
 @click.option("--all", "everything", is_flag=True, help="The pages of all rules.")
 @click.option(
     "--output-format",
@@ -25,21 +27,25 @@ from bnlint.settings import did_you_mean
     help="The page, or its parts as JSON.",
 )
 def rule(names: tuple[str, ...], everything: bool, output_format: str) -> None:
-    """Explain rules: what they find, why, examples, when it is fine. Without names: a list."""
-    rules = list(all_rules()) if everything or not names else [_find(name) for name in names]
+    """Explain rules: what they find, why, examples, when it is fine. Without names, and for the
+    beginning of codes such as BNL1: a list."""
+    rules = list(all_rules())
+    if names and not everything:
+        rules = list(dict.fromkeys(rule for name in names for rule in _find(name)))
     if output_format == "json":
         click.echo(json.dumps([_to_dict(rule) for rule in rules], indent=2))
-    elif not names and not everything:
+    elif not everything and not all(map(find_rule, names or ("",))):
         width = max(len(rule.name) for rule in rules)
         click.echo("".join(_row(rule, width) for rule in rules), nl=False)
     else:
         _print_pages(rules)
 
 
-def _find(name: str) -> Rule:
-    found = find_rule(name)
-    if found is None:
-        guess = did_you_mean(name, [word for r in all_rules() for word in (r.code, r.name)])
+def _find(name: str) -> list[Rule]:
+    """The rule of this code or name, or the rules whose codes begin so."""
+    found = [rule for rule in all_rules() if specificity(name, rule)]
+    if not found:
+        guess = did_you_mean_rule(name)
         raise CommandError(f"unknown rule {name!r}{guess}: `bnlint rule` lists the rules")
     return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bnlint.settings import Settings
+from bnlint.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -102,13 +103,22 @@ def discover(paths: Iterable[Path], settings: Settings, base: Path) -> Discovere
             if not (settings.force_exclude and excluded.reaches(full, True)):
                 found.update(dict.fromkeys(_walk(full, excluded, unreadable, around)))
         elif not os.path.exists(full):
-            raise MissingPathError(f"{path}: no such file or folder: check the spelling")
+            guess = _similar(full) or ": check the spelling"
+            raise MissingPathError(f"{path}: no such file or folder{guess}")
         elif not os.path.isfile(full):  # a pipe would keep the run waiting
             unreadable.append((full, "not a regular file"))
         elif not (settings.force_exclude and excluded.reaches(full, False)):
             found[full] = None
             named.add(full)
     return Discovered(tuple(sorted(found)), frozenset(named), tuple(unreadable), tuple(around))
+
+
+def _similar(path: str) -> str:
+    """A question that names what lies there under a similar name; empty when nothing does."""
+    folder, _, name = path.rpartition("/")
+    with suppress(OSError):
+        return did_you_mean(name, sorted(os.listdir(folder or "/")))
+    return ""
 
 
 def posix(path: Path) -> str:

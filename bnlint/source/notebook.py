@@ -48,6 +48,17 @@ def read_notebook(document: str) -> Notebook:
     return Notebook("\n".join(lines) + "\n", tuple(starts))
 
 
+def is_notebook(document: str) -> bool:
+    """Whether a text is a notebook, whatever it is called."""
+    if not document.lstrip().startswith("{"):
+        return False
+    try:
+        content = json.loads(document)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content.get("cells"), list) and "nbformat" in content
+
+
 def without_broken_cells(notebook: Notebook) -> Notebook:
     """The notebook with every cell blanked that is no Python by itself: an exercise that is not yet
     filled in does not hide the rest. All offsets stay as they are."""
