@@ -33,7 +33,7 @@ class Generators(Core):
 
         What happened, as the caller's own; None when the generator was not followed to a yield.
         """
-        invocations, loops = self.invocations, self.loops
+        invocations, loops = list(self.invocations), self.loops
         given: list[Item] = []
 
         def at_yield(value: Value) -> None:
