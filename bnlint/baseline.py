@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from bnlint.finding import Finding, Place, Role
 from bnlint.fingerprint import Lines, context_of
-from bnlint.settings import SettingsError
+from bnlint.settings import CRASH, SettingsError
 from bnlint.suppress import regroup
 
 VERSION: Final = 1
@@ -103,7 +103,7 @@ def _hidden(finding: Finding) -> Finding:
 
 
 def _places(finding: Finding) -> list[Place]:
-    if finding.place is None:
+    if finding.place is None or finding.code == CRASH:
         return []
     also = [step.place for step in finding.evidence if step.role is Role.INSTANCE]
     return [finding.place, *also]

@@ -23,8 +23,10 @@ DEFAULT_EXCLUDE: Final = (
 )  # fmt: skip
 """Names of folders that are never entered unless they are given by name: Ruff's list."""
 
-ALWAYS_ON: Final = frozenset({"BNL901", "BNL903"})
+ALWAYS_ON: Final = frozenset({"BNL901"})
 """Findings about the run itself: on whatever is selected, off only when ignored."""
+CRASH: Final = "BNL903"
+"""Something of the run is missing: never off, never excused."""
 
 OUTPUT_FORMATS: Final = ("full", "concise", "json", "sarif", "github", "gitlab", "junit")
 LEVELS: Final = tuple(level.label for level in Severity)
@@ -115,6 +117,8 @@ class Settings:
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
         """Whether findings of this rule are wanted, of the source half or of the live one."""
+        if rule.code == CRASH:
+            return True
         chosen = self.extend_select if self.select is None else (*self.select, *self.extend_select)
         wanted = max((specificity(s, rule) for s in chosen), default=0)
         unwanted = max(

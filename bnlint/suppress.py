@@ -16,8 +16,10 @@ _QUICK: Final = re.compile(r"bnlint:|noqa", re.IGNORECASE)
 _REASON: Final = r"(?P<reason>.*?)(?=\s*$|\s+#\s*(?:[\w-]+:|noqa\b))"
 """Up to the end of the comment, or up to another one behind it."""
 OWN: Final = re.compile(
-    rf"#\s*bnlint:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)\])?{_REASON}", re.IGNORECASE
+    rf"#\s*bnlint:\s*ignore(?P<file>-file)?\b(?:\[(?P<codes>[^\]]*)(?:\]|$))?{_REASON}",
+    re.IGNORECASE,
 )
+"""A bracket that nobody closes goes on to the end: never does it excuse everything."""
 NOQA: Final = re.compile(
     r"#\s*noqa(?:(?P<colon>\s*:)\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+\b)*)?)?(?![\w-])"
     rf"{_REASON}",

@@ -47,10 +47,12 @@ def test_the_most_specific_selector_decides(settings: Settings, on: bool, opt_in
     assert (settings.selects(ON), settings.selects(OPT_IN)) == (on, opt_in)
 
 
-def test_findings_about_the_run_are_on_unless_ignored() -> None:
-    crash = rule("BNL903")
+def test_findings_about_the_run_are_on_and_crashes_never_off() -> None:
+    crash, syntax = rule("BNL903"), rule("BNL901")
     assert Settings(select=("BNL1",)).selects(crash)
-    assert not Settings(ignore=("BNL903",)).selects(crash)
+    assert Settings(ignore=("BNL903",)).selects(crash)
+    assert Settings(select=("BNL1",)).selects(syntax)
+    assert not Settings(ignore=("BNL901",)).selects(syntax)
 
 
 def test_select_on_the_command_line_forgets_the_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,15 @@ from bnlint.baseline import Baseline
 from bnlint.cli import CommandError
 from bnlint.cli.given import Outcome
 from bnlint.printable import counted
+from bnlint.settings import CRASH
 
 if TYPE_CHECKING:
     from bnlint.source.result import LintResult
 
 
 def write_baseline(result: LintResult, file: Path) -> Outcome:
-    """Write the file; the findings are then accounted for, so that the run does not fail."""
+    """Write the file; the findings are then accounted for, so that the run does not fail. Crashes
+    are not: what they hid is missing."""
     from bnlint.source.excerpt import Sources
 
     baseline = Baseline.of(result.findings, file, Sources(result.texts).lines)
@@ -27,4 +30,6 @@ def write_baseline(result: LintResult, file: Path) -> Outcome:
         raise CommandError(f"--write-baseline {file}: {error.strerror or error}") from None
     places = counted(sum(baseline.counts.values()), "place")
     click.echo(f"Wrote {places} to {file}.", err=True)
-    return Outcome(result, 0, prints=False)
+    crashed = tuple(finding for finding in result.findings if finding.code == CRASH)
+    rest = replace(result, findings=crashed)
+    return Outcome(rest, rest.worst, prints=bool(crashed))

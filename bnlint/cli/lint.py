@@ -174,7 +174,10 @@ def _graph(paths: tuple[Path, ...], settings: Settings, name: str) -> str:
     project = open_project(paths, settings)
     from bnlint.source.draw import show_graph
 
-    return show_graph(project, name)
+    try:
+        return show_graph(project, name)
+    except LookupError as error:
+        raise CommandError(f"--show-graph {name}: {error.args[0]}") from None
 
 
 def _report_failures(result: LintResult, verbose: bool) -> None:

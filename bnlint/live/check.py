@@ -234,6 +234,7 @@ def _withheld(synthetic: bool, settings: Selection | None) -> Iterator[Unseen]:
         yield Unseen(
             ", ".join(codes),
             "withheld: the input is made up, and on random input every good network drifts",
+            of_rules=True,
         )
 
 

@@ -90,10 +90,15 @@ def seen_line(report: Report) -> str:
     if calls:
         measured = f"{counted(calls, 'BatchNorm call')} measured"
         return f"{measured}; the model holds {counted(modules, 'BatchNorm module')}"
-    if modules or report.uninspected:
+    if modules:
         return (
             "NOT INSPECTED: no BatchNorm call could be measured, although the model holds "
             f"{counted(modules, 'BatchNorm module')}; this is no clean result"
+        )
+    if any(not part.of_rules for part in report.uninspected):
+        return (
+            "NOT INSPECTED: no BatchNorm call was seen, but not all of the model could be "
+            "inspected; this is no clean result"
         )
     return "NOTHING TO INSPECT: the model has no BatchNorm; this says nothing about other layers"
 

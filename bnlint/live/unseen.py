@@ -12,10 +12,12 @@ from bnlint.live.passes import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A part of the model, or of the measurement, that is missing from the report."""
+    """A part of the model, or of the measurement, that is missing from the report; or, when
+    `of_rules`, what rules do not say."""
 
     name: str
     reason: str
+    of_rules: bool = False
 
 
 def unseen(names: Names, first: Drifting, outcome: Outcome) -> list[Unseen]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
-from bnlint.rules.predicates import evidence_at, grouped
+from bnlint.rules.predicates import evidence_at, grouped, sensitive_names
 from bnlint.solver import ModeFact
 from bnlint.trace import Forward, LoadState, ModeTrace, SensitiveLayer
 
@@ -47,7 +47,7 @@ def _finding(mistake: Inference, pictures: Pictures) -> Finding:
     measured = pictures.measured.output
     return RULE.finding(
         f"{title} runs {mistake.ground.value}{_by(mistake)}, but is in training mode: "
-        f"{_consequence(layer, len(mistake.layers))}{_drift(measured)}; "
+        f"{_consequence([trace.layers[each] for each in mistake.layers])}{_drift(measured)}; "
         f"call {_receiver(forward, title)}.eval() before this forward",
         forward.place,
         _evidence(mistake),
@@ -72,14 +72,13 @@ def _receiver(forward: Forward, title: str) -> str:
     return title if title.isidentifier() and title[0].islower() else "model"
 
 
-def _consequence(layer: SensitiveLayer, count: int) -> str:
-    name = f"{layer.name.rpartition('.')[2]} '{layer.path}'" if layer.path else layer.name
-    more = f" (as {count - 1} more)" if count > 1 else ""
-    if layer.kind is Kind.DROPOUT:
-        return f"{name}{more} drops values at random"
+def _consequence(layers: Sequence[SensitiveLayer]) -> str:
+    names = sensitive_names(layers)
+    if layers[0].kind is Kind.DROPOUT:
+        return f"{names} drops values at random"
     return (
-        f"{name}{more} normalises with the statistics of each batch and moves its running "
-        "statistics towards this data"
+        f"{names} normalises with the statistics of each batch and moves its running statistics "
+        "towards this data"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bnlint.finding import Evidence, Finding, Fix, InsertBefore, Role, Severity
@@ -15,6 +15,7 @@ from bnlint.rules.predicates import (
     model_title,
     sensitive_layers,
     sensitive_name,
+    sensitive_names,
 )
 from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
@@ -27,6 +28,7 @@ from bnlint.trace import (
     Mode,
     ModeTrace,
     Purpose,
+    SensitiveLayer,
     SetMode,
     Step,
     blocks_of,
@@ -173,7 +175,7 @@ def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
     return RULE.finding(
         f"{title} is trained here{where if first.seen.chain else ''}, in the first round in "
         f"training mode and later in the evaluation mode that {setter} has left behind: "
-        f"{_consequence(layer.kind, sensitive_name(layer), len(first.layers))}; call "
+        f"{_consequence([trace.layers[each] for each in first.layers])}; call "
         f"{_receiver(forward, title)}.train() before each epoch",
         forward.place,
         _evidence(leaks),
@@ -195,11 +197,11 @@ def _receiver(forward: Forward, title: str) -> str:
     return title if title.isidentifier() and title[0].islower() else "model"
 
 
-def _consequence(kind: Kind, name: str, count: int) -> str:
-    more = f" (as {count - 1} more)" if count > 1 else ""
-    if kind is Kind.DROPOUT:
-        return f"{name}{more} drops nothing any more"
-    return f"{name}{more} learns with statistics that are frozen from then on"
+def _consequence(layers: Sequence[SensitiveLayer]) -> str:
+    names = sensitive_names(layers)
+    if layers[0].kind is Kind.DROPOUT:
+        return f"{names} drops nothing any more"
+    return f"{names} learns with statistics that are frozen from then on"
 
 
 def _evidence(leaks: list[_Leak]) -> list[Evidence]:

@@ -16,6 +16,7 @@ from bnlint.rules.predicates import (
     model_title,
     sensitive_layers,
     sensitive_name,
+    sensitive_names,
 )
 from bnlint.solver import Observation
 from bnlint.trace import (
@@ -140,15 +141,14 @@ def _learn_in_turns(body: Block) -> frozenset[int]:
 
 def _finding(same_place: list[_Moving], *, is_live: bool) -> Finding:
     moving = next((each for each in same_place if each.undone), same_place[0])
-    first, *others = moving.layers
-    more = f" (as {len(others)} more)" if others else ""
-    title, name = model_title(moving.trace, moving.forward.model), sensitive_name(first)
+    first = moving.layers[0]
+    title, name = model_title(moving.trace, moving.forward.model), sensitive_names(moving.layers)
     is_frozen = first in moving.frozen
     if moving.undone:
         state = ", which does not learn and" if is_frozen else ", which"
-        said = f"{name}{more}{state} had been set to evaluation mode, but is in training mode again"
+        said = f"{name}{state} had been set to evaluation mode, but is in training mode again"
     else:
-        said = f"{name}{more} frozen by requires_grad, but in training mode"
+        said = f"{name} frozen by requires_grad, but in training mode"
     return RULE.finding(
         f"{title} is trained with {said}: the layer normalises with each batch and its running "
         "statistics go on moving; call .eval() on the frozen layers after every .train()",

@@ -12,7 +12,7 @@ from bnlint.rules.predicates import (
     grouped,
     model_title,
     sensitive_layers,
-    sensitive_name,
+    sensitive_names,
 )
 from bnlint.rules.statistics import (
     LEAST_DRIFT,
@@ -83,10 +83,10 @@ def _finding(trace: ModeTrace, seen: Observation, layers: list[int]) -> Finding:
     assert isinstance(event, Forward)
     calls = [call.function for call in seen.chain]
     by = f" (called through {' > '.join(calls)})" if calls else ""
-    more = f" (as {len(layers) - 1} more)" if len(layers) > 1 else ""
+    kept = sensitive_names([trace.layers[each] for each in layers])
     return RULE.finding(
         f"the averaged weights of {model_title(trace, event.model)} are evaluated{by} with running "
-        f"statistics that belong to other weights: {sensitive_name(trace.layers[layers[0]])}{more} "
+        f"statistics that belong to other weights: {kept} "
         "kept those of the last model that was taken in; call "
         "torch.optim.swa_utils.update_bn(loader, model) before, or average the buffers, too "
         "(use_buffers=True)",

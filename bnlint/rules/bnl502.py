@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.predicates import evidence_at, grouped, is_number, layer_name, sensitive_name
+from bnlint.rules.predicates import (
+    and_others,
+    evidence_at,
+    grouped,
+    is_number,
+    layer_name,
+    sensitive_name,
+)
 from bnlint.solver import Observation
 from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 
@@ -93,7 +100,7 @@ def _trained_layers(
 def _finding(layers: list[_Layer], *, is_live: bool) -> Finding:
     first = layers[0]
     places = {layer.place for layer in layers}
-    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    more = and_others(len(places))
     twice = 1 - (1 - first.momentum) ** 2
     return RULE.finding(
         f"{first.name}{more} is checkpointed: the backward pass runs it once more, so its running "

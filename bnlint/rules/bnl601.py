@@ -11,7 +11,13 @@ from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import layers_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
-from bnlint.rules.predicates import evidence_at, grouped, model_title, sensitive_name
+from bnlint.rules.predicates import (
+    evidence_at,
+    grouped,
+    model_title,
+    sensitive_name,
+    sensitive_names,
+)
 from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Export,
@@ -153,8 +159,7 @@ def _function(export: Export) -> str:
 
 def _consequence(mistake: _Mistake) -> str:
     layer = mistake.trace.layers[mistake.layers[0]]
-    count = len(mistake.layers)
-    name = f"{sensitive_name(layer)}{f' (as {count - 1} more)' if count > 1 else ''}"
+    name = sensitive_names([mistake.trace.layers[each] for each in mistake.layers])
     if mistake.exporter.raises:
         return f"it raises because of {name}, since this works in evaluation mode only"
     if layer.kind is Kind.DROPOUT:

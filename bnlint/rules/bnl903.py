@@ -13,7 +13,7 @@ RULE = Rule(
     what="""\
 While a rule looked at the pictures of your program it raised an exception. The finding names the
 rule and the file; `--verbose` shows the traceback. The run goes on with the other rules and
-files. bnlint makes this finding itself.""",
+files. bnlint makes this finding itself; it can be neither ignored nor put into a baseline.""",
     why="""\
 A crash must neither end the run nor pass unseen: what the rule would have found is missing.
 Please report it, with the traceback and, if you can, the smallest file that shows it.""",

@@ -182,6 +182,17 @@ def model_title(trace: ModeTrace, model: int) -> str:
     return known.title if known is not None else "the model"
 
 
+def and_others(count: int) -> str:
+    """How a message that names one of `count` layers tells of the others."""
+    return f" (and {count - 1} more)" if count > 1 else ""
+
+
+def sensitive_names(layers: Sequence[SensitiveLayer]) -> str:
+    """The first of some layers, and how many more of its kind there are."""
+    first = layers[0]
+    return sensitive_name(first) + and_others(sum(layer.kind is first.kind for layer in layers))
+
+
 def and_more(same_layer: Sequence[tuple[LayerGraph, Node]]) -> str:
     """How many more modules one constructor made, where the names of the modules are known."""
     modules = {node.path for _, node in same_layer} - {""}

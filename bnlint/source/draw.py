@@ -8,6 +8,7 @@ from bnlint.finding import Place
 from bnlint.functional import ModeCall
 from bnlint.graph import LayerGraph
 from bnlint.rules.base import Pictures
+from bnlint.settings import did_you_mean
 from bnlint.source.graph_artist import GraphArtist
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.mode_calls import mode_calls
@@ -43,7 +44,8 @@ def draw_definition(project: Project, name: str) -> list[LayerGraph]:
     tracing.load_all()
     wanted = [d for d in tracing.machine.definitions if d.name == name]
     if not wanted:
-        raise LookupError(f"no class or function named {name}")
+        known = (d.name for d in tracing.machine.definitions)
+        raise LookupError(f"no class or function named {name}{did_you_mean(name, known)}")
     graphing = GraphArtist(project, tracing.machine)
     for definition in wanted:
         graphing.draw_definition(definition, only_new=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bnlint.finding import Finding
+from bnlint.finding import Finding, InsertBefore, Intent
 from bnlint.source.digests import digest_of
 from bnlint.source.document import CellEdits, Document, EditError, edited
 from bnlint.source.engine import Workspace
@@ -55,7 +55,7 @@ def fix(
     made: list[Finding] = []
     result = workspace.lint()
     for _ in range(ROUNDS):
-        wanted = [f for f in result.findings if is_wanted(f, unsafe=unsafe)]
+        wanted = _first([f for f in result.findings if is_wanted(f, unsafe=unsafe)])
         taken = [f for group in _by_path(wanted, workspace) for f in _edit(files, group)]
         if not taken:
             break
@@ -63,6 +63,16 @@ def fix(
         workspace.change(files.texts())
         result = workspace.lint()
     return Fixed(files.changes(), tuple(made), dict(files.refused), result)
+
+
+def _first(wanted: list[Finding]) -> list[Finding]:
+    """Those to be made first: what mends a line may make a new line before it needless."""
+    mending = [f for f in wanted if f.fix is not None and not any(map(_is_line, f.fix.intents))]
+    return mending or wanted
+
+
+def _is_line(intent: Intent) -> bool:
+    return isinstance(intent, InsertBefore)
 
 
 def _by_path(findings: Iterable[Finding], workspace: Workspace) -> list[list[Finding]]:

@@ -13,7 +13,7 @@ from bnlint.finding import Finding, Role
 from bnlint.fingerprint import Lines
 from bnlint.paths import shown_path
 from bnlint.rules import all_rules
-from bnlint.settings import Settings, specificity
+from bnlint.settings import CRASH, Settings, specificity
 from bnlint.source.discover import per_file_ignores
 from bnlint.source.unused import Ran, unused_suppressions
 from bnlint.suppress import FileSuppressions, apply_suppressions
@@ -78,7 +78,7 @@ class Sieve:
             for rule in all_rules()
             if (rule.source or rule.check is None)
             and self.settings.selects(rule)
-            and not any(specificity(selector, rule) for selector in ignored)
+            and (rule.code == CRASH or not any(specificity(s, rule) for s in ignored))
         )
 
     @cached_property

@@ -210,6 +210,10 @@ def test_the_graph_of_a_class_is_shown(folder: Path) -> None:
     run = bnlint("--show-graph", "Net", cwd=folder)
     assert run.returncode == 0
     assert "batchnorm" in run.stdout.lower()
+    run = bnlint("--show-graph", "Nett", cwd=folder)
+    assert run.returncode == 2
+    message = "Error: --show-graph Nett: no class or function named Nett (did you mean Net?)\n"
+    assert run.stderr == message
 
 
 @pytest.mark.parametrize(

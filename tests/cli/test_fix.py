@@ -123,6 +123,18 @@ def test_unsafe_fixes_are_asked_for_by_name(tmp_path: Path) -> None:
     assert lint(tmp_path, "--unsafe-fixes").exit_code == 2
 
 
+def test_a_line_that_another_fix_makes_needless_is_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    text = (
+        "import torch\nfrom torch import nn\n\nnet = nn.Sequential(nn.BatchNorm2d(8))\n"
+        'net.load_state_dict(torch.load("a.pt"))\nnet.eval\n'
+        'with torch.no_grad():\n    print(net(torch.load("x.pt")).argmax())\n'
+    )
+    file.write_text(text)
+    lint(tmp_path, "--fix", "--unsafe-fixes")
+    assert file.read_text() == text.replace("net.eval\n", "net.eval()\n")
+
+
 def test_a_patch_says_by_its_exit_code_that_there_is_something_to_fix(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(WRONG)
     shown = lint(tmp_path, *DIFF)

@@ -40,6 +40,12 @@ def unprotected(model):
     model.train()
 
 
+@contextlib.contextmanager
+def evaluating_in_turn(model):
+    with evaluating(model), torch.no_grad():
+        yield model
+
+
 class Evaluating:
     def __init__(self, model):
         self.model = model
@@ -76,6 +82,12 @@ LOOP = "for epoch in range(9):\n    fit(net, data)\n    {}\n"
 CASES = {
     "a generator as context": (LOOP.format("with evaluating(net):\n        score(net, data)"), []),
     "its value": (LOOP.format("with evaluating(net) as m:\n        score(m, data)"), []),
+    "a context that enters another": (
+        LOOP.format("with evaluating_in_turn(net) as m:\n        score(m, data)"), []),
+    "behind a context that enters another": (
+        LOOP.format("with evaluating_in_turn(net):\n        pass\n    score(net, data)"),
+        ["BNL101"],
+    ),
     "a generator without finally": (
         LOOP.format("with unprotected(net):\n        score(net, data)"),
         [],

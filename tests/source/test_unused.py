@@ -83,6 +83,16 @@ def test_what_is_of_use_or_not_ours_to_judge_stays(text: str) -> None:
     assert cleaned(HEAD + text) == HEAD + text
 
 
+def test_a_bracket_that_is_not_closed_excuses_what_it_names() -> None:
+    text = f"{HEAD}{WRONG}  # bnlint: ignore[BNL402, BNL401 oops\n"
+    (message,) = unused(text)
+    assert message.endswith("BNL402 and oops here (oops: no such rule)")
+    found = bnlint.lint_source(text).findings
+    assert [f.code for f in found if f.suppressed] == ["BNL401"]
+    other = bnlint.lint_source(text.replace("401", "101")).findings
+    assert not any(f.suppressed for f in other)
+
+
 def test_only_rules_that_ran_count() -> None:
     text = f"{HEAD}{RIGHT}  # bnlint: ignore[BNL401]"
     assert unused(text)

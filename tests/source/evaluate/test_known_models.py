@@ -67,8 +67,11 @@ DECODER = "BatchNorm2d 'decoder.blocks.0.conv1.1'"
         ("torchvision.models.get_model(name='resnet50', weights=None)", NORM),
         ("net18()", NORM),
         ("resnet34()", NORM),
-        ("nn.Sequential(*list(models.resnet18().children())[:-1])", "BatchNorm2d '1' (as 19 more)"),
-        ("models.vgg16()", "Dropout 'classifier.2' (as 1 more) drops"),
+        (
+            "nn.Sequential(*list(models.resnet18().children())[:-1])",
+            "BatchNorm2d '1' (and 19 more)",
+        ),
+        ("models.vgg16()", "Dropout 'classifier.2' (and 1 more) drops"),
         ("models.convnext_tiny()", ""),
         ("models.segmentation.deeplabv3_resnet50()", "BatchNorm2d 'backbone.bn1'"),
         ("models.detection.fasterrcnn_resnet50_fpn()", ""),
