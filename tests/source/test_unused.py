@@ -105,14 +105,14 @@ def test_only_rules_that_ran_count() -> None:
 def test_a_rule_that_crashed_says_nothing_about_its_comments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import bnlint.rules as rules
+    from bnlint.source import verdicts
 
     def crash(pictures: object) -> list[object]:
         raise RuntimeError("no")
 
-    known = rules.all_rules()
+    known = verdicts.all_rules()
     broken = tuple(replace(r, check=crash) if r.code == "BNL401" else r for r in known)
-    monkeypatch.setattr(rules, "all_rules", lambda: broken)
+    monkeypatch.setattr(verdicts, "all_rules", lambda: broken)
     found = bnlint.lint_source(f"{HEAD}{RIGHT}  # bnlint: ignore[BNL401]").findings
     assert {finding.code for finding in found} == {"BNL903"}
 
