@@ -150,7 +150,7 @@ def test_nothing_is_left_on_the_model_nor_in_torch() -> None:
         during = fingerprint(model)
         predict(model)
         copied = copy.deepcopy(model)
-    assert during == state
+    assert {**during, "torch": None} == {**state, "torch": None}
     assert fingerprint(model) == state
     assert not copied._forward_hooks
     assert ([dict(table) for table in hooks], list(warnings.filters)) == before
