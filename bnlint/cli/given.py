@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,8 @@ from bnlint.cli import CommandError
 from bnlint.settings import Settings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from bnlint.source.cache.start import Start
     from bnlint.source.engine import Workspace
     from bnlint.source.result import LintResult

@@ -36,7 +36,6 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
     """Print what a run found."""
     from bnlint.output import renderer
     from bnlint.output.base import Printout
-    from bnlint.output.statistics import render as render_statistics
     from bnlint.source.excerpt import Sources
 
     stream = sys.stderr if how.to_stderr else sys.stdout
@@ -57,6 +56,8 @@ def print_result(result: LintResult, settings: Settings, how: Print) -> None:
         hints=how.hints,
     )
     if how.statistics:
+        from bnlint.output.statistics import render as render_statistics
+
         text = render_statistics(printout, as_json=settings.output_format == "json")
     else:
         text = renderer(settings.output_format)(printout)

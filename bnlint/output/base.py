@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from bnlint.baseline import Entry
 from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
 from bnlint.printable import counted, printable
+
+if TYPE_CHECKING:
+    from bnlint.baseline import Entry
 
 SourceLines: TypeAlias = Callable[[Place], Sequence[str]]
 """The lines of the file (of the cell, in a notebook) that a place is in; empty when unknown."""

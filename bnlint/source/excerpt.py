@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnlint.finding import Place
 from bnlint.source.limits import LIMITS
-from bnlint.source.notebook import cell_lines
-from bnlint.source.notebook_layout import NotebookLayout
 from bnlint.source.text import RefusedError, decode, split_lines
+
+if TYPE_CHECKING:
+    from bnlint.source.notebook_layout import NotebookLayout
 
 
 class Sources:
@@ -22,7 +24,7 @@ class Sources:
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
         self._read = lru_cache(maxsize=8)(self._document)
-        self._layout = lru_cache(maxsize=8)(NotebookLayout)
+        self._layout = lru_cache(maxsize=8)(_layout)
 
     def text(self, path: str) -> str | None:
         """The whole document; None when it cannot be shown."""
@@ -33,8 +35,12 @@ class Sources:
         text = self._read(place.path)
         if text is None:
             return ()
+        if place.cell is None:
+            return split_lines(text)
+        from bnlint.source.notebook import cell_lines
+
         try:
-            return cell_lines(text, place.cell) if place.cell is not None else split_lines(text)
+            return cell_lines(text, place.cell)
         except (ValueError, RefusedError):
             return ()
 
@@ -58,3 +64,9 @@ class Sources:
             return decode(file.read_bytes())
         except (OSError, RefusedError):
             return None
+
+
+def _layout(text: str) -> NotebookLayout:
+    from bnlint.source.notebook_layout import NotebookLayout
+
+    return NotebookLayout(text)

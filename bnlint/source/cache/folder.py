@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,6 +61,8 @@ class Folder:
 
     def put(self, name: str, parts: Iterable[bytes]) -> bool:
         """The same for parts that carry their own seal."""
+        import tempfile
+
         try:
             self._prepare()
             handle, temporary = tempfile.mkstemp(prefix="tmp-", dir=self.path)
