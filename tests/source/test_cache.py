@@ -6,18 +6,24 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as h_settings
+from hypothesis import strategies as st
 
 import bnlint.source.draw
 import bnlint.source.engine as engine
 import bnlint.source.verdicts as verdicts
+from bnlint import flake8
 from bnlint.settings import Settings
 from bnlint.source.cache import contents, folder
+from bnlint.source.living import LivingProject
 from bnlint.source.result import LintResult
 
 BATCHNORM = "import torch.nn as nn\n\nnorm = nn.BatchNorm2d(64, momentum=0.99)\n"
@@ -61,10 +67,12 @@ def write(path: Path, text: str) -> None:
     os.utime(path, (FAR_BACK, FAR_BACK))
 
 
-@pytest.fixture(autouse=True)
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def settled() -> Iterator[None]:
     """Let a file's times count from the moment on in which it was written."""
-    monkeypatch.setattr(contents, "_SETTLED", -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "_SETTLED", -1)
+        yield
 
 
 def lint(root: Path, **settings: Any) -> LintResult:
@@ -365,3 +373,55 @@ def test_a_warm_run_imports_no_parser(project: Path) -> None:
 def test_the_default_of_the_api_leaves_no_trace(project: Path) -> None:
     engine.lint_paths(project, settings=Settings(base=project))
     assert not (project / ".bnlint_cache").exists()
+
+
+TEXTS = {
+    "model.py": (MODEL, MODEL.replace("0.99", "0.01"), MODEL + "\n# end\n", BATCHNORM, "def ("),
+    "infer.py": (SCRIPT, SCRIPT.replace("net = Net()", "net = Net().eval()"), "import model\n"),
+    "new.py": (BATCHNORM, "from model import *\n", "# bnlint: ignore-file[BNL401]\n" + BATCHNORM),
+    "torch.py": ("def no_grad(): ...\n",),
+}
+EDITS = st.lists(
+    st.sampled_from([(name, text) for name, texts in TEXTS.items() for text in (*texts, None)]),
+    min_size=1,
+    max_size=6,
+)
+
+
+@h_settings(max_examples=25, deadline=None)
+@given(edits=EDITS, choices=st.lists(st.booleans(), min_size=6, max_size=6))
+def test_any_row_of_edits_finds_what_a_first_run_finds(edits: Any, choices: list[bool]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / "pyproject.toml").write_text("")
+        write(root / "model.py", MODEL)
+        write(root / "infer.py", SCRIPT)
+        for (file, text), is_all in zip(edits, choices):
+            if text is None:
+                (root / file).unlink(missing_ok=True)
+            else:
+                write(root / file, text)
+            chosen = {"select": ("ALL",)} if is_all else {}
+            assert lint(root, **chosen) == fresh(root, **chosen)
+
+
+def test_an_editor_begins_with_what_the_linter_has_read(project: Path, monkeypatch) -> None:
+    expected = lint(project)
+
+    def refuse(path: str) -> None:
+        raise AssertionError(f"{path} was parsed")
+
+    monkeypatch.setattr("bnlint.source.reader.read_file", refuse)
+    opened = LivingProject(project, Settings(base=project, cache=True))
+    paths = frozenset(str(project / name) for name in ("model.py", "infer.py"))
+    assert opened.lint_open(paths).findings == expected.findings
+
+
+def test_flake8_says_only_of_a_cold_cache_that_it_reads(project: Path, caplog, monkeypatch) -> None:
+    monkeypatch.chdir(project)
+    for expected in (1, 0):
+        caplog.clear()
+        flake8._by_path.cache_clear()
+        assert flake8._by_path(project)
+        assert len([r for r in caplog.records if "is not in the cache" in r.message]) == expected
+    flake8._by_path.cache_clear()
