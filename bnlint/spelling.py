@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from string import ascii_letters
 from typing import Final
 
@@ -13,6 +12,8 @@ _CODE: Final = re.compile(r"[A-Z]+\d+", re.IGNORECASE)
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that is most like this one; None when none is."""
+    from difflib import get_close_matches  # a run that goes well needs it not
+
     by_lower = {text.lower(): text for text in known}
     close = get_close_matches(word.lower(), by_lower, 1, 0.6)
     return by_lower[close[0]] if close else None

@@ -8,13 +8,13 @@ from bnlint.finding import Place
 from bnlint.functional import ModeCall
 from bnlint.graph import LayerGraph
 from bnlint.rules.base import Pictures
-from bnlint.settings import did_you_mean
 from bnlint.source.graph_artist import GraphArtist
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.mode_calls import mode_calls
 from bnlint.source.mode_methods import mode_methods
 from bnlint.source.project import Project
 from bnlint.source.trace_artist import TraceArtist
+from bnlint.spelling import did_you_mean
 
 
 def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
