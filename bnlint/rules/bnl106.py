@@ -93,11 +93,15 @@ def _moving(
         for layer in sensitive_layers(seen, trace, Kind.BATCHNORM)
         if seen.must(layer, Mode.TRAIN)
     ]
+    # Where the flag of the model itself was set back by the same, no part was meant but the whole.
+    flags = seen.state.get(forward.flag, ()) if forward.flag is not None else ()
+    whole = {fact.undone for fact in flags}
     undone = [
         (trace.layers[layer], fact.undone)
         for layer in training
         for fact in sorted(seen.state[layer], key=lambda fact: str(fact.place))
-        if fact.undone is not None and (layer, fact.undone) not in used
+        if fact.undone is not None and fact.undone not in whole
+        if (layer, fact.undone) not in used
     ]
     frozen = [trace.layers[layer] for layer in training if layer in forward.frozen - momentary]
     return _Moving(trace, forward, seen.chain, tuple(frozen), tuple(undone))

@@ -230,3 +230,17 @@ def test_a_part_that_was_frozen_is_trained_again(middle: str) -> None:
 )
 def test_evaluation_mode_that_is_kept_or_was_for_an_inference(middle: str, loop: str) -> None:
     assert judged(middle, loop) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "accused"),
+    [
+        ("model.modules()", False),
+        ("nn.DataParallel(model).modules()", False),
+        ("model.stem.modules()", True),
+        ("[m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]", True),
+    ],
+)
+def test_flags_that_are_set_one_by_one(modules: str, accused: bool) -> None:
+    middle = f"for m in {modules}:\n    m.training = False"
+    assert bool(judged(middle)) is accused
