@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -21,7 +22,7 @@ from bnlint.live.curve import (
 )
 from bnlint.live.dropouts import shift_through_weights, variance_shift
 from bnlint.live.inputs import Inputs
-from bnlint.live.intercept import BatchNormCall, Plan, Source
+from bnlint.live.intercept import BatchNormCall, DropoutCall, Plan, Source
 from bnlint.live.moments import (
     moments,
 )
@@ -309,3 +310,119 @@ def test_cumulative_distance_by_hand() -> None:
     assert set(cumulating.inputs) == {"bn#0"}
     assert cumulating.inputs["bn#0"].mean.tolist() == near(other.mean(0).tolist())
     assert drifting.modes == {0: True}
+
+
+def test_further_batches_of_a_call_are_pooled() -> None:
+    first, second = numbers(8, 2, 3), numbers(5, 2, 3, seed=1) + 1
+    drifting = Drifting(batch=8)
+    drifting.batchnorm("bn#0", 3, call(first, training=False))
+    drifting.batchnorm("bn#0", 3, call(second))
+    found = drifting.seen["bn#0"]
+    whole = moments(torch.cat((first, second)))
+    assert (found.node, found.training, found.rows, found.eps) == (3, False, 13, EPS)
+    assert found.moments.samples == 13
+    assert found.moments.mean.tolist() == near(whole.mean.tolist())
+    assert [part.tolist() for part in found.running] == [[0, 0], [4, 4]]
+    assert found.sizes == (2, 4) and found.measured.shape == (2, 2)
+    probed = second.transpose(1, 2).flatten(0, 1)
+    scaled = (probed - probed.mean(0)) / (probed.var(0, correction=0) + EPS).sqrt()
+    assert found.normalised.numpy() == pytest.approx(scaled.numpy())
+    assert (found.zeros_share, found.skew) != (0, 0)
+
+
+@pytest.mark.parametrize(("batch", "samples"), [(4, 4), (None, 12), (12, 12), (5, 12)])
+def test_rows_that_belong_to_one_sample_of_the_model(batch: int | None, samples: int) -> None:
+    drifting = Drifting(batch=batch)
+    drifting.batchnorm("bn#0", 0, call(numbers(12, 2)))
+    found = drifting.seen["bn#0"]
+    assert (found.rows, found.moments.samples, found.moments.values) == (12, samples, 12)
+
+
+def test_a_call_that_cannot_be_measured_is_named() -> None:
+    drifting = Drifting()
+    drifting.batchnorm("bn#0", 0, call(numbers(4, 2).to_sparse()))
+    assert not drifting.seen
+    assert drifting.failed["bn#0"].startswith("its input cannot be measured (")
+    assert "None" not in drifting.failed["bn#0"]
+
+
+def dropping(p: float, training: bool, function: object = torch.nn.functional.dropout) -> object:
+    return DropoutCall(function, numbers(4, 3), p, training, False)
+
+
+def test_dropout_calls_are_noted_in_order() -> None:
+    drifting = Drifting()
+    drifting.dropout(4, dropping(0.0, True))
+    assert (drifting.has_dropout, drifting.modes, drifting.dropouts) == (False, {4: True}, [4])
+    drifting.dropout(None, dropping(0.5, True))
+    assert drifting.has_dropout and drifting.modes == {4: True}
+    inside = Drifting()
+    inside.dropout(7, None)
+    assert inside.has_dropout and inside.modes == {} and inside.dropouts == [7]
+    inside.dropout(9, dropping(0.5, False))
+    assert inside.modes == {9: False}
+
+
+def test_the_third_dropout_is_the_one_that_is_predicted() -> None:
+    layer = nn.Linear(3, 2).double()
+    cumulating = Cumulating({}, frozenset(), {2: ("bn#0", layer), 3: ("bn#1", layer)})
+    for p in (0.1, 0.2, 0.5):
+        cumulating.dropout(0, dropping(p, True))
+    cumulating.dropout(0, dropping(0.5, True, torch.nn.functional.dropout1d))
+    expected = drift.added_variance(layer, numbers(4, 3), 0.5)
+    assert cumulating.added["bn#0"].tolist() == near(expected.tolist())
+    assert cumulating.added["bn#1"] is None
+    by_torch = Cumulating({}, frozenset(), {0: ("bn#0", layer)})
+    by_torch.dropout(0, dropping(0.5, True, torch.dropout_))
+    assert by_torch.added["bn#0"].tolist() == near(expected.tolist())
+    unknown = Cumulating({}, frozenset(), {0: ("bn#0", layer)})
+    unknown.dropout(0, None)
+    assert unknown.added == {}
+
+
+def test_cumulative_distance_from_other_running_statistics() -> None:
+    data = numbers(6, 2)
+    drifting = Drifting(batch=6)
+    drifting.batchnorm("bn#0", 0, call(data))
+    moved = replace(call(data), running_mean=torch.tensor([1.0, 2.0]).half())
+    Cumulating(drifting.seen).batchnorm("bn#0", 0, moved)
+    without = replace(call(data), running_mean=None)
+    Cumulating(drifting.seen).batchnorm("bn#0", 0, without)
+    on_batch = (data - data.mean(0)) / (data.var(0, correction=0) + EPS).sqrt()
+    on_running = (data - exact(1, 2)) / math.sqrt(4 + EPS)
+    (found,) = drifting.seen["bn#0"].cumulative
+    assert found.tolist() == near((on_batch - on_running).square().mean(0).sqrt().tolist())
+
+
+def test_two_values_can_be_averaged() -> None:
+    averaging = Averaging()
+    averaging.batchnorm("bn#0", None, call(exact(1, 2, 3, 6).view(2, 2)))
+    mean, variance = averaging.statistics()["bn#0"]
+    assert (mean.tolist(), variance.tolist()) == ([2, 4], [2, 8])
+
+
+def test_channels_that_have_collapsed_vary_in_the_input() -> None:
+    data = torch.randn(8, 4) * 1e-2
+    data[:, 3] = 1.0
+    norm = nn.BatchNorm1d(4).double()
+    norm.running_var.copy_(exact(0, 0, 1, 0))
+    found = facts(norm.running_mean, norm.running_var, moments(data), norm)
+    assert found["collapsed_channels"] == 2 and found["initial"] is False
+
+
+def test_a_control_without_predictions_or_randomness() -> None:
+    scalar = torch.tensor(3.0)
+    batch = torch.tensor([[1.0, 0.0]] * 4)
+
+    def attempt(what: str, inputs: Inputs, plan: Plan) -> Outcome:
+        return outcome(scalar, torch.ones(2, 3), batch[:2].flip(1))
+
+    control = Control(attempt)
+    whole = outcome(scalar, torch.ones(4, 2), batch)
+    control.add(Inputs((torch.zeros(4, 3),)), whole, whole, in_halves=True)
+    control.at_random(Inputs((torch.zeros(4, 3),)), outcome(scalar), outcome(scalar))
+    found = control.numbers(None)
+    assert found["drift"] == 0.0 and found["drift_net"] == 0.0
+    assert found["drift_control"] == near(math.sqrt(2))  # the scalar and the odd one are left out
+    assert found["flip_control"] == 1.0 and found["flip_excess"] == -1.0
+    assert "flip_random" not in found

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from exact import DOUBLE, EPS, near, numbers
+from exact import DOUBLE, EPS, exact, near, numbers
 from torch import nn
 
 from bnlint.live import drift
@@ -333,3 +333,45 @@ def test_rules_read_the_curve() -> None:
     assert expected_drift(numbers, 9) is None
     assert sufficient_batch(numbers, 0.4) == 8 and sufficient_batch(numbers, 0.8) == 2
     assert sufficient_batch(numbers, 0.39) is None
+
+
+# --- what is easily wrong by one, or in another precision ------------------------------------
+
+
+def test_running_statistics_of_another_precision() -> None:
+    mean, variance = MEAN.float(), VARIANCE.float()
+    assert drift.channel_drift(mean, variance, *RUNNING, EPS).dtype is torch.float32
+    assert drift.mean_shift(mean, *RUNNING, EPS).dtype is torch.float32
+    half = [part.half() for part in RUNNING]
+    assert drift.channel_drift(mean, variance, *half, EPS).dtype is torch.float32
+
+
+def test_a_small_variance_is_one_too() -> None:
+    small = exact(0.01, 0.02)
+    expected = np.mean([v / 0.5 for v in (0.01, 0.02)]) / 0.015
+    assert drift.dropout_variance_ratio(exact(0, 0), small, 0.5) == near(expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 3, 5), (3, 1, 2)])
+def test_two_samples_and_two_positions_are_enough(shape: tuple[int, ...]) -> None:
+    data = numbers(*shape)
+    found, expected = moments(data), by_loops(data.numpy())
+    for name, value in expected.items():
+        assert getattr(found, name).numpy() == pytest.approx(value, rel=1e-6), name
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_two_samples_of_rows(swapped: bool) -> None:
+    """Channels that lie far apart, so that only the spread over samples tells the order."""
+    data = numbers(2, 3, 2, 4) + exact(0, 100)[:, None] + 9 * numbers(2, 1, 2, 1, seed=1)
+    rows = (data.transpose(0, 1) if swapped else data).reshape(6, 2, 4)
+    found = by_model_sample(by_sample(rows), 2)
+    assert found.means.numpy() == pytest.approx(data.transpose(1, 2).reshape(2, 2, 12).mean(2))
+    assert isinstance(found.positions, int)
+
+
+def test_skew_of_narrow_channels_that_lie_apart() -> None:
+    column = np.array([0.0, 0.0, 3.0, 1.0])
+    expected = ((column - 1) ** 3).mean() / column.std() ** 3
+    probed = torch.tensor(np.stack([column * 1e-3, 100 + column], 1))
+    assert skew(probed) == pytest.approx(expected, rel=1e-5)
