@@ -45,7 +45,7 @@ class Iteration(Containers, Core):
             return Sequence("list", (Repeat((soft(Known(0)),)),))
         if len(plain) == len(numbers) and 1 <= len(plain) <= 3 and plain[2:] != [0]:
             span = range(*plain)
-            if len(span) <= LONGEST_RANGE:
+            if abs(span.stop - span.start) <= LONGEST_RANGE * abs(span.step):  # len() may overflow
                 return Sequence("list", tuple(Known(number) for number in span))
         return Sequence("list", (Repeat((ANYTHING,)),))
 

@@ -76,3 +76,9 @@ def test_the_rest_of_a_class_is_drawn() -> None:
     )
     (graph,) = graphs_of(text, "Net")
     assert feeds(graph) == "input"
+
+
+@pytest.mark.parametrize("count", ["2**100", "-2**100", "0, 2**100, 2**99", "2**100, 0, -1"])
+def test_a_range_that_has_no_length(count: str) -> None:
+    text = f"for _ in range({count}):\n    bn = nn.BatchNorm2d(8, momentum=0.99)\n"
+    assert [code for code, _ in codes_of(text)] == ["BNL401"]
