@@ -41,7 +41,7 @@ def one_line_errors() -> Iterator[None]:
         message = f"{error.format_message().rstrip('.')} (see `{command} --help`)"
         raise CommandError(message) from None
     except OwnRuleError as error:
-        raise CommandError(f"a rule of another package cannot be used: {error}") from None
+        raise CommandError(f"a rule that a package brings cannot be used: {error}") from None
 
 
 class _Group(click.Group):

@@ -20,6 +20,7 @@ from bnlint.live.inputs import Inputs
 from bnlint.live.modules import torch_entry
 from bnlint.live.observe import first_line
 
+_REFUSED = re.compile(r"Unsupported \w+: GLOBAL ([\w.]+)")
 _SHAPE = re.compile(r"(?:(?P<dtype>\w+):)?(?P<sizes>\d+(?:,\d+)*)")
 
 
@@ -30,7 +31,8 @@ def load_target(target: str) -> tuple[nn.Module, Any]:
     returns a module or `(module, inputs)`. Raises CheckError for everything that goes wrong.
     """
     place, separator, name = target.rpartition(":")
-    if not separator or not place or not name.replace(".", "_").isidentifier():
+    is_name = name.replace(".", "_").isidentifier()
+    if not separator or not place or ":" in place[2:] or not is_name:  # 2: the drive of Windows
         raise CheckError(
             f"TARGET {target!r} is not of the form file.py:name or package.module:name"
         )
@@ -125,8 +127,16 @@ def _load(file: Path) -> Any:
     except Exception as error:  # the unpickler can raise anything on a broken file
         raise CheckError(
             f"{file} cannot be read as tensors only: save tensors, or a dictionary of them, with "
-            f"torch.save ({_shown(error)})"
+            f"torch.save ({_unpickled(error)})"
         ) from error
+
+
+def _unpickled(error: Exception) -> str:
+    """Why the unpickler gave up, without its advice to trust the file."""
+    refused = _REFUSED.search(str(error))
+    if refused is not None:
+        return f"it holds {refused[1]}, which is more than tensors"
+    return "it is damaged, or was not written by torch.save"
 
 
 def _load_array(file: Path) -> Tensor:

@@ -51,7 +51,9 @@ def _rules_of_others() -> Iterator[tuple[str, Rule]]:
     from bnlint.rules.base import Rule
 
     for point in sorted(entry_points(group=GROUP)):
-        origin = f"{point.name} = {point.value}"
+        package = point.dist.name if point.dist is not None else "unknown"
+        remedy = f"mend it, or: pip uninstall {package}"
+        origin = f"package {package!r} ({remedy}): {point.name} = {point.value}"
         try:
             rule = point.load()
         except Exception as error:  # whatever the package does when it is imported

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bnlint.finding import Finding, Place
+from bnlint.finding import Evidence, Finding, Place, Role
 from bnlint.graph import LayerGraph
 from bnlint.rules import find_rule
 from bnlint.rules.base import Pictures, Rule
@@ -32,7 +32,11 @@ def judge(rules: Sequence[Rule], pictures: Pictures) -> Judgement:
         except Exception as error:  # found again picture by picture
             whole = crash_of(f"rule {rule.code}", None, error)
             findings += _run_apart(rule, pictures, whole, crashes)
-    findings += map(crash_finding, crashes)
+    groups: dict[tuple[str, str, str], list[Crash]] = {}
+    for crash in crashes:
+        path = "" if crash.place is None else crash.place.path
+        groups.setdefault((crash.what, crash.error, path), []).append(crash)
+    findings += (crash_finding(*group) for group in groups.values())
     return Judgement(tuple(findings), tuple(crashes))
 
 
@@ -49,10 +53,23 @@ def crash_of(what: str, place: Place | None, error: Exception) -> Crash:
     return Crash(what, place, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-def crash_finding(crash: Crash) -> Finding:
-    """A crash as a finding: BNL903."""
-    message = f"{crash.what} crashed: {crash.error} (a mistake in bnlint; --verbose shows where)"
-    return own_finding("BNL903", message, crash.place)
+def crash_finding(crash: Crash, *others: Crash) -> Finding:
+    """A crash as a finding: BNL903. others: of the same kind, at other places of the same file."""
+    blame = f"a mistake in {_owner(crash)}; --verbose shows where"
+    found = own_finding("BNL903", f"{crash.what} crashed: {crash.error} ({blame})", crash.place)
+    places = dict.fromkeys(
+        other.place for other in others if other.place not in (None, crash.place)
+    )
+    also = (Evidence(p, "it crashed here, too", Role.INSTANCE) for p in places if p is not None)
+    return replace(found, evidence=tuple(also))
+
+
+def _owner(crash: Crash) -> str:
+    """The package that the crash is a mistake of."""
+    rule = find_rule(crash.what.removeprefix("rule "))
+    module = "bnlint" if rule is None or rule.check is None else rule.check.__module__
+    package = module.partition(".")[0]
+    return "bnlint" if package == "bnlint" else f"the package {package!r}, not in bnlint"
 
 
 def _run(rule: Rule, pictures: Pictures) -> list[Finding]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bnlint.finding import Finding, Fix, Place, ReplaceText
 from bnlint.rules import all_rules, find_rule
 from bnlint.source.text import split_lines
+from bnlint.spelling import did_you_mean_rule
 from bnlint.suppress import (
     NOQA,
     OWN,
@@ -71,8 +72,12 @@ def _finding(comment: _Comment, dead: Sequence[str]) -> Finding:
     what = f"no finding of {names}" if names else "nothing"
     message = f"the comment `{kind}` suppresses {what} here"
     unknown = [comment.as_written(s) for s in dead if s and not _is_known(s)]
+    guesses = {name: did_you_mean_rule(name) for name in unknown}
     if unknown:
-        message += f" ({' and '.join(unknown)}: no such rule)"
+        said = (f"{name}: no such rule{guess}" for name, guess in guesses.items())
+        message += f" ({'; '.join(said)})"
+    if any(guesses.values()):  # what was meant is to be kept, with its reason
+        return rule.finding(message, comment.place())
     edit = comment.without(dead)
     words = "remove the comment" if everything else f"remove {names} from the comment"
     return rule.finding(message, comment.place(), fix=Fix(words, (edit,), safe=True))

@@ -152,6 +152,8 @@ WRONG = [
     ("nets.py:net --input float99:3,6", "8,3,32,32"),
     ("nets.py:net --input 16,5", "with --input 16,5: does that fit"),
     ("nets.py:net --input-file none.pt", "none.pt"),
+    ("nets.py:net:more", "is not of the form file.py:name"),
+    ("nets.py:net --input-file junk.pt", "it is damaged, or was not written by torch.save"),
     ("nets.py:net --input-file junk.pt", "junk.pt"),
     ("nets.py:net --input-file junk.npy", "junk.npy"),
     ("nets.py:net --weights junk.pt", "junk.pt"),
@@ -240,6 +242,8 @@ def test_nothing_in_a_file_of_weights_is_executed(folder: Path, option: str) -> 
     (folder / "executed").unlink()
     result = bnlint("nets.py:net", option, "evil.pt")
     assert result.exit_code == 2 and "evil.pt" in result.stderr
+    assert "which is more than tensors" in result.stderr
+    assert "trust" not in result.stderr
     assert not (folder / "executed").exists()
 
 

@@ -80,4 +80,38 @@ def test_a_package_that_is_wrong_is_named(
     run = bnlint(cwd=tmp_path / "project", packages=tmp_path)
     assert run.returncode == 2
     assert words in run.stderr
+    assert "package 'other' (mend it, or: pip uninstall other)" in run.stderr
     assert len(run.stderr.splitlines()) == 1
+
+
+CRASHING = """\
+from dataclasses import replace
+
+from bnlint.rules.bnl401 import RULE as KNOWN
+
+
+def check(pictures):
+    yield 1 / 0
+
+
+RULE = replace(KNOWN, code="EX1", name="own-rule", check=check)
+"""
+TWO = """\
+from torch import nn
+
+one = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
+two = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))
+"""
+
+
+def test_a_rule_that_crashes_is_a_mistake_of_its_package_and_said_once(tmp_path: Path) -> None:
+    offer(tmp_path, "other:RULE", CRASHING)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "net.py").write_text(TWO)
+    run = bnlint("--output-format", "json", "--select", "EX1", cwd=project, packages=tmp_path)
+    (finding,) = json.loads(run.stdout)
+    assert finding["code"] == "BNL903"
+    assert finding["message"].startswith("rule EX1 crashed: ZeroDivisionError")
+    assert "a mistake in the package 'other', not in bnlint" in finding["message"]
+    assert {step["role"] for step in finding["evidence"]} == {"instance"}

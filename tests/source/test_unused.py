@@ -156,3 +156,10 @@ def test_reasons_are_kept() -> None:
     assert [finding.reason for finding in found] == [
         "as in #12, measured", "two words", "", "behind a colon"
     ]  # fmt: skip
+
+
+def test_a_misspelt_rule_is_guessed_and_its_comment_left_to_its_author() -> None:
+    text = f"{HEAD}{RIGHT}  # bnlint: ignore[keras-momentun] one batch is an epoch"
+    (message,) = unused(text)
+    assert "(keras-momentun: no such rule (did you mean keras-momentum?))" in message
+    assert cleaned(text) == text
