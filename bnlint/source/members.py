@@ -50,6 +50,8 @@ class Members(Domain):
     _ids: dict[int, int] = field(default_factory=dict)
     _alive: list[object] = field(default_factory=list)
     _reached: dict[object, frozenset[str]] = field(default_factory=dict)
+    _listed: dict[int, tuple[int, Value, list[tuple[str, Value]]]] = field(default_factory=dict)
+    _running: dict[int, tuple[int, Value, frozenset[int]]] = field(default_factory=dict)
     _held: dict[int, tuple[int, Held]] = field(default_factory=dict)
     _functional: dict[object, bool] = field(default_factory=dict)
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -65,6 +67,14 @@ class Members(Domain):
     def _is(self, obj: object, number: int) -> bool:
         return self._ids.get(id(obj)) == number
 
+    def _below(self, machine: Interpreter, module: Value) -> list[tuple[str, Value]]:
+        """The module and all modules below it with their paths, listed once for each state."""
+        version = machine.store.version
+        known = self._listed.get(id(module))
+        if known is None or known[0] != version:
+            known = self._listed[id(module)] = (version, module, list(descendants(module)))
+        return known[2]
+
     def sensitive(self, machine: Interpreter, module: Value) -> frozenset[int]:
         """The ids of the mode-sensitive layers that a module is or holds."""
         return self._hold(machine, module).layers
@@ -74,8 +84,9 @@ class Members(Domain):
         cached = self._held.get(id(module))
         if cached is not None and cached[0] == version:
             return cached[1]
-        layers = self._find_sensitive(module)
-        flags = (self._id(part) for _, part in descendants(module) if has_flag(part))
+        below = self._below(machine, module)
+        layers = self._find_sensitive(below)
+        flags = (self._id(part) for _, part in below if has_flag(part))
         found = Held(layers, frozenset(flags) if layers else frozenset())
         self._id(module)
         self._held[id(module)] = (version, found)
@@ -84,22 +95,29 @@ class Members(Domain):
     def reached(self, machine: Interpreter, module: Value) -> frozenset[int]:
         """The sensitive layers that the module's forward runs; all of them where it cannot be
         followed to its end."""
+        version = machine.store.version
+        known = self._running.get(id(module))
+        if known is None or known[0] != version:
+            known = self._running[id(module)] = (version, module, self._runs(machine, module))
+        return known[2]
+
+    def _runs(self, machine: Interpreter, module: Value) -> frozenset[int]:
         layers = self.sensitive(machine, module)
         wrapped = module.fields.get("module") if isinstance(module, Layer) else None
         if isinstance(wrapped, Instance):
             return self.reached(machine, wrapped)
         if not layers or not isinstance(module, Instance):
             return layers
-        by_path = {path: self._ids.get(id(layer)) for path, layer in descendants(module)}
+        by_path = {path: self._ids.get(id(layer)) for path, layer in self._below(machine, module)}
         held = frozenset(path for path, number in by_path.items() if number in layers)
         key = (module.cls.frame.module.facts.path, module.cls.definition.span, held)
         if key not in self._reached:
             self._reached[key] = _reached_paths(machine, module, held)
         return layers & {by_path[path] for path in self._reached[key]}
 
-    def _find_sensitive(self, module: Value) -> frozenset[int]:
+    def _find_sensitive(self, below: list[tuple[str, Value]]) -> frozenset[int]:
         found = set()
-        for path, layer in descendants(module):
+        for path, layer in below:
             kind = kind_of(layer)
             if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and is_active(layer)):
                 found.add(self._note_layer(layer, path, kind))
@@ -148,7 +166,7 @@ class Members(Domain):
         known = self._sizes.get(id(single)) if single is not None else None
         if known is not None and known[0] == version:
             return known[1]
-        found = {id(m) for module in modules for _, m in descendants(module) if parts_of(m)}
+        found = {id(m) for mod in modules for _, m in self._below(machine, mod) if parts_of(m)}
         if single is not None:
             self._id(single)
             self._sizes[id(single)] = (version, len(found))
