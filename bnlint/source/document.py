@@ -3,15 +3,13 @@ layout stay as they are."""
 
 from __future__ import annotations
 
-import ast
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
 from bnlint.finding import Edit
-from bnlint.source.notebook import cell_sources, read_notebook
+from bnlint.source.notebook import broken_cells, cell_sources, is_python, read_notebook
 from bnlint.source.notebook_layout import NotebookLayout
 from bnlint.source.text import RefusedError, decode_with_encoding, line_starts
 
@@ -117,21 +115,13 @@ def applied(text: str, changes: Iterable[Change]) -> str:
 def _is_sound(text: str, document: Document) -> bool:
     """Whether an edited text is Python (a notebook of such cells) wherever it was before."""
     if not document.is_notebook:
-        return _parses(text) or not _parses(document.text)
+        return is_python(text) or not is_python(document.text)
     try:
         before, after = cell_sources(document.text), cell_sources(text)
-        code = read_notebook(text).text
-        was = read_notebook(document.text).text
+        code, was = read_notebook(text), read_notebook(document.text)
     except (ValueError, RefusedError):
         return False
-    return before.keys() == after.keys() and (_parses(code) or not _parses(was))
-
-
-def _parses(text: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    return before.keys() == after.keys() and (
+        is_python(code.text)
+        or (not is_python(was.text) and broken_cells(code) <= broken_cells(was))
+    )

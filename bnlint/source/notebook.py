@@ -63,12 +63,21 @@ def without_broken_cells(notebook: Notebook) -> Notebook:
     """The notebook with every cell blanked that is no Python by itself: an exercise that is not yet
     filled in does not hide the rest. All offsets stay as they are."""
     lines = notebook.text.split("\n")
-    ends = [start.line - 1 for start in notebook.cells[1:]] + [len(lines)]
-    for start, end in zip(notebook.cells, ends):
-        own = slice(start.line - 1, end)
-        if not _is_python("\n".join(lines[own])):
-            lines[own] = [" " * len(line) for line in lines[own]]
+    for own in _broken(notebook, lines).values():
+        lines[own] = [" " * len(line) for line in lines[own]]
     return Notebook("\n".join(lines), notebook.cells)
+
+
+def broken_cells(notebook: Notebook) -> frozenset[int]:
+    """The cells that are no Python by themselves."""
+    return frozenset(_broken(notebook, notebook.text.split("\n")))
+
+
+def _broken(notebook: Notebook, lines: list[str]) -> dict[int, slice]:
+    """The cells that are no Python by themselves, and their lines."""
+    ends = [start.line - 1 for start in notebook.cells[1:]] + [len(lines)]
+    spans = ((start.cell, slice(start.line - 1, end)) for start, end in zip(notebook.cells, ends))
+    return {cell: own for cell, own in spans if not is_python("\n".join(lines[own]))}
 
 
 def cell_lines(document: str, cell: int) -> list[str]:
@@ -124,7 +133,7 @@ def blank_magics(lines: list[str]) -> list[str]:
     A `%%` cell is blank altogether, except for those that time or capture Python code. A line that
     a backslash continues is blanked with its continuation.
     """
-    if not any(_looks_magic(line) for line in lines) or _is_python("\n".join(lines)):
+    if not any(_looks_magic(line) for line in lines) or is_python("\n".join(lines)):
         return lines
     first = next(line.strip() for line in lines if line.strip())
     if first.startswith("%%") and first.split()[0] not in _PYTHON_CELLS:
@@ -146,7 +155,8 @@ def _looks_magic(line: str) -> bool:
     return bool(_MAGIC.match(line) or _ASSIGNED_MAGIC.match(line))
 
 
-def _is_python(text: str) -> bool:
+def is_python(text: str) -> bool:
+    """Whether the text parses."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ from pathlib import Path
 from bnlint.source.digests import digest_of
 from bnlint.source.guard import check_text
 from bnlint.source.limits import LIMITS
-from bnlint.source.notebook import Notebook, read_notebook, without_broken_cells
+from bnlint.source.notebook import Notebook, is_python, read_notebook, without_broken_cells
 from bnlint.source.outcome import Outcome, Problem
 from bnlint.source.python2 import as_python3
 from bnlint.source.text import RefusedError, decode, split_lines
@@ -62,9 +62,16 @@ def read_code(path: str, texts: Mapping[str, str]) -> str | None:
     """
     try:
         document = texts[path] if path in texts else decode(Path(path).read_bytes())
-        return read_notebook(document).text if path.endswith(".ipynb") else document
+        return _read_cells(read_notebook(document)) if path.endswith(".ipynb") else document
     except (OSError, RefusedError):
         return None
+
+
+def _read_cells(notebook: Notebook) -> str:
+    """The text of the cells that can be read; Python 2 stays as it is, as it gets no fixes."""
+    if is_python(notebook.text) or as_python3(notebook.text) is not None:
+        return notebook.text
+    return without_broken_cells(notebook).text
 
 
 def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Outcome:

@@ -335,3 +335,16 @@ def test_a_notebook_on_standard_input(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     git(tmp_path, "apply", text=shown.stdout_bytes)
     assert (tmp_path / "n.ipynb").read_text() == done.stdout
+
+
+def test_a_broken_cell_keeps_no_fix_of_another(tmp_path: Path) -> None:
+    wrong = "import torch.nn as nn\nbn = nn.BatchNorm2d(8, momentum=0.99)"
+    sources = (wrong, "def f(:\n    ...", "print 'Python 2'", wrong.replace("bn =", "other ="))
+    cells = [
+        {"cell_type": "code", "metadata": {}, "outputs": [], "source": source} for source in sources
+    ]
+    text = json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    file = tmp_path / "n.ipynb"
+    file.write_text(text)
+    lint(tmp_path, "n.ipynb", *FIX)
+    assert file.read_text() == text.replace("momentum=0.99", "momentum=0.01")
