@@ -89,11 +89,12 @@ def test_every_rule_has_fixtures_that_are_wrong_and_right() -> None:
     for rule in all_rules():
         if rule.code == "BNL903":  # nothing is known that makes a rule crash
             continue
+        assert rule.code in folders, f"make fixtures/{rule.code.lower()}-{rule.name}"
         folder = folders[rule.code]
         assert folder.name == f"{rule.code.lower()}-{rule.name}"
         bad, good = list(folder.glob("bad*")), list(folder.glob("good*"))
-        assert bad
-        assert good
+        assert bad, f"{folder} needs a script bad_*.py, its accused lines `# expect: {rule.code}`"
+        assert good, f"{folder} needs a script good_*.py without `# expect:`"
         for path in bad:
             assert rule.code in {code for _, _, _, code in _expected(path)}, path
         for path in good:
@@ -136,7 +137,8 @@ def test_both_halves_say_the_same(
     pytest.importorskip("torch")
     code = path.parent.name[:6].upper()
     module = _load(path, monkeypatch)
-    model, inputs = module.build()
+    built = module.build()
+    model, inputs = built if isinstance(built, tuple) else (built, None)
     phase = getattr(module, "PHASE", None)
     report = bnlint.check(model, inputs, phase=phase, settings=_settings(path.parent))
     name = path.relative_to(FIXTURES).as_posix()
@@ -176,7 +178,8 @@ def test_every_live_rule_is_run_on_wrong_and_right_fixtures() -> None:
     for rule in all_rules():
         if rule.live:
             stems = {p.stem[:3] for p in run if p.parent.name.startswith(rule.code.lower())}
-            assert stems == {"bad", "goo"}, rule.code
+            needs = "a bad_*.py and a good_*.py with build() or rehearse()"
+            assert stems == {"bad", "goo"}, f"{rule.code} has live=True and needs {needs}"
 
 
 def test_the_severities_of_small_batches(linted: list[Finding]) -> None:

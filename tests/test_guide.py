@@ -72,3 +72,22 @@ def test_the_start_page_leads_to_every_other_page() -> None:
     assert [p.name for p in PAGES if p.parent.name == "guide" and p.name not in text] == [
         "start.md"
     ]
+
+
+def test_the_python_of_the_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "train.py").write_text(
+        "from torch import nn\n\nbn = nn.BatchNorm2d(8, momentum=0.99)\n"
+    )
+    names: dict[str, object] = {}
+    for block in re.findall(
+        r"```python\n(.*?)```", text_of(ROOT / "docs/guide/python.md"), re.DOTALL
+    ):
+        exec(block, names)
+    printed = capsys.readouterr().out
+    assert "BNL401" in printed
+    assert printed.endswith("()\n")

@@ -44,6 +44,12 @@ def test_the_example_package_adds_its_rule(tmp_path: Path) -> None:
     assert page.startswith("# EX101 house-eps\n")
     sarif = bnlint("--output-format", "sarif", cwd=project, packages=packages)
     assert json.loads(sarif.stdout)["runs"][0]["results"][0]["ruleId"] == "EX101"
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")],
+        cwd=project, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (packages, ROOT)))},
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stdout
     bnlint("--fix", "--unsafe-fixes", cwd=project, packages=packages)
     assert file.read_text() == CODE.replace("2d(8)", "2d(8, eps=0.001)")
     file.write_text(CODE.replace("))\n", "))  # bnlint: ignore[EX101] never exported\n"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import libcst
 import pytest
@@ -11,7 +12,8 @@ import pytest
 import bnlint
 from bnlint.rules import all_rules, find_rule
 from bnlint.rules.base import Example, Rule
-from bnlint.settings import Settings
+from bnlint.settings import Settings, SettingsError
+from bnlint.testing import assert_examples
 
 ENGINE = {"BNL901", "BNL902", "BNL903"}
 """Codes of findings that the engine makes."""
@@ -56,9 +58,9 @@ def test_a_rule_is_named_and_found(rule: Rule) -> None:
 def test_a_rule_is_documented(rule: Rule) -> None:
     assert rule.summary.endswith(".")
     assert "\n" not in rule.summary
-    assert len(rule.what) > 150
-    assert len(rule.why) > 150
-    assert rule.fine_when.startswith("- ")
+    assert len(rule.what) > 150, "what: a page needs more than 150 characters here"
+    assert len(rule.why) > 150, "why: a page needs more than 150 characters here"
+    assert rule.fine_when.startswith("- "), "fine_when is a list: every item begins with `- `"
     assert rule.references
     assert all(re.fullmatch(r".+ <https://\S+>", reference) for reference in rule.references)
 
@@ -97,3 +99,19 @@ def test_an_example_lints_exactly_as_expected(rule: Rule, example: Example) -> N
     found = [(f.place.line, f.code) for f in visible if f.place is not None]
     expected = [mark for mark in expected_lines(example.code) if mark[1] not in LIVE_ONLY]
     assert sorted(found) == expected, result.findings
+
+
+@pytest.mark.parametrize("code", ["BNL401", "BNL204"])
+def test_examples_can_be_asserted_from_outside(code: str) -> None:
+    rule = find_rule(code)
+    assert rule is not None
+    assert_examples(rule)
+    with pytest.raises(AssertionError, match=f"{code}, right example 1 .*mark the accused lines"):
+        assert_examples(replace(rule, right=rule.wrong))
+    unmarked = [replace(e, code=e.code.replace("# expect", "# expct")) for e in rule.wrong]
+    with pytest.raises(AssertionError, match=r"right example 1 .*accuses lines \[\d+"):
+        assert_examples(replace(rule, right=tuple(unmarked)))
+    with pytest.raises(ValueError, match="reads no source"):
+        assert_examples(replace(rule, source=False))
+    with pytest.raises(SettingsError, match="unknown rule 'EX999'"):
+        assert_examples(replace(rule, code="EX999"))
