@@ -6,14 +6,16 @@ import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 import bnlint
 from bnlint.printable import printable
 from bnlint.rules import OwnRuleError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: Final = ("lint", "check", "rule", "server")
 _MEANT: Final = {"help": "--help", "version": "--version", **{name: name for name in COMMANDS}}
@@ -66,6 +68,8 @@ class _Group(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The first word: a command, an option of the command `lint`, or a file."""
+        from click.shell_completion import CompletionItem
+
         found = super().shell_complete(ctx, incomplete)
         if not incomplete.startswith("-"):
             return [CompletionItem(incomplete, type="file"), *found]

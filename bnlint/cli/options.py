@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from bnlint.cli import CommandError
 from bnlint.finding import Severity
@@ -20,6 +19,9 @@ from bnlint.settings import (
     check_selectors,
     load_settings,
 )
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 SELECTION = ("select", "extend_select", "ignore", "extend_ignore", "config", "isolated")
 """The options that `selection_from` reads."""
@@ -39,6 +41,8 @@ def complete_rules(
     ctx: click.Context, option: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """What a shell offers for a list of rules, of which the last one is not complete."""
+    from click.shell_completion import CompletionItem
+
     from bnlint.rules import all_rules
 
     before, comma, begun = incomplete.rpartition(",")
