@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from types import TracebackType
 
 import torch
@@ -53,12 +54,10 @@ class Preserve:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._surroundings.restore()
-        try:
-            with torch.no_grad():
-                self.lost += self._restore()
-        finally:
-            self._random.restore()
+        with ExitStack() as last_first:  # each happens, whatever the others raise
+            last_first.callback(self._random.restore)
+            last_first.callback(self._restore_model)
+            last_first.callback(self._surroundings.restore)
         for name, reason in self.lost:
             told = f"{name or 'the model'} is not as it was before the check: {reason}"
             warnings.warn(BatchNormWarning(told), stacklevel=2)
@@ -73,6 +72,10 @@ class Preserve:
     def before_write(self, tensor: Tensor) -> None:
         """Copy the parameters whose memory this tensor shares, if any, before it changes."""
         self._weights.before_write(tensor)
+
+    def _restore_model(self) -> None:
+        with torch.no_grad():
+            self.lost += self._restore()
 
     def _restore(self) -> Iterator[tuple[str, str]]:
         """Put everything back; yields what is different all the same."""

@@ -34,7 +34,7 @@ class Surroundings:
         while _modes()[0] > functions:
             torch._C._pop_torch_function_stack()
         while _modes()[1] > operators:
-            torch._C._pop_torch_dispatch_stack()
+            torch._C._pop_torch_dispatch_stack(None)
         for table, hooks in self._hooks:
             if list(table.items()) != list(hooks.items()):
                 table.clear()

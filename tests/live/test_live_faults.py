@@ -20,6 +20,7 @@ import torch
 from faults import LIES, NAMES, VALUES, Subject, installed, measured, trial
 from live_states import fingerprint
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnlint.live.check import check
 from bnlint.live.errors import BatchNormWarning
@@ -193,6 +194,38 @@ def test_a_checksum_sees_every_exchange() -> None:
         same = [torch.equal(a, b) for a, b in zip(checksum(changed), sums)]
         assert not all(same), (first, second)
     assert all(torch.equal(a, b) for a, b in zip(checksum(data.clone()), sums))
+
+
+class Quiet(TorchDispatchMode):
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+def test_torchs_own_state_is_put_back() -> None:
+    def lie(model: nn.Module) -> None:
+        torch.set_default_dtype(torch.float64)
+        torch.set_deterministic_debug_mode("warn")
+        Quiet().__enter__()
+
+    model = lying(lie)
+    before = fingerprint(model), torch.get_deterministic_debug_mode()
+    check(model, DATA)
+    assert (fingerprint(model), torch.get_deterministic_debug_mode()) == before
+
+
+def test_hooks_of_weights_are_those_of_before() -> None:
+    def lie(model: nn.Module) -> None:
+        model.head[1].weight._backward_hooks.clear()
+        model.head[1].weight.register_hook(lambda gradient: gradient * 0)
+
+    model = lying(lie)
+    kept = model.head[1].weight.register_hook(lambda gradient: gradient * 2)
+    before = list(model.head[1].weight._backward_hooks.items())
+    check(model, DATA)
+    assert list(model.head[1].weight._backward_hooks.items()) == before
+    kept.remove()
 
 
 # --- signals ---------------------------------------------------------------------------------
