@@ -28,10 +28,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
-TESTS = Path(__file__).parents[1] / "tests"
-for folder in ("trust", "agreement", "agreement_programs"):
-    sys.path.insert(0, str(TESTS / folder))
-sys.path.insert(0, str(TESTS.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agreement_programs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agreement"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "trust"))
 
 from heavy_programs import heavy
 from hostile_inputs import (
@@ -54,6 +53,7 @@ from bnlint.source.engine import open_workspace
 from bnlint.source.excerpt import Sources
 from bnlint.source.fixing import fix
 
+TESTS = Path(__file__).parents[1] / "tests"
 QUICK = 0.5
 """Seconds below which a file is linted again, printed and fixed."""
 SETTINGS = Settings(select=("ALL",), jobs=1)
@@ -90,7 +90,9 @@ def main() -> int:
         "torch programs": lambda: _programs(options.count // 6),
     }
     rows: dict[str, Row] = {}
-    print(f"{'class':<16}{'tried':>7}{'BNL901':>8}{'findings':>9}{'crashes':>8}{'hangs':>6}  slowest")
+    print(
+        f"{'class':<16}{'tried':>7}{'BNL901':>8}{'findings':>9}{'crashes':>8}{'hangs':>6}  slowest"
+    )
     for name, make in classes.items():
         if not options.only or name in options.only:
             rows[name] = _try_all(make(), options.limit, options.keep)

@@ -88,7 +88,8 @@ def realise(finding: Finding, facts: FileFacts, text: str) -> tuple[Edit, ...]:
     changes.sort()
     if any(after.start < before.end for before, after in pairwise(changes)):
         return ()
-    if not _parses(_applied(text, changes)):
+    start, end = _statements_around(facts.body, changes, text)
+    if not _parses(_applied(text[:end], changes)[start:]):
         return ()
     places = [facts.place((change.start, change.end)) for change in changes]
     if any(place.cell != finding.place.cell for place in places):
@@ -269,6 +270,19 @@ def _elements(node: object) -> list[tuple[ir.Span, ir.Span]]:
 
 def _has_positional(arguments: Sequence[ir.Argument]) -> bool:
     return any(a.keyword is None and a.star != "**" for a in arguments)
+
+
+def _statements_around(body: ir.Body, changes: Sequence[_Change], text: str) -> tuple[int, int]:
+    """Start and end of the outermost statements that hold the changes: whole statements parse as
+    they would in the file, in a time that does not grow with it."""
+
+    def begins(statement: ir.Statement) -> int:
+        return first_offset(statement, text)
+
+    first = bisect_right(body, changes[0].start, key=begins) - 1
+    following = bisect_right(body, changes[-1].end, key=begins)
+    start = 0 if first < 0 else begins(body[first])
+    return start, len(text) if following == len(body) else begins(body[following])
 
 
 def _applied(text: str, changes: Sequence[_Change]) -> str:

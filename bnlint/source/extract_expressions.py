@@ -40,6 +40,9 @@ NOWHERE: Span = (0, 0)
 
 _KEYWORD_CONSTANTS: Mapping[str, object] = {"True": True, "False": False, "None": None}
 
+LONGEST_NUMBER = 1_000
+"""Digits of a number that is kept: from 4,300 on Python refuses to print one."""
+
 type_of = type
 
 
@@ -128,12 +131,14 @@ class ExpressionExtractor:
         return Opaque((), self.span(node))
 
     def _number(self, node: cst.Integer | cst.Float | cst.Imaginary) -> Expression:
-        try:
-            text = node.value
-            value = int(text) if text.isdecimal() else literal_eval(text)
-            return Constant(value, self.span(node))
-        except (ValueError, SyntaxError):  # an integer beyond the interpreter's digit limit
+        text = node.value
+        if len(text) > LONGEST_NUMBER:
             return Opaque((), self.span(node))
+        try:
+            value = int(text) if text.isdecimal() else literal_eval(text)
+        except (ValueError, SyntaxError):  # none that Python itself would read
+            return Opaque((), self.span(node))
+        return Constant(value, self.span(node))
 
     def _string(self, node: cst.SimpleString) -> Expression:
         text = node.value

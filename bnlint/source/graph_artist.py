@@ -27,6 +27,7 @@ from bnlint.source.evaluate.module_classes import (
 from bnlint.source.graphs import draw_graph
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.project import Project
+from bnlint.source.trace_artist import SMALLEST_SHARE, STEPS_AT_LEAST, STEPS_PER_NODE
 from bnlint.source.values import (
     Arguments,
     ClassObject,
@@ -67,6 +68,10 @@ class GraphArtist:
         self.isolated = isolated or exposed()
         self.machine = machine
         self.graphs: list[LayerGraph] = []
+        self.most = machine.spent + 2 * (STEPS_AT_LEAST + STEPS_PER_NODE * project.relevance.size)
+        """Steps of the machine after which nothing more is drawn: linear in the project's size."""
+        self.given_up: Counter[str] = Counter()
+        """How often a drawing of a file was given up."""
         self.covered: set[Situation] = set()
         """What is in some graph already."""
         self.reached: set[Place] = set()
@@ -144,10 +149,12 @@ class GraphArtist:
         binding = "its optional arguments given" if given else ""
         if isinstance(definition, FunctionObject):
             binding = f"built by {definition.name}()"
-        with machine.drawing(Domain(), GRAPH_BUDGET):
+        path = definition.frame.module.facts.path
+        with machine.drawing(Domain(), self._budget(path)):
             try:
                 value = self._build(definition, given)
             except GIVEN_UP:
+                self.given_up[path] += 1
                 return
             for single in filter(is_module, alternatives(value)):
                 if only_new and isinstance(definition, ClassObject):
@@ -219,9 +226,11 @@ class GraphArtist:
         method: str = "forward",
     ) -> None:
         """Draw one forward (or another method), and note what is in it."""
+        path = module.cls.frame.module.facts.path if isinstance(module, Instance) else ""
         try:
-            graph = draw_graph(self.machine, module, title, GRAPH_BUDGET, method)
+            graph = draw_graph(self.machine, module, title, self._budget(path), method)
         except GIVEN_UP:
+            self.given_up[path] += 1
             return
         if graph is None:
             return
@@ -230,6 +239,11 @@ class GraphArtist:
         self.covered |= {situation for situation in situations if situation.place in inside}
         self._note_channels(graph)
         self.reached |= inside
+
+    def _budget(self, path: str) -> int:
+        """Steps for the next drawing of a file: the fewer, the more often it was too much."""
+        share = max(GRAPH_BUDGET >> self.given_up[path], GRAPH_BUDGET // SMALLEST_SHARE)
+        return max(0, min(share, self.most - self.machine.spent))
 
     def _is_settled(self, place: Place) -> bool:
         """Whether another graph of a constructor call would say nothing new."""

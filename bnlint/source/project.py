@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -138,7 +139,7 @@ class Project:
 
     def _namespace_package(self, folder: PurePosixPath) -> ModuleScope | None:
         """A folder without `__init__.py` that holds modules of the project."""
-        if folder == self.root or not Path(folder).is_dir():
+        if folder == self.root or not os.path.isdir(folder):
             return None
         path = f"{folder}/__init__.py"
         scope = ModuleScope(self.module_name(path), FileFacts(path, (), (0,)))

@@ -23,6 +23,9 @@ _TOKENS: Final = re.compile(
 )
 _OLD_OCTAL: Final = re.compile(r"0[0-7]+[lL]?")
 _LONG: Final = re.compile(r"(?:\d+|0[xX][\da-fA-F]+)[lL]")
+_LONGEST_OCTAL: Final = 1_000
+"""Digits: converting takes quadratic time, and Python refuses it from 4,300 decimal digits on."""
+
 _OPERATORS: Final = frozenset("=.,)]}:;|&*/%<>!^@(")
 _BINARY: Final = frozenset({"if", "in", "is", "and", "or", "else", "for"})
 """What follows `print` or `exec` where it is a name, or where the line is valid as it stands."""
@@ -162,8 +165,13 @@ def _number(text: str) -> str:
     """A number as Python 3 writes it, right-aligned in its old width."""
     plain = text.rstrip("lL")
     if _OLD_OCTAL.fullmatch(text):
-        return str(int(plain, 8)).rjust(len(text))
+        return _decimal(plain).rjust(len(text))
     return plain.rjust(len(text)) if _LONG.fullmatch(text) else text
+
+
+def _decimal(octal: str) -> str:
+    """An octal number in decimal digits; one that is too long for that stays what it is."""
+    return str(int(octal, 8)) if len(octal) <= _LONGEST_OCTAL else octal
 
 
 def _rewrite_backquotes(tokens: list[_Token]) -> None:

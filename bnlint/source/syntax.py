@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -15,7 +16,8 @@ _STATEMENTS = get_args(ir.Statement)
 def enclosing(body: ir.Body, wanted: ir.Span) -> list[Any]:
     """The nodes whose text holds the span, outermost first."""
     found: list[Any] = []
-    pending: list[Any] = list(body)
+    first = bisect_right(body, wanted[0], key=_starts) - 1
+    pending: list[Any] = list(body[max(first, 0) : first + 1])
     while pending:
         node = pending.pop()
         if not hasattr(node, "span"):  # parameters, handlers, cases: what they hold decides
@@ -84,6 +86,15 @@ def _position(function: ir.Expression, parameter: str) -> int | None:
             known = None
     names = [name for name, _ in known.parameters] if known is not None else []
     return names.index(parameter) if parameter in names else None
+
+
+def _starts(statement: ir.Statement) -> int:
+    """Where a statement or its first decorator begins."""
+    match statement:
+        case ir.Function(decorators=(first, *_)) | ir.Class(decorators=(first, *_)):
+            return first.span[0]
+        case _:
+            return statement.span[0]
 
 
 def _holds(node: Any, wanted: ir.Span) -> bool:

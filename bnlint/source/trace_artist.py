@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +29,8 @@ STEPS_AT_LEAST = 500_000
 STEPS_PER_NODE = 20
 FUNCTION_BUDGET = 40_000
 """Steps for one function that nobody calls."""
+SMALLEST_SHARE = 16
+"""The part of these that is left in a file that has often taken too many."""
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 _TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
 
@@ -45,6 +48,8 @@ class TraceArtist:
         """Paths of the scripts that were run to their end."""
         self.silent: set[Hashable] = set()
         """What functions that nobody calls look like of which one was run, and nothing happened."""
+        self.given_up: Counter[str] = Counter()
+        """How often an entry point of a file was given up."""
         self.allowance = STEPS_AT_LEAST + STEPS_PER_NODE * project.relevance.size
         """Steps left for all traces together: linear in the size of the project."""
 
@@ -151,11 +156,12 @@ class TraceArtist:
         to its end.
         """
         machine = self.machine
-        budget = min(FUNCTION_BUDGET if keep is None else ENTRY_BUDGET, self.allowance)
+        budget = min(self._budget(facts.path, keep), self.allowance)
         with machine.drawing(self.domain, budget, keep):
             try:
                 run()
             except GIVEN_UP:
+                self.given_up[facts.path] += 1
                 return None
             finally:
                 self.allowance -= budget - max(0, machine.budget)
@@ -167,6 +173,11 @@ class TraceArtist:
         if any(not isinstance(event, Clock) for event in trace.events()):
             self.traces.append(trace)
         return sum(not isinstance(event, Built | Clock) for event in trace.events())
+
+    def _budget(self, path: str, script: ModuleScope | None) -> int:
+        """Steps for the next entry point of a file: the fewer, the more often it was too much."""
+        whole = FUNCTION_BUDGET if script is None else ENTRY_BUDGET
+        return max(whole >> self.given_up[path], whole // SMALLEST_SHARE)
 
     def _is_uncalled(self, function: FunctionObject) -> bool:
         definition = function.definition

@@ -275,6 +275,10 @@ class FunctionObject:
         return self.definition.name if isinstance(self.definition, ir.Function) else "<lambda>"
 
 
+MOST_BASES = 500
+"""Classes that one is followed into: what lies beyond is unknown."""
+
+
 class ClassObject(HeapObject):
     """A class of the project; fields are its own attributes. Its bases never change."""
 
@@ -310,6 +314,8 @@ class ClassObject(HeapObject):
             found[id(current)] = current
             if isinstance(current, ClassObject):
                 pending += reversed(current.bases)
+            if len(found) == MOST_BASES:
+                return (*found.values(), ANYTHING)
         return tuple(found.values())
 
     @cached_property

@@ -58,7 +58,8 @@ def _sequential(n: int) -> str:
 def _methods(n: int) -> str:
     calls = "".join(f"        x = self.m{i}(x)\n" for i in range(n))
     defined = "".join(f"    def m{i}(self, x):\n        return self.body(x)\n" for i in range(n))
-    return f"{NET}class Big(Net):\n{defined}    def forward(self, x):\n{calls}        return x\n\nBig()\n"
+    forward = f"    def forward(self, x):\n{calls}        return x\n"
+    return f"{NET}class Big(Net):\n{defined}{forward}\nBig()\n"
 
 
 def _recursion(n: int) -> str:
@@ -85,18 +86,21 @@ print(tree(torch.ones(1)))
 
 def _itself(n: int) -> str:
     lines = "".join(f"a{i} = lambda *a, **k: a{(i + 1) % n}(*a, a{i}, **k)\n" for i in range(n))
-    return f"{lines}a = [a0]\na.append(a)\na[1][1][1](a)\nd = {{}}\nd['d'] = d\nd['d']['d'].x\na0(a0)\n"
+    knot = "a = [a0]\na.append(a)\na[1][1][1](a)\nd = {}\nd['d'] = d\nd['d']['d'].x\na0(a0)\n"
+    return lines + knot
 
 
 def _doubling(n: int) -> str:
-    lines = "".join(f"x = x + x\ny = [y, y]\nz = (z, *z)\ns = s * 2 + s\n" for _ in range(n))
-    return f"x = [nn.BatchNorm2d(8)]\ny = []\nz = ()\ns = 'ab'\n{lines}net = nn.Sequential(*x)\nnet(y)\n"
+    start = "x = [nn.BatchNorm2d(8)]\ny = []\nz = ()\ns = 'ab'\ni = 3\n"
+    lines = "x = x + x\ny = [y, y]\nz = (z, *z)\ns = s * 2 + s\ni = i * i\n" * n
+    return f"{start}{lines}net = nn.Sequential(*x)\nnet(y)\n"
 
 
 def _comprehension(n: int) -> str:
     return (
         f"net = nn.Sequential(*[nn.BatchNorm2d(i) for i in range({n}) for j in range({n})])\n"
-        f"for i in range({n}):\n    for j in range({n}):\n        net.add_module(str(i * j), nn.ReLU())\n"
+        f"for i in range({n}):\n    for j in range({n}):\n"
+        "        net.add_module(str(i * j), nn.ReLU())\n"
         "net(torch.ones(1))\n"
     )
 
@@ -104,10 +108,7 @@ def _comprehension(n: int) -> str:
 def _loops(n: int) -> str:
     body = "".join("    " * (i + 1) + f"for a{i} in b{i}:\n" for i in range(min(n, 18)))
     inner = "    " * (min(n, 18) + 1)
-    return (
-        f"{NET}def f(m):\n{body}{inner}m.train()\n{inner}m(a0)\n{inner}m.eval()\n"
-        "f(Net())\n"
-    )
+    return f"{NET}def f(m):\n{body}{inner}m.train()\n{inner}m(a0)\n{inner}m.eval()\nf(Net())\n"
 
 
 def _tries(n: int) -> str:

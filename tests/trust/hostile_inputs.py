@@ -63,11 +63,17 @@ def odd() -> Inputs:
     for comment in (b"# bnlint: ignore[", b"# noqa: ", b"# bnlint: ignore-file[" + b"A," * 9_999):
         yield f"comment {comment[:12].decode()}.py", text.replace(b"\n", comment + b"\n")
     yield "surrogates.py", "x = '\ud800\udfff'\n".encode("utf-8", "surrogatepass") + text
-    yield "identifiers.py", "ﬁ = 1\nℌ = ﬁ\nclass 日本(nn.Module): pass\n".encode() + text
+    yield (
+        "identifiers.py",
+        "\ufb01 = 1\n\u210c = \ufb01\nclass \u65e5(nn.Module): pass\n".encode() + text,
+    )
     yield "numbers.py", f"x = {'9' * 100_000}\ny = 0{'7' * 9_999}\nz = 1e{'9' * 999}\n".encode()
     yield "power.py", b"x = 9 ** 9 ** 9 ** 9\ny = 'a' * 10 ** 12\nz = [0] * 10 ** 12\n" + text
     yield "shift.py", b"x = 1 << 10 ** 12\ny = 1 << (1 << 40)\nz = range(10 ** 15)\n" + text
-    yield "format.py", b"x = '%999999999d' % 1\ny = f'{1:>999999999}'\nz = '{:9999999999}'.format(1)\n"
+    yield (
+        "format.py",
+        b"x = '%999999999d' % 1\ny = f'{1:>999999999}'\nz = '{:9999999999}'.format(1)\n",
+    )
     yield "bytes.py", b"x = b'\\xff' * 10 ** 11\ny = x.decode() + 'a'.ljust(10 ** 12)\n" + text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.enums import is_enum, members_of
+from bnlint.source.evaluate.folding import call_text
 from bnlint.source.evaluate.module_classes import children, is_module_class, is_module_dict
 from bnlint.source.joining import ABSENT, MAXIMAL_ALTERNATIVES, one_of
 from bnlint.source.values import (
@@ -265,13 +266,7 @@ class Containers(Core):
         if len(plain) != len(given) or name not in TEXT_METHODS:
             return ANYTHING
         named = {k: v.value for k, v in arguments.keywords.items() if isinstance(v, Known)}
-        try:
-            result = getattr(text, name)(*plain, **named)
-        except (TypeError, ValueError, IndexError, KeyError):
-            return ANYTHING
-        if isinstance(result, list):
-            return Sequence("list", tuple(Known(part) for part in result))
-        return Known(result)
+        return call_text(text, name, plain, named)
 
     def group_members(self, value: Value) -> tuple[Value, ...]:
         """The single objects behind a value."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
-from bnlint.source.evaluate.folding import as_text, compare, fold_binary, fold_unary, soft, truth_of
+from bnlint.source.evaluate.folding import (
+    as_text,
+    compare,
+    fold_binary,
+    fold_unary,
+    percent,
+    soft,
+    truth_of,
+)
 from bnlint.source.evaluate.freezing import any_parameter, listed_parameters
 from bnlint.source.evaluate.narrowing import narrow
 from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
@@ -283,10 +291,7 @@ class Expressions(Core):
         known = [v.value for v in values or () if isinstance(v, Known)]
         if not isinstance(template, Known) or values is None or len(known) != len(values):
             return ANYTHING
-        try:
-            return Known(str(template.value) % tuple(known))
-        except (TypeError, ValueError):
-            return ANYTHING
+        return percent(str(template.value), tuple(known))
 
     def _compare(self, expression: ir.Compare, frame: Frame) -> Value:
         if self.decided and expression in self.decided:

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
-from typing import Any
+from typing import Any, Final
 
 from bnlint.finding import Place
 from bnlint.source.evaluate.module_classes import is_module_dict
@@ -70,6 +70,14 @@ LARGEST_NUMBER = 10**12
 LONGEST_TEXT = 10_000
 
 
+_PLAIN_TEMPLATE: Final = re.compile(
+    r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rsa])?(?::[^{}\d]{0,3}\d{0,3}(?:\.\d{0,3})?[^{}\d]?)?\})*"
+)
+"""A template of `str.format` that reads no attributes and asks for no large width."""
+
+_WIDE_PERCENT: Final = re.compile(r"%[^a-zA-Z%]*(?:\d{4}|\*)")
+
+
 def _is_small(value: object) -> bool:
     """Whether an operand can take part in folding without making something huge."""
     if isinstance(value, bool | None):
@@ -77,6 +85,33 @@ def _is_small(value: object) -> bool:
     if isinstance(value, int | float):
         return abs(value) <= LARGEST_NUMBER
     return isinstance(value, str) and len(value) <= LONGEST_TEXT
+
+
+def call_text(text: str, name: str, given: list[Any], named: MappingType[str, Any]) -> Value:
+    """`text.name(*given, **named)`; ANYTHING when it raises or makes something huge."""
+    if not all(map(_is_small, (text, *given, *named.values()))):
+        return ANYTHING
+    if name == "format" and not _PLAIN_TEMPLATE.fullmatch(text):
+        return ANYTHING
+    if name == "zfill" and any(isinstance(v, int) and v > LONGEST_TEXT for v in given):
+        return ANYTHING
+    try:
+        result = getattr(text, name)(*given, **named)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError):
+        return ANYTHING
+    if isinstance(result, list | tuple):
+        return Sequence(type(result).__name__, tuple(map(Known, result)))
+    return Known(result) if _is_small(result) else ANYTHING
+
+
+def percent(template: str, given: tuple[object, ...]) -> Value:
+    """`template % given`; ANYTHING when it raises or makes something huge."""
+    if _WIDE_PERCENT.search(template) or not all(map(_is_small, (template, *given))):
+        return ANYTHING
+    try:
+        return Known(template % given)
+    except (TypeError, ValueError):
+        return ANYTHING
 
 
 def fold_binary(name: str, left: Value, right: Value) -> Value:

@@ -88,6 +88,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
         self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Value] = {}
+        self.spent = 0
+        """Steps that all drawings have taken together."""
         self.sequentials: list[Built] = []
         """Those that were built since the current drawing began."""
         self.kept_modules: list[Layer] = []
@@ -119,6 +121,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             while self.store.depth > depth + 1:
                 self.store.rollback()
             changes = self.store.rollback()
+            self.spent += budget - max(0, self.budget)
             for (obj, name), value in changes.items():
                 if keep is not None and _belongs(obj, keep):
                     self.store.write(obj, name, value)
@@ -445,6 +448,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             assert isinstance(copied, Instance)
             copied.place = arguments.place
             for _, module in descendants(copied):
+                self.spend()
                 if isinstance(module, Instance | Layer):
                     self.domain.created(self, module)
             return copied
