@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ def fix_given(given: Given, fixing: Fixing) -> Outcome:
         before = next(iter(given.data.values()))
         write_bytes(next((change.after for change in fixed.changes), before))
     else:
+        _tidy(workspace.given)
         written = write_changes(fixed.changes, workspace.root)
         if len(written) < len(fixed.changes):
             result = given.open().lint()
@@ -87,6 +89,12 @@ def write_changes(changes: tuple[FileChange, ...], root: Path) -> frozenset[str]
         except NotWrittenError as error:
             _left_alone(change.path, str(error))
     return frozenset(written)
+
+
+def _tidy(files: frozenset[str]) -> None:
+    from bnlint.source.writing import remove_leftovers
+
+    remove_leftovers({os.path.dirname(path) for path in files})
 
 
 def write_bytes(data: bytes) -> None:

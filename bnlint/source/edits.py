@@ -34,6 +34,7 @@ from bnlint.source.syntax import (
     statement_around,
     takes,
 )
+from bnlint.source.text import NO_FILE
 
 
 class _Change(NamedTuple):
@@ -296,7 +297,7 @@ def _parses(text: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(text)
+            ast.parse(text, NO_FILE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

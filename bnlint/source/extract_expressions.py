@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ast import literal_eval
+import ast
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -35,6 +35,7 @@ from bnlint.source.ir import (
     Walrus,
     Yield,
 )
+from bnlint.source.text import NO_FILE
 
 NOWHERE: Span = (0, 0)
 
@@ -44,6 +45,11 @@ LONGEST_NUMBER = 1_000
 """Digits of a number that is kept: from 4,300 on Python refuses to print one."""
 
 type_of = type
+
+
+def _literal(text: str) -> object:
+    """The value of a literal; raises ValueError or SyntaxError."""
+    return ast.literal_eval(ast.parse(text, NO_FILE, "eval"))
 
 
 class ExpressionExtractor:
@@ -135,7 +141,7 @@ class ExpressionExtractor:
         if len(text) > LONGEST_NUMBER:
             return Opaque((), self.span(node))
         try:
-            value = int(text) if text.isdecimal() else literal_eval(text)
+            value = int(text) if text.isdecimal() else _literal(text)
         except (ValueError, SyntaxError):  # none that Python itself would read
             return Opaque((), self.span(node))
         return Constant(value, self.span(node))
@@ -146,7 +152,7 @@ class ExpressionExtractor:
             width = 3 if text[:3] in ('"""', "'''") else 1
             return Constant(text[width:-width], self.span(node))
         try:
-            return Constant(literal_eval(text), self.span(node))
+            return Constant(_literal(text), self.span(node))
         except (ValueError, SyntaxError):
             return Opaque((), self.span(node))
 

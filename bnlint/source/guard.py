@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from bnlint.source.limits import LIMITS, Limits
-from bnlint.source.text import RefusedError, split_lines
+from bnlint.source.text import NO_FILE, RefusedError, split_lines
 
 _BRACKETED: Final = (
     ast.Call,
@@ -59,7 +59,7 @@ def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(text)
+            tree = ast.parse(text, NO_FILE)
     except SyntaxError as error:
         if _NESTED.search(error.msg or ""):
             raise RefusedError("is nested too deeply", error.lineno or 1) from None

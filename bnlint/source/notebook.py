@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bnlint.source.facts import CellStart
-from bnlint.source.text import RefusedError, split_lines
+from bnlint.source.text import NO_FILE, RefusedError, split_lines
 
 _MAGIC: Final = re.compile(r"\s*(?:[%!]|\?|[\w.]+\?\??\s*$)")
 _ASSIGNED_MAGIC: Final = re.compile(r"\s*[\w.,\s]+=\s*[%!]")
@@ -160,7 +160,7 @@ def is_python(text: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(text)
+            ast.parse(text, NO_FILE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

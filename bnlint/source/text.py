@@ -10,6 +10,11 @@ from typing import Final
 _NEWLINE: Final = re.compile(r"\r\n|\r|\n")
 
 
+NO_FILE: Final = "<text>/"
+"""The name of a text for `ast`, which opens the file of this name to quote a wrong line: by its
+slash no file can have it."""
+
+
 class RefusedError(Exception):
     """A file that is not handed to the parser: the message says why; line counts from 1."""
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
 import stat
 import tempfile
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from bnlint.source.fixing import FileChange
+
+A_DAY: Final = 86_400
+"""Seconds."""
+
+_LEFTOVER: Final = re.compile(r"\.bnlint-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,9})-.*\.tmp")
 
 
 class NotWrittenError(Exception):
@@ -50,9 +61,8 @@ def _target(path: str, root: Path) -> str:
 
 def _beside(path: str, content: bytes, before: os.stat_result) -> str:
     """A new file in the same folder with this content, on the disk for good."""
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=".bnlint-", suffix=".tmp", dir=Path(path).parent
-    )
+    prefix = f".bnlint-{_machine()}-{os.getpid()}-"
+    descriptor, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=Path(path).parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -67,6 +77,44 @@ def _beside(path: str, content: bytes, before: os.stat_result) -> str:
             os.unlink(temporary)
         raise
     return temporary
+
+
+def remove_leftovers(folders: Iterable[str]) -> None:
+    """Remove what runs that were killed while they wrote have left in these folders: files of
+    processes of this machine that are gone, and of others after a day."""
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                match = _LEFTOVER.fullmatch(entry.name)
+                if match is not None and _is_stale(entry, match["machine"], int(match["process"])):
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+
+
+def _is_stale(entry: os.DirEntry[str], machine: str, process: int) -> bool:
+    if not entry.is_file(follow_symlinks=False):
+        return False
+    if machine == _machine() and not _runs(process):
+        return True
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > A_DAY
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this machine exists; where that cannot be asked, it does."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _machine() -> str:
+    """What tells this machine, or this container, from others that see the same files."""
+    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 
 
 def _differs(before: os.stat_result, now: os.stat_result) -> bool:

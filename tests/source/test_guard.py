@@ -33,10 +33,10 @@ DEEP = {
 @pytest.mark.parametrize("shape", DEEP)
 def test_deep_nesting_is_refused_quickly(shape: str, terms: int) -> None:
     text = f"import torch\nx = {DEEP[shape](terms)}\n"
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(RefusedError):
         check_text(text)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("shape", DEEP)
@@ -61,10 +61,10 @@ def test_fifty_levels_are_ordinary(shape: str) -> None:
     ],
 )
 def test_large_files_are_refused_with_the_limit(text: str, words: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(RefusedError, match=words):
         check_text(text)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_plain_syntax_error_is_left_to_the_parser() -> None:
