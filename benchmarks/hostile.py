@@ -16,6 +16,7 @@ import ast
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import sysconfig
 import tempfile
@@ -23,6 +24,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -114,7 +116,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, help="keep what crashes or hangs there")
     library = [Path(sysconfig.get_path("stdlib"))]
     parser.add_argument("--lib", type=Path, nargs="*", default=library)
-    parser.add_argument("--real", type=Path, nargs="*", default=[TESTS.parent])
+    parser.add_argument("--real", type=Path, nargs="*", default=[TESTS.parent / "fixtures"])
     return parser.parse_args()
 
 
@@ -153,6 +155,12 @@ def _print(name: str, row: Row) -> None:
 
 def _try_all(inputs: Inputs, limit: float, keep: Path | None) -> Row:
     row = Row()
+    with suppress(KeyboardInterrupt):  # what was tried until then counts
+        _try_each(row, inputs, limit, keep)
+    return row
+
+
+def _try_each(row: Row, inputs: Inputs, limit: float, keep: Path | None) -> None:
     worker: Worker | None = None
     for name, data in inputs:
         row.tried += 1
@@ -168,7 +176,6 @@ def _try_all(inputs: Inputs, limit: float, keep: Path | None) -> Row:
             (keep / f"{row.tried} {Path(name).name}"[:200]).write_bytes(data)
     if worker is not None:
         worker.end()
-    return row
 
 
 def _note(row: Row, name: str, verdict: Verdict) -> None:
@@ -234,6 +241,7 @@ class Worker:
 
 def _work(pipe: Connection) -> None:
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with tempfile.TemporaryDirectory() as folder:
         while True:
             name, data = pipe.recv()

@@ -117,7 +117,7 @@ def lint(
             click.echo(to_toml(settings), nl=False)
             return
         if show_graph is not None:
-            click.echo(_graph(wanted, settings, show_graph))
+            click.echo(printable(_graph(wanted, settings, show_graph), keep="\n"))
             return
         if write_baseline is not None:  # of all that is found, also of what was known before
             settings = replace(settings, baseline=None)
