@@ -51,15 +51,20 @@ def unused_suppressions(
 
     text_of: the text (of a notebook: of its joined code cells) that the comments stand in.
     """
+    lines: list[str] | None = None
     for comment in file.comments:
         dead = [
             selector
             for selector in comment.selectors or ("",)
             if (path, comment, selector) not in used and ran.would_have_spoken(comment, selector)
         ]
-        text = text_of(path) if dead else None
-        if text is not None:
-            yield _finding(_Comment(path, file, comment, split_lines(text)), dead)
+        if dead and lines is None:  # once for the file: there may be thousands of comments
+            text = text_of(path)
+            if text is None:
+                return
+            lines = split_lines(text)
+        if dead and lines is not None:
+            yield _finding(_Comment(path, file, comment, lines), dead)
 
 
 def _finding(comment: _Comment, dead: Sequence[str]) -> Finding:

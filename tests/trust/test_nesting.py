@@ -105,3 +105,10 @@ def test_deep_facts_pass_between_processes() -> None:
     again = pickle.loads(pickle.dumps(outcome))
     with room_to_recurse():
         assert again == outcome
+
+
+def test_thousands_of_comments_take_time_in_proportion() -> None:
+    text = "import torch\n" + "# bnlint: ignore[BNL101] because\n" * 4_000
+    start = time.process_time()
+    assert len(bnlint.lint_source(text, settings=EVERYTHING).findings) == 4_000
+    assert time.process_time() - start < 8
