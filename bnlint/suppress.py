@@ -7,7 +7,7 @@ import re
 import tokenize
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from bnlint.finding import Finding, Fix, Place, Role, places_of
@@ -139,11 +139,12 @@ class FileSuppressions:
         start = next((cell for cell in reversed(self.cells) if cell[1] <= line), None)
         return (None, 0) if start is None else (start[0], start[1] - 1)
 
-    def covering(self, finding: Finding, place: Place) -> list[Suppression]:
-        """The comments that suppress the finding at this place."""
-        lines = self.lines_of(place)
-        candidates = (c for c in self.comments if c.whole_file or c.line in lines)
-        return [c for c in candidates if c.covering(finding)]
+    def by_line(self) -> dict[int, list[Suppression]]:
+        """The comments by their line; those that hold for the whole file under 0."""
+        found: dict[int, list[Suppression]] = {}
+        for comment in self.comments:
+            found.setdefault(0 if comment.whole_file else comment.line, []).append(comment)
+        return found
 
 
 Used: TypeAlias = tuple[str, Suppression, str]
@@ -166,25 +167,47 @@ def apply_suppressions(
     Each instance of a grouped finding is suppressed at its own line: a group of which only some
     are suppressed is split. A finding whose proof spans files is also suppressed at a cause.
     """
-    used: set[Used] = set()
+    excusing = _Excusing(files)
     kept: list[Finding] = []
     for finding in findings:
-        kept += _split_group(finding, files, used)
-    return Applied(tuple(kept), frozenset(used))
+        kept += _split_group(finding, excusing)
+    return Applied(tuple(kept), frozenset(excusing.used))
 
 
-def _split_group(
-    finding: Finding, files: Mapping[str, FileSuppressions], used: set[Used]
-) -> list[Finding]:
+@dataclass(slots=True)
+class _Excusing:
+    """The comments of all files, and which of them were of use."""
+
+    files: Mapping[str, FileSuppressions]
+    used: set[Used] = field(default_factory=set)
+    _by_line: dict[str, dict[int, list[Suppression]]] = field(default_factory=dict)
+
+    def comments(self, finding: Finding, place: Place) -> list[Suppression]:
+        """The comments that excuse the finding at this place, noted as used."""
+        file = self.files.get(place.path)
+        if file is None:
+            return []
+        by_line = self._by_line.get(place.path)
+        if by_line is None:
+            by_line = self._by_line[place.path] = file.by_line()
+        lines = sorted({0, *file.lines_of(place)})
+        found = [c for line in lines for c in by_line.get(line, ()) if c.covering(finding)]
+        for comment in found:
+            selectors = comment.covering(finding)
+            self.used.update((place.path, comment, selector) for selector in selectors)
+        return found
+
+
+def _split_group(finding: Finding, excusing: _Excusing) -> list[Finding]:
     if finding.place is None:
         return [finding]
     causes = _cross_file_causes(finding, finding.place)
-    excuses = [e for cause in causes for e in _excuses(finding, cause, files, used)]
+    excuses = [e for cause in causes for e in excusing.comments(finding, cause)]
     if excuses:
         return [_hidden(finding, excuses)]
     instances = [e for e in finding.evidence if e.role is Role.INSTANCE]
     places = [finding.place, *(e.place for e in instances)]
-    found = [_excuses(finding, place, files, used) for place in places]
+    found = [excusing.comments(finding, place) for place in places]
     excuses = [excuse for of_place in found for excuse in of_place]
     shown = [place for place, of_place in zip(places, found) if not of_place]
     if not excuses:
@@ -204,17 +227,6 @@ def _cross_file_causes(finding: Finding, own: Place) -> list[Place]:
     if all(e.place.path == own.path for e in finding.evidence):
         return []
     return [e.place for e in finding.evidence if e.role is Role.CAUSE]
-
-
-def _excuses(
-    finding: Finding, place: Place, files: Mapping[str, FileSuppressions], used: set[Used]
-) -> list[Suppression]:
-    """The comments that excuse the finding at this place, noted as used."""
-    file = files.get(place.path)
-    comments = file.covering(finding, place) if file is not None else []
-    for comment in comments:
-        used.update((place.path, comment, selector) for selector in comment.covering(finding))
-    return comments
 
 
 def regroup(finding: Finding, places: list[Place]) -> Finding:
