@@ -94,7 +94,10 @@ def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool
     `model.eval()` and then `.train()` on some layers, with no forward between, is meant: Monte
     Carlo dropout, adaptation of BatchNorm to the test data. It is not when training comes next.
     """
-    setters = {fact.place for fact in seen.state.get(layer, ()) if fact.place is not None}
+    facts = seen.state.get(layer, ())
+    setters = {fact.place for fact in facts if fact.place is not None and fact.how != "built"}
+    if not setters:
+        return False
     before: Mode | None = None
     back_on = False
     for event in trace.events():

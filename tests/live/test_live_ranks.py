@@ -91,7 +91,7 @@ def different(rank: int) -> str:
     try:
         bnlint.check(model, torch.randn(8, 3))
     except CheckError as error:
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
         return str(error)
     return "no error"
 

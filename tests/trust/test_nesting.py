@@ -17,6 +17,10 @@ from bnlint.source.recursion import room_to_recurse
 from bnlint.source.text import RefusedError
 
 EVERYTHING = Settings(select=("ALL",))
+HANGS = 60
+"""Seconds of CPU time: far above what it takes, also where coverage is measured, and far below a
+hang. How long it takes is measured by benchmarks/hostile.py."""
+pytestmark = pytest.mark.no_cover
 
 
 @pytest.mark.parametrize("depth", [60, 195])
@@ -24,7 +28,7 @@ EVERYTHING = Settings(select=("ALL",))
 def test_what_the_guard_allows_is_linted_without_a_crash(shape: str, depth: int) -> None:
     start = time.process_time()
     result = bnlint.lint_source(nested(shape, depth), settings=EVERYTHING)
-    assert time.process_time() - start < 8
+    assert time.process_time() - start < HANGS
     assert not result.crashes
     assert {f.code for f in result.findings} & {"BNL901", "BNL903"} <= {"BNL901"}
 
@@ -33,7 +37,7 @@ def test_what_the_guard_allows_is_linted_without_a_crash(shape: str, depth: int)
 def test_what_goes_deeper_is_refused_or_read_in_time(shape: str) -> None:
     start = time.process_time()
     result = bnlint.lint_source(nested(shape, 10_000), settings=EVERYTHING)
-    assert time.process_time() - start < 8
+    assert time.process_time() - start < HANGS
     assert not result.crashes
 
 
@@ -111,4 +115,4 @@ def test_thousands_of_comments_take_time_in_proportion() -> None:
     text = "import torch\n" + "# bnlint: ignore[BNL101] because\n" * 4_000
     start = time.process_time()
     assert len(bnlint.lint_source(text, settings=EVERYTHING).findings) == 4_000
-    assert time.process_time() - start < 8
+    assert time.process_time() - start < HANGS

@@ -15,7 +15,7 @@ WRONG = "\n\nbn = nn.BatchNorm2d(8, momentum=0.99)\n"
 def quickly() -> Iterator[None]:
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 90
 
 
 def test_a_class_that_builds_itself() -> None:
