@@ -18,7 +18,6 @@ class Documents:
     slashes; cells are counted from 0, Markdown included."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
         notebooks = workspace.notebook_documents.values()
         self._cells = {
             path: [cell.document for cell in notebook.cells]
