@@ -117,6 +117,7 @@ def check(
     root = unwrap(model)
     target = _device(device)
     kept: list[Preserve] = []
+    places = Places()
     with Shield() as shield, ExitStack() as restoring:
         kept.append(restoring.enter_context(Preserve(root)))
         if target is not None and target != device_of(root):
@@ -127,16 +128,16 @@ def check(
         with shield.lowered():
             given = None if inputs is None else normalise(root, inputs, target, batches)
             ranks = _compare(session.names, given) if distributed else None
-        measuring = _measure(session, given, recalibrate)
+        measuring = _measure(session, given, recalibrate, places)
         with shield.lowered():
-            overriding = mode_methods(mode_candidates(root), kept[-1])
+            overriding = mode_methods(mode_candidates(root), kept[-1], places)
     lost = tuple(Unseen(*found) for found in dict.fromkeys(f for k in kept for f in k.lost))
     measuring = replace(measuring, uninspected=(*measuring.uninspected, *lost))
     note = (ranks,) if isinstance(ranks, Unseen) else ()
     known = ranks if isinstance(ranks, Ranks) else None
     measuring = _with_ranks(measuring, known, note)
     is_shared = known is not None or is_distributed(model)
-    return _report(measuring, root, phase, settings, known, is_shared, overriding)
+    return _report(measuring, root, phase, settings, known, is_shared, overriding, places)
 
 
 def _compare(names: Names, given: list[Inputs] | None) -> Ranks | Unseen | None:
@@ -166,15 +167,17 @@ def _device(device: str | torch.device | None) -> torch.device | None:
         raise CheckError(f"device {str(device)!r} cannot be used: {first_line(error)}") from error
 
 
-def _measure(session: Session, given: list[Inputs] | None, recalibrate: bool) -> Measuring:
+def _measure(
+    session: Session, given: list[Inputs] | None, recalibrate: bool, places: Places
+) -> Measuring:
     if given is not None:
         with progress(len(given)) as tell:
-            return measure(session, given, recalibrate=recalibrate, tell=tell)
+            return measure(session, given, recalibrate=recalibrate, places=places, tell=tell)
     failures: list[Exception] = []
     torch.manual_seed(session.seed)
     for candidate in candidates(session.model):
         try:
-            return measure(session, [candidate], recalibrate=False)
+            return measure(session, [candidate], recalibrate=False, places=places)
         except Exception as error:  # a shape that does not fit can raise anything
             failures.append(error)
     reason = f" ({type(failures[0]).__name__}: {failures[0]})" if failures else ""
@@ -192,6 +195,7 @@ def _report(
     ranks: Ranks | None,
     is_shared: bool,
     overriding: tuple[ModeMethod, ...],
+    places: Places,
 ) -> Report:
     inputs = measuring.inputs
     pictures = Pictures(
@@ -202,7 +206,7 @@ def _report(
                 measuring.modes,
                 purpose=PURPOSES[phase],
                 batch=inputs.batch,
-                place=Places().of_class(type(root)),
+                place=places.of_class(type(root)),
                 synthetic=inputs.synthetic,
                 loading=inputs.loading,
                 is_shared=is_shared,

@@ -43,11 +43,11 @@ class Operation:
 class Drawing:
     """The growing layer graph: hears of layers from the stack, of functions from the mode."""
 
-    def __init__(self, names: Names, title: str) -> None:
+    def __init__(self, names: Names, title: str, places: Places) -> None:
         self.names = names
         self.title = title
         self.stack = Stack(names, self)
-        self.places = Places()
+        self.places = places
         self.nodes: list[Node] = []
         self._writers = Writers()
         self._mark_constants()

@@ -58,20 +58,23 @@ def measure(
     batches: Sequence[Inputs],
     *,
     recalibrate: bool,
+    places: Places,
     tell: Callable[[int, int], None] | None = None,
 ) -> Measuring:
     """Run the passes that this model needs on every batch.
 
     With batch statistics, with running statistics, and in two halves (the control); on the first
     batch once more with dropout on, and with another seed, where there is dropout or randomness.
-    tell: called with the batches that are done and that there are.
+    places: looks up the sources of the classes. tell: called with the batches that are done and
+    that there are.
     """
-    return _Measurement(session, batches).run(recalibrate, tell)
+    return _Measurement(session, batches, places).run(recalibrate, tell)
 
 
 class _Measurement:
-    def __init__(self, session: Session, batches: Sequence[Inputs]) -> None:
+    def __init__(self, session: Session, batches: Sequence[Inputs], places: Places) -> None:
         self.session = session
+        self.places = places
         self.batches = batches
         self.inputs = batches[0]
         self.drifting = Drifting(batch=self.inputs.batch)
@@ -80,9 +83,8 @@ class _Measurement:
         self.notes: list[Unseen] = []
 
     def run(self, recalibrate: bool, tell: Callable[[int, int], None] | None) -> Measuring:
-        drawing = Drawing(
-            self.session.names, qualified(type(self.session.model)).rpartition(".")[2]
-        )
+        title = qualified(type(self.session.model)).rpartition(".")[2]
+        drawing = Drawing(self.session.names, title, self.places)
         on_batch = self.session.run(self.inputs, BATCH, self.drifting, drawing)
         graph = drawing.graph()
         self._first(on_batch, graph)
@@ -97,7 +99,7 @@ class _Measurement:
         return Measuring(
             inputs=self.inputs,
             graph=graph,
-            layers=self._layers(drawing.places),
+            layers=self._layers(),
             modes=self.drifting.modes,
             output=self.output,
             uninspected=(*notes, *self.notes),
@@ -131,9 +133,9 @@ class _Measurement:
         controlled = not inputs.synthetic and bool(self.drifting.seen)
         self.control.add(inputs, on_batch, on_running, in_halves=controlled)
 
-    def _layers(self, places: Places) -> dict[int, dict[str, Number]]:
+    def _layers(self) -> dict[int, dict[str, Number]]:
         names = self.session.names
-        replaced = replaced_classes(names.root, places)
+        replaced = replaced_classes(names.root, self.places)
         shared = sharing(self.drifting.seen.values())
         found: dict[int, dict[str, Number]] = {}
         for seen in self.drifting.seen.values():

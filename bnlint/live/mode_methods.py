@@ -51,12 +51,13 @@ def candidates(root: nn.Module) -> list[Candidate]:
     return list(found.values())
 
 
-def mode_methods(wanted: Sequence[Candidate], preserve: Preserve) -> tuple[ModeMethod, ...]:
+def mode_methods(
+    wanted: Sequence[Candidate], preserve: Preserve, places: Places
+) -> tuple[ModeMethod, ...]:
     """What the classes of a model put in the place of methods that set modes.
 
     preserve: of a model that holds them all; it is put back after each switch.
     """
-    places = Places()
     found: list[ModeMethod] = []
     for module, path, name, is_hidden in wanted:
         method: ModeMethod | None

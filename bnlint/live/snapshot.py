@@ -54,6 +54,7 @@ class Snapshot:
         self._seen: set[int] = set()
         self._kept: list[object] = []
         self._undo: list[tuple[str, Callable[[], None]]] = []
+        self._empty: list[dict[Any, Any]] = []
 
     def add(self, value: object, owner: str = "") -> None:
         """Remember a value, and all that hangs on it. owner: whose it is, for messages."""
@@ -95,6 +96,9 @@ class Snapshot:
     def restore(self) -> dict[str, str]:
         """Put everything back as it was; by owner, why something could not be."""
         failed: dict[str, str] = {}
+        for empty in self._empty:
+            if dict.__len__(empty):
+                _refill_dict(empty, [], [])
         for owner, undo in self._undo:
             try:
                 undo()
@@ -112,6 +116,9 @@ class Snapshot:
                 return self._remember_tensor(value)
             case nn.Module():
                 return None  # modules are remembered one by one, by whoever walks the model
+            case dict() if not dict.__len__(value):
+                self._empty.append(value)  # most of them: a module has a dozen tables of hooks
+                return None
             case dict():
                 keys, values = list(dict.keys(value)), list(dict.values(value))
                 self._note(lambda: _refill_dict(value, keys, values))

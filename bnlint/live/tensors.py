@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+
+_ATOMS: Final = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
@@ -16,6 +18,8 @@ def tensors_in(value: object) -> Iterator[Tensor]:
     entered: set[int] = set()
     while pending:
         current = pending.pop()
+        if type(current) in _ATOMS:
+            continue
         if isinstance(current, Tensor):
             yield current
             continue

@@ -20,6 +20,7 @@ from bnlint.live.health import Health
 from bnlint.live.line import Line, Sighting, norms_in_training
 from bnlint.live.listening import Call, Listener
 from bnlint.live.mode_methods import candidates, mode_methods
+from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
 from bnlint.live.roster import Entry, Roster
 from bnlint.live.unseen import Unseen
@@ -185,7 +186,7 @@ class Watch:
             return
         try:
             with Preserve(self._roster.root) as preserve:
-                found = mode_methods(wanted, preserve)
+                found = mode_methods(wanted, preserve, Places())
         except CheckError:  # lazy, or without memory: it cannot be put back
             return
         measured = Measured(output={"batch": None})

@@ -18,6 +18,7 @@ from bnlint.live.inputs import Inputs
 from bnlint.live.intercept import Plan, Source
 from bnlint.live.modules import Names
 from bnlint.live.passes import Session
+from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
 from bnlint.source.draw import draw_definition
 from bnlint.source.extract import extract
@@ -42,7 +43,7 @@ def watch(net: nn.Module) -> LayerGraph:
     """The live half's layer graph of a module that takes (N, 4, 8, 8)."""
     with Preserve(net) as preserve:
         session = Session(net, preserve, Names(net), 0)
-        drawing = Drawing(session.names, "Net")
+        drawing = Drawing(session.names, "Net", Places())
         images = torch.randn(4, 4, 8, 8)
         session.run(Inputs((images,)), Plan(Source.BATCH), drawing=drawing)
         return drawing.graph()

@@ -20,13 +20,15 @@ from bnlint.live.inputs import Inputs
 from bnlint.live.measure import Measuring, measure
 from bnlint.live.modules import Names
 from bnlint.live.passes import Session
+from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
 from bnlint.live.report import Report
 
 
 def measured(model: nn.Module, *args: object) -> Measuring:
     with Preserve(model) as preserve:
-        return measure(Session(model, preserve, Names(model), 0), [Inputs(args)], recalibrate=False)
+        session = Session(model, preserve, Names(model), 0)
+        return measure(session, [Inputs(args)], recalibrate=False, places=Places())
 
 
 def graph_of(model: nn.Module, *args: object) -> LayerGraph:

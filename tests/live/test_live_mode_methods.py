@@ -11,6 +11,7 @@ from torch import nn
 
 import bnlint
 from bnlint.live.mode_methods import candidates, mode_methods
+from bnlint.live.places import Places
 from bnlint.live.preserve import Preserve
 from bnlint.overrides import HiddenMethod, ModeOverride, Reach
 
@@ -94,7 +95,7 @@ class Evaluating(Base):
 def found_in(model: nn.Module) -> list[object]:
     before = fingerprint(model)
     with Preserve(model) as preserve:
-        found = list(mode_methods(candidates(model), preserve))
+        found = list(mode_methods(candidates(model), preserve, Places()))
     assert fingerprint(model) == before
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +139,21 @@ class Hooker(Base):
         self.extra = nn.Linear(2, 2)
 
 
+class Filling(Base):
+    """Fills what was empty; an emptied OrderedDict can still be used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain: dict[str, int] = {}
+        self.ordered: OrderedDict[str, int] = OrderedDict()
+
+    def misbehave(self, y: Tensor) -> None:
+        assert not self.plain and not list(self.ordered)
+        self.plain["calls"] = 1
+        self.ordered["calls"] = 1
+        self.ordered.move_to_end("calls")
+
+
 class Restless(Base):
     def misbehave(self, y: Tensor) -> None:
         self.train(not self.training)
@@ -172,6 +187,7 @@ MISBEHAVING = [
     Gambler,
     Dealer,
     Hooker,
+    Filling,
     Restless,
     Hidden,
 ]
