@@ -7,8 +7,9 @@ The state of a layer is a set of facts (a mode and the event that set it); joini
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TypeAlias
 
 from bnlint.finding import Place
@@ -136,10 +137,14 @@ class _Solver:
     def block(self, items: Block, state: State, chain: tuple[Call, ...]) -> _Flow:
         """The flow through a sequence of items."""
         flow = _Flow(state)
-        for item in items:
-            if flow.fall is None:
-                break
-            flow.fall = self._item(item, flow.fall, chain, flow)
+        for are_new, run in groupby(items, _is_new):
+            if are_new:  # at once: thousands of layers are built one after the other
+                flow.fall = _with_new(run, flow.fall)
+                continue
+            for item in run:
+                if flow.fall is None:
+                    return flow
+                flow.fall = self._item(item, flow.fall, chain, flow)
         return flow
 
     def _item(self, item: Item, state: State, chain: tuple[Call, ...], flow: _Flow) -> State | None:
@@ -336,12 +341,26 @@ def _noted(state: State, note: Note, place: Place | None, how: str) -> ModeSet:
 _OPPOSITE = {Mode.TRAIN: Mode.EVAL, Mode.EVAL: Mode.TRAIN, Mode.UNKNOWN: Mode.UNKNOWN}
 
 
+def _is_new(item: Item) -> bool:
+    return isinstance(item, Built)
+
+
+def _with_new(run: Iterable[Item], state: State | None) -> State | None:
+    """The state after some modules were built; None stays None."""
+    if state is None:
+        return None
+    after = dict(state)
+    for item in run:
+        if isinstance(item, Built):
+            fact = frozenset({ModeFact(item.mode, item.place, "built")})
+            after |= dict.fromkeys(item.layers, fact)
+    return after
+
+
 def _transfer(event: Event, state: State) -> State:
     match event:
         case ReadMode(slot, flag):
             return {**state, slot: state.get(flag) or frozenset({ModeFact(Mode.UNKNOWN, None)})}
-        case Built(_, layers, mode, place):
-            return {**state, **dict.fromkeys(layers, frozenset({ModeFact(mode, place, "built")}))}
         case CopyMode(pairs):
             return {**state, **{new: state.get(old, frozenset()) for old, new in pairs}}
         case SetMode(layers, _, place, how, flags=flags, note=Note() as note):

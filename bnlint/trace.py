@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
@@ -403,6 +403,9 @@ Item: TypeAlias = Event | Exit | Branch | Loop | Call | Context | Within
 Block: TypeAlias = tuple[Item, ...]
 
 
+E = TypeVar("E", bound=Event)
+
+
 def blocks_of(item: Item) -> tuple[Block, ...]:
     """The blocks that an item is made of; none of an event."""
     match item:
@@ -435,13 +438,12 @@ class ModeTrace:
     @cached_property
     def trained_outputs(self) -> frozenset[int]:
         """The forward outputs that a backward reaches."""
-        backwards = (event.outputs for event in self.events() if isinstance(event, Backward))
-        return frozenset().union(*backwards)
+        return frozenset().union(*(event.outputs for event in self.of(Backward)))
 
     @cached_property
     def has_step(self) -> bool:
         """Whether any optimizer step is in the trace."""
-        return any(isinstance(event, Step) for event in self.events())
+        return bool(self.of(Step))
 
     def purpose(self, forward: Forward) -> Purpose:
         """What a forward is for: as stated, or as its context and its output's fate show."""
@@ -453,8 +455,26 @@ class ModeTrace:
             return Purpose.INFERENCE
         return Purpose.UNSTATED
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> tuple[Event, ...]:
         """All events of the tree, in textual order of execution, without regard to branches."""
+        return self._flat
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one kind, in the same order."""
+        return self._by_kind.get(kind, [])
+
+    @cached_property
+    def _flat(self) -> tuple[Event, ...]:
+        return tuple(self._events())
+
+    @cached_property
+    def _by_kind(self) -> dict[type, list[Any]]:
+        found: dict[type, list[Event]] = {}
+        for event in self._flat:
+            found.setdefault(type(event), []).append(event)
+        return found
+
+    def _events(self) -> Iterator[Event]:
         pending: list[Item] = list(reversed(self.body))
         while pending:
             match pending.pop():

@@ -53,7 +53,15 @@ class Pictures:
     @cached_property
     def observations(self) -> list[tuple[ModeTrace, Observation]]:
         """Every event of every trace, with the state in which it happens."""
-        return [(trace, seen) for trace in self.traces for seen in solve(trace)]
+        return [(trace, seen) for trace in self.traces for seen in self.observed(trace)]
+
+    def observed(self, trace: ModeTrace) -> list[Observation]:
+        """Every event of one of the traces, with the state in which it happens."""
+        return self._observed[id(trace)]
+
+    @cached_property
+    def _observed(self) -> dict[int, list[Observation]]:
+        return {id(trace): solve(trace) for trace in self.traces}
 
 
 @dataclass(frozen=True)

@@ -60,22 +60,24 @@ def check(pictures: Pictures) -> Iterator[Finding]:
 def _leaks(trace: ModeTrace, pictures: Pictures) -> Iterator[_Leak]:
     if trace.is_test or not trace.has_step:
         return
-    observed = [seen for other, seen in pictures.observations if other is trace]
-    backwards = [event for event in trace.events() if isinstance(event, Backward)]
+    observed = pictures.observed(trace)
+    flowed = frozenset().union(*(back.outputs - back.detached for back in trace.of(Backward)))
     uses = _uses_for_inference(trace, observed)
     for seen in observed:
         forward = seen.event
-        if isinstance(forward, Forward) and _is_step(trace, forward, backwards):
+        if isinstance(forward, Forward) and _is_step(trace, forward, flowed):
             leak = _leak(trace, seen, forward, uses)
             if leak is not None:
                 yield leak
 
 
-def _is_step(trace: ModeTrace, forward: Forward, backwards: list[Backward]) -> bool:
-    """Whether a forward is a training step: gradients surely flow into it."""
-    if trace.purpose(forward) is not Purpose.TRAINING:
-        return False
-    return any(backward.reaches(forward) for backward in backwards)
+def _is_step(trace: ModeTrace, forward: Forward, flowed: frozenset[int]) -> bool:
+    """Whether a forward is a training step: gradients surely flow into it.
+
+    flowed: the outputs into which gradients flow from some backward.
+    """
+    is_reached = forward.output in flowed and forward.grad is not False
+    return is_reached and trace.purpose(forward) is Purpose.TRAINING
 
 
 def _uses_for_inference(
@@ -158,7 +160,7 @@ def _order(fact: ModeFact) -> tuple[str, int]:
 def _learns(trace: ModeTrace, forward: Forward, layer: int) -> bool:
     """Whether an optimizer steps a model that the layer is a part of; an optimizer that cannot be
     seen may step any."""
-    stepped = [event.models for event in trace.events() if isinstance(event, Step)]
+    stepped = [event.models for event in trace.of(Step)]
     if any(not models or forward.model in models for models in stepped):
         return True
     known = [trace.models[m] for models in stepped for m in models if m in trace.models]
@@ -186,7 +188,7 @@ def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
 
 def _live_setter(trace: ModeTrace) -> str:
     """What a run knows of the evaluation mode: whether something was evaluated in it."""
-    forwards = [event for event in trace.events() if isinstance(event, Forward)]
+    forwards = trace.of(Forward)
     evaluates = any(trace.purpose(forward) is not Purpose.TRAINING for forward in forwards)
     return "a validation" if evaluates else "an earlier eval()"
 

@@ -70,7 +70,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
 def _movings(trace: ModeTrace, pictures: Pictures) -> Iterator[_Moving]:
     if trace.is_test:
         return
-    observed = [seen for other, seen in pictures.observations if other is trace]
+    observed = pictures.observed(trace)
     momentary = _learn_in_turns(trace.body)
     used = _used_for_inference(trace, observed)
     for seen in observed:
@@ -185,14 +185,14 @@ def _evidence(same_place: list[_Moving], moving: _Moving) -> list[Evidence]:
 def _freezing(moving: _Moving) -> list[Place]:
     """Where the frozen layers of a forward are frozen."""
     layers = {layer.id for layer in moving.frozen}
-    events = (event for event in moving.trace.events() if isinstance(event, Freeze))
+    events = moving.trace.of(Freeze)
     places = [e.place for e in events if e.frozen and e.place is not None and e.layers & layers]
     return list(dict.fromkeys(places))
 
 
 def _setters(moving: _Moving, layer: int) -> list[SetMode]:
     """The events that set training mode for a layer and more."""
-    events = (event for event in moving.trace.events() if isinstance(event, SetMode))
+    events = moving.trace.of(SetMode)
     return [e for e in events if e.mode is Mode.TRAIN and layer in e.layers and not e.direct]
 
 

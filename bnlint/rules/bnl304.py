@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
@@ -76,14 +76,14 @@ def _accumulation(trace: ModeTrace, seen: Observation) -> _Accumulation | None:
 
 def _steps_of(trace: ModeTrace, model: int) -> list[Step]:
     """The optimizer steps of a model; of an optimizer that cannot be seen, all."""
-    steps = [event for event in trace.events() if isinstance(event, Step)]
+    steps = trace.of(Step)
     return [step for step in steps if model in step.models] or [s for s in steps if not s.models]
 
 
 def _seldom_step(trace: ModeTrace, forward: Forward) -> Step | None:
     """The step that is taken in every k-th round, while the backward pass runs in each of them."""
     steps = _steps_of(trace, forward.model)
-    backward = [e for e in trace.events() if isinstance(e, Backward) and e.reaches(forward)]
+    backward = [event for event in trace.of(Backward) if event.reaches(forward)]
     if not steps or any(step.every == 1 for step in steps):
         return None
     if not backward or any(b.every > 1 for b in backward):
@@ -128,7 +128,7 @@ def _may_step(step: Step, forward: Forward) -> bool:
     return not step.models or forward.model in step.models
 
 
-def _events(item: Item) -> Iterator[Event]:
+def _events(item: Item) -> Iterable[Event]:
     return ModeTrace("", (item,), {}, {}).events()
 
 

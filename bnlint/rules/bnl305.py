@@ -32,7 +32,7 @@ def _local_layer(trace: ModeTrace, seen: Observation, pictures: Pictures) -> int
     event = seen.event
     if not isinstance(event, Distribute) or trace.is_test:
         return None
-    converted = [e for e in trace.events() if isinstance(e, SyncNorms)]
+    converted = trace.of(SyncNorms)
     synchronised = frozenset[int]().union(*(e.layers for e in converted))
     norms = [
         layer

@@ -42,25 +42,28 @@ def check(pictures: Pictures) -> Iterator[Finding]:
         yield from _measured(pictures)
         return
     renewed = {id(trace): _renewed(trace, pictures) for trace in pictures.traces}
+    averaged = {id(trace): averaged_layers(Pictures(traces=(trace,))) for trace in pictures.traces}
     found = [
         (trace, seen, layers)
         for trace, seen in pictures.observations
-        if (layers := _lagging(trace, seen, renewed[id(trace)]))
+        if (layers := _lagging(trace, seen, averaged[id(trace)], renewed[id(trace)]))
     ]
     for same_place in grouped(found, lambda one: one[1].event.place or one[0].entry).values():
         yield _finding(*same_place[0])
 
 
-def _lagging(trace: ModeTrace, seen: Observation, renewed: frozenset[int]) -> list[int]:
+def _lagging(
+    trace: ModeTrace, seen: Observation, averaged: frozenset[int], renewed: frozenset[int]
+) -> list[int]:
     """The layers of an averaged model that an evaluation runs on the statistics of another one."""
     forward = seen.event
     if not isinstance(forward, Forward) or trace.is_test or forward.output in trace.trained_outputs:
         return []
-    averaged = averaged_layers(Pictures(traces=(trace,))) & forward.layers
-    if not averaged or not averaged.isdisjoint(renewed):
+    concerned = averaged & forward.layers
+    if not concerned or not concerned.isdisjoint(renewed):
         return []
     norms = sensitive_layers(seen, trace, Kind.BATCHNORM)
-    return [layer for layer in norms if layer in averaged and seen.must(layer, Mode.EVAL)]
+    return [layer for layer in norms if layer in concerned and seen.must(layer, Mode.EVAL)]
 
 
 def _renewed(trace: ModeTrace, pictures: Pictures) -> frozenset[int]:
@@ -72,8 +75,8 @@ def _renewed(trace: ModeTrace, pictures: Pictures) -> frozenset[int]:
                 found |= layers
             case LoadState(model) if model in trace.models:
                 found |= trace.models[model].layers
-    for other, seen in pictures.observations:
-        if other is trace and isinstance(seen.event, Forward):
+    for seen in pictures.observed(trace):
+        if isinstance(seen.event, Forward):
             found |= {layer for layer in seen.event.layers if Mode.TRAIN in seen.modes(layer)}
     return frozenset(found)
 
@@ -97,8 +100,8 @@ def _finding(trace: ModeTrace, seen: Observation, layers: list[int]) -> Finding:
 
 def _evidence(trace: ModeTrace, seen: Observation, layer: int) -> list[Evidence]:
     steps: list[Evidence] = []
-    for event in trace.events():
-        if isinstance(event, Averaged) and layer in event.layers:
+    for event in trace.of(Averaged):
+        if layer in event.layers:
             steps += evidence_at(event.built, "the averaged copy is made here", Role.CAUSE)
             steps += evidence_at(event.place, "weights are taken into the average here")
     steps += evidence_at(trace.layers[layer].place, "its statistics are not averaged", Role.CAUSE)

@@ -100,7 +100,7 @@ def _mistake(trace: ModeTrace, seen: Observation, pictures: Pictures) -> _Mistak
         return None
     if not pictures.measured.is_live and not _matters(trace, export, exporter):
         return None
-    if any(isinstance(event, PrepareTraining) for event in trace.events()):
+    if trace.of(PrepareTraining):
         return None  # quantisation-aware training: the exported model learns on
     layers = tuple(
         layer

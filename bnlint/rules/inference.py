@@ -128,7 +128,7 @@ def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Gro
         return None if in_training_step(trace.body, forward) else Ground.NO_GRAD
     if forward.grad is False or forward.output in trace.trained_outputs:
         return None
-    if any(isinstance(event, Backward) and not event.outputs for event in trace.events()):
+    if any(not event.outputs for event in trace.of(Backward)):
         return None
     if _model_learns(trace, forward):  # a test loop behind the training, or an agent's choice;
         # what a generator draws while it learns is saved, and meant to look as in training
@@ -157,17 +157,12 @@ def _model_learns(trace: ModeTrace, forward: Forward) -> bool:
     """Whether gradients flow back from any forward of the same model."""
     return any(
         event.model == forward.model and event.output in trace.trained_outputs
-        for event in trace.events()
-        if isinstance(event, Forward)
+        for event in trace.of(Forward)
     )
 
 
 def _is_used(trace: ModeTrace, forward: Forward, *usages: Usage) -> bool:
-    return any(
-        forward.output in event.outputs and event.usage in usages
-        for event in trace.events()
-        if isinstance(event, Use)
-    )
+    return any(forward.output in event.outputs and event.usage in usages for event in trace.of(Use))
 
 
 def in_training_step(body: Block, forward: Forward) -> bool:

@@ -136,8 +136,7 @@ def is_trained(trace: ModeTrace, model: int) -> bool:
     """Whether some forward of this model is a training step."""
     return any(
         event.model == model and trace.purpose(event) is Purpose.TRAINING
-        for event in trace.events()
-        if isinstance(event, Forward)
+        for event in trace.of(Forward)
     )
 
 

@@ -57,9 +57,8 @@ def live_forwards(pictures: Pictures) -> Iterator[tuple[ModeTrace, Forward, Purp
     if not pictures.measured.is_live:
         return
     for trace in pictures.traces:
-        for event in trace.events():
-            if isinstance(event, Forward):
-                yield trace, event, trace.purpose(event)
+        for event in trace.of(Forward):
+            yield trace, event, trace.purpose(event)
 
 
 def purpose_of(pictures: Pictures) -> Purpose | None:
@@ -69,8 +68,8 @@ def purpose_of(pictures: Pictures) -> Purpose | None:
 
 def averaged_layers(pictures: Pictures) -> frozenset[int]:
     """The layers of averaged models, in whose averages the statistics have no part."""
-    events = (event for trace in pictures.traces for event in trace.events())
-    return frozenset().union(*(event.layers for event in events if isinstance(event, Averaged)))
+    events = (event for trace in pictures.traces for event in trace.of(Averaged))
+    return frozenset().union(*(event.layers for event in events))
 
 
 def title_of(pictures: Pictures) -> str:

@@ -27,7 +27,7 @@ from bnlint.source.evaluate.module_classes import (
 from bnlint.source.graphs import draw_graph
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.project import Project
-from bnlint.source.trace_artist import SMALLEST_SHARE, STEPS_AT_LEAST, STEPS_PER_NODE
+from bnlint.source.trace_artist import STEPS_AT_LEAST, STEPS_PER_NODE, share_of
 from bnlint.source.values import (
     Arguments,
     ClassObject,
@@ -242,7 +242,7 @@ class GraphArtist:
 
     def _budget(self, path: str) -> int:
         """Steps for the next drawing of a file: the fewer, the more often it was too much."""
-        share = max(GRAPH_BUDGET >> self.given_up[path], GRAPH_BUDGET // SMALLEST_SHARE)
+        share = share_of(GRAPH_BUDGET, self.given_up[path])
         return max(0, min(share, self.most - self.machine.spent))
 
     def _is_settled(self, place: Place) -> bool:

@@ -30,7 +30,7 @@ STEPS_PER_NODE = 20
 FUNCTION_BUDGET = 40_000
 """Steps for one function that nobody calls."""
 SMALLEST_SHARE = 16
-"""The part of these that is left in a file that has often taken too many."""
+"""The part of these that is left in a file that has taken too many a few times."""
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 _TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
 
@@ -177,7 +177,7 @@ class TraceArtist:
     def _budget(self, path: str, script: ModuleScope | None) -> int:
         """Steps for the next entry point of a file: the fewer, the more often it was too much."""
         whole = FUNCTION_BUDGET if script is None else ENTRY_BUDGET
-        return max(whole >> self.given_up[path], whole // SMALLEST_SHARE)
+        return share_of(whole, self.given_up[path])
 
     def _is_uncalled(self, function: FunctionObject) -> bool:
         definition = function.definition
@@ -203,6 +203,15 @@ class TraceArtist:
             layers[number] = replace(layer, positions=single)
         for trace in self.traces:
             yield replace(trace, layers=layers)
+
+
+def share_of(budget: int, given_up: int) -> int:
+    """The part of a budget that is left in a file of which so many drawings were given up.
+
+    It falls to a sixteenth with the first few, and slowly to nothing with hundreds, so that a file
+    of nothing but endless functions costs little more than a few of them.
+    """
+    return max(budget >> given_up, budget // max(SMALLEST_SHARE, given_up // 2))
 
 
 def place_of(function: FunctionObject) -> Place:

@@ -60,6 +60,7 @@ from bnlint.source.values import (
     Value,
     alternatives,
     hard,
+    items_of,
 )
 from bnlint.torchnames import CONTAINERS, is_batchnorm
 from bnlint.trace import Assume, Call, Item, Mode, Note
@@ -448,8 +449,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             assert isinstance(copied, Instance)
             copied.place = arguments.place
             for _, module in descendants(copied):
-                self.spend()
                 if isinstance(module, Instance | Layer):
+                    self.spend(1 + len(items_of(module)) // 2)
                     self.domain.created(self, module)
             return copied
         with self.recording() as events:
