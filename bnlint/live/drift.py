@@ -191,12 +191,6 @@ def flips(first: list[Tensor], second: list[Tensor], batch: int | None) -> Tenso
     )
 
 
-def flip_rate(first: list[Tensor], second: list[Tensor], batch: int | None) -> float | None:
-    """The share of predictions that differ between two outputs."""
-    found = flips(first, second, batch)
-    return None if found is None else float(found.mean())
-
-
 def on_cpu(tensor: Tensor) -> Tensor:
     """A detached copy on the CPU."""
     return torch.clone(tensor.detach()).cpu()

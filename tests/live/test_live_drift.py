@@ -150,7 +150,7 @@ def test_relative_distance_and_predictions() -> None:
     assert drift.relative_distance([first], [first]) == 0.0
     assert drift.relative_distance([first], [second]) == pytest.approx(math.sqrt(32) / 5)
     assert drift.relative_distance([torch.tensor([1])], [torch.tensor([1])]) is None
-    assert drift.flip_rate([first], [second], 2) == 0.5
+    assert drift.flips([first], [second], 2).tolist() == [0.0, 1.0]
     assert drift.predictions([torch.randn(2, 1)], 2) is None
     assert drift.predictions([torch.randn(3, 5)], 2) is None
 

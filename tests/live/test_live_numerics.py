@@ -145,12 +145,10 @@ def test_flips_are_shares_of_each_sample() -> None:
     first, second = torch.zeros(2, 4, 3), torch.zeros(2, 4, 3)
     second[0, 1:, 1] = 1.0
     assert drift.flips([first], [second], 2).tolist() == [0.75, 0.0]
-    assert drift.flip_rate([first], [second], 2) == 0.375
     one, other = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert drift.flips([one], [other], 2).tolist() == [0.0, 1.0]
     assert drift.flips([first], [second[:, :2]], 2) is None
     assert drift.flips([torch.ones(2)], [torch.ones(2)], 2) is None
-    assert drift.flip_rate([torch.ones(2)], [torch.ones(2)], 2) is None
     assert drift.flips([one], [torch.ones(2)], 2) is None
 
 
