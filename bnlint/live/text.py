@@ -137,9 +137,15 @@ def _fitting(names: list[str], room: int) -> list[str]:
         columns = zip(*(name.split(".")[:-1] for name in names))
         shared = ".".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, columns))
         if shared:
-            title = f"layer of {shared}"
+            title = "layer of "
+            title += _ending(shared, room - len(title))
             names = [name.removeprefix(f"{shared}.") for name in names]
-    return [name if len(name) <= room else "…" + name[1 - room :] for name in (title, *names)]
+    return [title, *(_ending(name, room) for name in names)]
+
+
+def _ending(name: str, room: int) -> str:
+    """The name, or as much of its end as there is room for."""
+    return name if len(name) <= room else "…" + name[1 - room :]
 
 
 def _name(layer: LayerReport) -> str:

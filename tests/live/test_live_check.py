@@ -394,6 +394,14 @@ def test_the_table_fits_the_terminal_and_tells_its_layers_apart() -> None:
     assert repr(report) == str(report)
 
 
+def test_a_shared_name_that_is_too_long_is_still_told_to_be_shared() -> None:
+    shared = "features_of_the_encoder_that_has_a_name_beyond_all_measure"
+    parts = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
+    text = render(check(nn.Sequential(OrderedDict([(shared, parts)])), ROWS), 80)
+    assert "\nlayer of …" in text and "beyond_all_measure " in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 class Excused(nn.Module):
     def __init__(self) -> None:
         super().__init__()
