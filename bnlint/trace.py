@@ -41,6 +41,7 @@ class SensitiveLayer:
 
     id: unique in the trace; path: its name in the model ("layer1.0.bn1"); place: its constructor.
     positions: values per channel and sample in its input, None when unknown.
+    optional: a dropout whose rate is a command-line option, 0 where nobody gives it.
     """
 
     id: int
@@ -49,6 +50,7 @@ class SensitiveLayer:
     path: str
     place: Place | None
     positions: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +203,16 @@ class Step:
 
 
 class Usage(StrEnum):
-    """What becomes of a forward's output."""
+    """What becomes of a forward's output; NUMBER: it is taken out of torch (`loss.item()`)."""
 
     PREDICTION = "prediction"
     SAVED = "saved"
+    NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The outputs of these forwards are read as predictions, or written away."""
+    """The outputs of these forwards are read as predictions or numbers, or written away."""
 
     outputs: frozenset[int]
     usage: Usage

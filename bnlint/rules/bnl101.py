@@ -9,9 +9,12 @@ from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
-from bnlint.rules.predicates import evidence_at, grouped, sensitive_names
+from bnlint.rules.predicates import evidence_at, grouped, sensitive_names, wherever
 from bnlint.solver import ModeFact
 from bnlint.trace import Forward, LoadState, ModeTrace, SensitiveLayer
+
+LIKELY = (Ground.PREDICTS, Ground.MEASURED, Ground.TIMED)
+"""Grounds that are worth a warning, not an error."""
 
 
 def check(pictures: Pictures) -> Iterator[Finding]:
@@ -43,15 +46,16 @@ def _finding(mistake: Inference, pictures: Pictures) -> Finding:
     trace, forward = mistake.trace, mistake.forward
     model = trace.models.get(forward.model)
     title = model.title if model is not None else "the model"
-    layer = trace.layers[mistake.layers[0]]
+    layers = [trace.layers[each] for each in mistake.layers]
+    layer = layers[0]
     measured = pictures.measured.output
     return RULE.finding(
         f"{title} runs {mistake.ground.value}{_by(mistake)}, but is in training mode: "
-        f"{_consequence([trace.layers[each] for each in mistake.layers])}{_drift(measured)}; "
+        f"{_consequence(layers)}{_drift(measured)}; "
         f"call {_receiver(forward, title)}.eval() before this forward",
         forward.place,
         _evidence(mistake),
-        severity=Severity.WARNING if mistake.ground in (Ground.PREDICTS, Ground.TIMED) else None,
+        severity=Severity.WARNING if mistake.ground in LIKELY or wherever(layers) else None,
         fix=None
         if pictures.measured.is_live
         else evaluation_fix(forward, trace, mistake.observation, pictures.traces),
@@ -75,7 +79,7 @@ def _receiver(forward: Forward, title: str) -> str:
 def _consequence(layers: Sequence[SensitiveLayer]) -> str:
     names = sensitive_names(layers)
     if layers[0].kind is Kind.DROPOUT:
-        return f"{names} drops values at random"
+        return f"{names} drops values at random{wherever(layers)}"
     return (
         f"{names} normalises with the statistics of each batch and moves its running statistics "
         "towards this data"
@@ -130,6 +134,8 @@ that leads to it. It is inference when
 - or the weights were loaded with `load_state_dict` before, and no gradient ever flows back;
 - or (a warning) its output reaches an argmax, a metric or a file, and no gradient flows back
   from it;
+- or (a warning) a number is made of its output (`loss.item()`) outside the loop that trains, and no
+  gradient flows back from it;
 - or (a warning) a clock is read before and behind it, and a new network has nothing else to do;
 - or, in the live check, you say so: `bnlint.check(model, inputs, phase="inference")`.
 

@@ -16,6 +16,7 @@ from bnlint.rules.predicates import (
     sensitive_layers,
     sensitive_name,
     sensitive_names,
+    wherever,
 )
 from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
@@ -170,17 +171,19 @@ def _learns(trace: ModeTrace, forward: Forward, layer: int) -> bool:
 def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
     first = leaks[0]
     trace, forward = first.trace, first.forward
-    layer = trace.layers[first.layers[0]]
+    layers = [trace.layers[each] for each in first.layers]
+    layer = layers[0]
     title = model_title(trace, forward.model)
     setter = _live_setter(trace) if is_live else first.fact.how
     where = f" (called through {' > '.join(c.function for c in first.seen.chain)})"
     return RULE.finding(
         f"{title} is trained here{where if first.seen.chain else ''}, in the first round in "
         f"training mode and later in the evaluation mode that {setter} has left behind: "
-        f"{_consequence([trace.layers[each] for each in first.layers])}; call "
+        f"{_consequence(layers)}; call "
         f"{_receiver(forward, title)}.train() before each epoch",
         forward.place,
         _evidence(leaks),
+        severity=Severity.WARNING if wherever(layers) else None,
         fix=None if is_live else _fix(first),
         module=(layer.path or title) if is_live else None,
     )
@@ -202,7 +205,7 @@ def _receiver(forward: Forward, title: str) -> str:
 def _consequence(layers: Sequence[SensitiveLayer]) -> str:
     names = sensitive_names(layers)
     if layers[0].kind is Kind.DROPOUT:
-        return f"{names} drops nothing any more"
+        return f"{names} drops nothing any more{wherever(layers)}"
     return f"{names} learns with statistics that are frozen from then on"
 
 

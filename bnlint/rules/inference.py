@@ -36,6 +36,7 @@ class Ground(Enum):
     NO_GRAD = "for inference, without gradients"
     LOADED = "for inference, after its weights were loaded"
     PREDICTS = "to make predictions"
+    MEASURED = "to be measured"
     TIMED = "to have its speed measured"
 
 
@@ -64,7 +65,7 @@ def inference_in_training_mode(
     layers = layers_in_training_mode(trace, seen)
     if not layers:
         return None
-    ground = _ground(trace, forward, loaded)
+    ground = _ground(trace, seen, forward, loaded)
     if ground is None:
         return None
     return Inference(trace, seen, forward, ground, layers, loaded)
@@ -114,7 +115,9 @@ def is_switched_back_on(trace: ModeTrace, seen: Observation, layer: int) -> bool
     return False
 
 
-def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Ground | None:
+def _ground(
+    trace: ModeTrace, seen: Observation, forward: Forward, loaded: LoadState | None
+) -> Ground | None:
     if forward.stated is not None:
         return Ground.STATED if forward.stated is Purpose.INFERENCE else None
     is_new = loaded is None and not _model_learns(trace, forward)
@@ -130,14 +133,58 @@ def _ground(trace: ModeTrace, forward: Forward, loaded: LoadState | None) -> Gro
         return None
     if any(not event.outputs for event in trace.of(Backward)):
         return None
-    if _model_learns(trace, forward):  # a test loop behind the training, or an agent's choice;
-        # what a generator draws while it learns is saved, and meant to look as in training
-        predicts = _is_used(trace, forward, Usage.PREDICTION)
-        inside = in_training_step(trace.body, forward)
-        return Ground.PREDICTS if predicts and not inside else None
+    if _model_learns(trace, forward):
+        return _ground_while_learning(trace, seen, forward)
     if loaded is not None:
         return Ground.LOADED
     return Ground.PREDICTS if _is_used(trace, forward, *Usage) else None
+
+
+def _ground_while_learning(trace: ModeTrace, seen: Observation, forward: Forward) -> Ground | None:
+    """Why a forward of a model that is trained elsewhere in the trace counts as inference: a test
+    loop behind the training, or an agent's choice.
+
+    What a generator draws while it learns is saved, and meant to look as in training, unless the
+    function that draws it goes back to training mode afterwards.
+    """
+    if in_training_step(trace.body, forward):
+        return None
+    if _is_used(trace, forward, Usage.PREDICTION):
+        return Ground.PREDICTS
+    if _is_used(trace, forward, Usage.SAVED) and _returns_to_training(trace, seen, forward):
+        return Ground.PREDICTS
+    if not _is_used(trace, forward, Usage.NUMBER) or in_training_round(trace.body, forward):
+        return None
+    return Ground.MEASURED if _was_trained(trace, seen, forward) else None
+
+
+def _returns_to_training(trace: ModeTrace, seen: Observation, forward: Forward) -> bool:
+    """Whether the function around a forward sets training mode behind it, and no mode before it."""
+    events = ModeTrace("", seen.chain[-1].body if seen.chain else (), {}, {}).events()
+    behind = False
+    for event in events:
+        if event is forward:
+            behind = True
+        elif isinstance(event, SetMode) and event.layers & forward.layers:
+            return behind and event.mode is Mode.TRAIN and event.layers >= forward.layers
+        elif isinstance(event, Forward) and event.output in trace.trained_outputs:
+            return False
+    return False
+
+
+def _was_trained(trace: ModeTrace, seen: Observation, forward: Forward) -> bool:
+    """Whether training mode was last set for a training step, not right before this forward: some
+    models have a loss in training mode only."""
+    setters = {f.place for layer in forward.layers for f in seen.state.get(layer, ())}
+    waiting = False
+    for event in trace.events():
+        if event is forward:
+            return not waiting
+        if isinstance(event, SetMode) and event.place in setters:
+            waiting = True
+        elif isinstance(event, Forward) and event.output in trace.trained_outputs:
+            waiting = False
+    return False
 
 
 def _is_timed(body: Block, forward: Forward) -> bool:
@@ -180,6 +227,19 @@ def in_training_step(body: Block, forward: Forward) -> bool:
         elif _holds(item, forward):
             waiting = True
     return any(in_training_step(block, forward) for item in body for block in blocks_of(item))
+
+
+def in_training_round(body: Block, forward: Forward) -> bool:
+    """Whether the innermost loop around a forward trains in the same rounds."""
+    for item in body:
+        if not holds(item, forward):
+            continue
+        inner = any(in_training_round(block, forward) for block in blocks_of(item))
+        own = isinstance(item, Loop) and any(_holds(i, forward) for b in item.bodies for i in b)
+        trains = own and any(_first(i, (Backward, Step)) for b in blocks_of(item) for i in b)
+        if inner or trains:
+            return True
+    return False
 
 
 def _holds(item: Item, forward: Forward) -> bool:

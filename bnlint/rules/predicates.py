@@ -187,9 +187,15 @@ def and_others(count: int) -> str:
 
 
 def sensitive_names(layers: Sequence[SensitiveLayer]) -> str:
-    """The first of some layers, and how many more of its kind there are."""
-    first = layers[0]
+    """The first of some layers, one that surely drops if there is any, and how many more of its
+    kind there are."""
+    first = min(layers, key=lambda layer: layer.optional)
     return sensitive_name(first) + and_others(sum(layer.kind is first.kind for layer in layers))
+
+
+def wherever(layers: Sequence[SensitiveLayer]) -> str:
+    """What a message about dropout adds where each rate is an option of the command line."""
+    return ", wherever the option sets its rate" if all(each.optional for each in layers) else ""
 
 
 def and_more(same_layer: Sequence[tuple[LayerGraph, Node]]) -> str:

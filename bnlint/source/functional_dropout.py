@@ -6,6 +6,7 @@ A module whose methods do that depends on its own training flag, as a BatchNorm 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
@@ -18,18 +19,39 @@ from bnlint.source.values import (
     FunctionObject,
     Instance,
     Known,
+    Soft,
+    Value,
     hard,
 )
 from bnlint.source.walk import walk
 from bnlint.torchnames import lookup
 
 
-def functional_dropout(module: Instance) -> Place | None:
-    """Where a module drops values in training mode; None when it does not, or its rate is 0."""
+class FunctionalDropout(NamedTuple):
+    """Where a module drops values in training mode. optional: its rate is a command-line option,
+    0 where nobody gives it."""
+
+    place: Place
+    optional: bool
+
+
+def functional_dropout(module: Instance) -> FunctionalDropout | None:
+    """How a module drops values in training mode; None when it does not, or its rate is 0."""
+    found: FunctionalDropout | None = None
     for method, call in dropout_calls(module.cls):
-        if not _never_drops(_argument(call, 1, "p"), module):
-            return method.frame.module.facts.place(call.span)
-    return None
+        rate = _rate(_argument(call, 1, "p"), module)
+        optional = is_optional_rate(rate)
+        if optional or hard(rate) not in _NEVER:
+            place = method.frame.module.facts.place(call.span)
+            found = FunctionalDropout(place, optional)
+            if not optional:
+                return found
+    return found
+
+
+def is_optional_rate(rate: Value) -> bool:
+    """Whether a rate is a command-line option that is 0 where nobody gives it."""
+    return isinstance(rate, Soft) and rate.place is not None and rate.value in _NEVER
 
 
 def dropout_calls(cls: ClassObject) -> Iterator[tuple[FunctionObject, ir.Call]]:
@@ -70,12 +92,15 @@ def _is_own_flag(expression: ir.Expression | None) -> bool:
     return False
 
 
-def _never_drops(rate: ir.Expression | None, module: Instance) -> bool:
-    """Whether a rate is known to be 0."""
+def _rate(rate: ir.Expression | None, module: Instance) -> Value:
+    """What a rate is, as far as it is a constant or an attribute of the module."""
     match rate:
         case ir.Constant(value):
-            return value == 0
+            return Known(value)
         case ir.Attribute(ir.Name("self"), name):
-            known = hard(module.value(name) or ANYTHING)
-            return isinstance(known, Known) and known.value == 0
-    return False
+            return module.value(name) or ANYTHING
+    return ANYTHING
+
+
+_NEVER = (Known(0), Known(0.0), Known(False))
+"""Rates with which nothing is dropped."""

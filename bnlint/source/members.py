@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bnlint.finding import Place
 from bnlint.graph import Kind
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
@@ -21,9 +20,9 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
-from bnlint.source.functional_dropout import dropout_calls, functional_dropout
+from bnlint.source.functional_dropout import FunctionalDropout, dropout_calls, functional_dropout
 from bnlint.source.graphs import draw_graph
-from bnlint.source.values import Instance, Layer, Value
+from bnlint.source.values import OPTIONAL, Instance, Layer, Value
 from bnlint.trace import Model, SensitiveLayer
 
 REACH_BUDGET = 60_000
@@ -125,8 +124,8 @@ class Members(Domain):
                 found.add(self._note_functional(layer, path))
         return frozenset(found)
 
-    def _drops(self, module: Instance) -> Place | None:
-        """Where a module calls functional dropout in training mode."""
+    def _drops(self, module: Instance) -> FunctionalDropout | None:
+        """How a module calls functional dropout in training mode."""
         key = (module.cls.frame.module.facts.path, module.cls.definition.span)
         if key not in self._functional:
             self._functional[key] = any(True for _ in dropout_calls(module.cls))
@@ -137,8 +136,14 @@ class Members(Domain):
         known = self.layers.get(number)
         if known is None or (path and not known.path):
             name = "torch.nn.functional.dropout"
+            found = self._drops(module)
             self.layers[number] = SensitiveLayer(
-                number, Kind.DROPOUT, name, shown_path(path), self._drops(module)
+                number,
+                Kind.DROPOUT,
+                name,
+                shown_path(path),
+                found.place if found is not None else None,
+                optional=found is not None and found.optional,
             )
         return number
 
@@ -149,7 +154,10 @@ class Members(Domain):
             described = torch_layer(layer)
             name = described.name if described is not None else ""
             place = layer.place if isinstance(layer, Layer | Instance) else None
-            self.layers[number] = SensitiveLayer(number, kind, name, shown_path(path), place)
+            optional = isinstance(layer, Layer) and OPTIONAL in layer.fields
+            self.layers[number] = SensitiveLayer(
+                number, kind, name, shown_path(path), place, optional=optional
+            )
         return number
 
     def model(self, machine: Interpreter, module: Layer | Instance) -> int:
@@ -187,7 +195,10 @@ def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str])
 
 
 def is_active(layer: Value) -> bool:
-    """Whether a dropout ever drops: p is 0 only when the text says so."""
+    """Whether a dropout ever drops: p is 0 only when the text says so, and no option of the
+    command line changes it."""
+    if isinstance(layer, Layer) and OPTIONAL in layer.fields:
+        return True
     described = torch_layer(layer)
     return described is None or described.parameters.get("p") != 0
 

@@ -326,10 +326,18 @@ class TraceDomain(Members):
             return ANYTHING
         merged = merge_tensors(tensors)
         last = name.rpartition(".")[2]
-        if merged.sources and (last in PREDICTIONS or last in SAVERS):
-            usage = Usage.PREDICTION if last in PREDICTIONS else Usage.SAVED
+        usage = USAGES.get(last)
+        if merged.sources and usage is not None:
             machine.events.append(Use(merged.sources, usage, arguments.place))
         return replace(merged, detached=merged.sources) if last in DETACH else merged
+
+    def numbers_read(
+        self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
+    ) -> None:
+        """Plain numbers are made of tensors."""
+        merged = merge_tensors(tensors)
+        if merged.sources:
+            machine.events.append(Use(merged.sources, Usage.NUMBER, place))
 
     def backward(
         self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
@@ -456,6 +464,12 @@ DETACH = frozenset({"detach", "detach_"})
 SAVERS = frozenset(
     "imwrite save_image imsave to_csv savez writer save savetxt dump create_dataset".split()
 )
+USAGES = {
+    **dict.fromkeys(PREDICTIONS, Usage.PREDICTION),
+    **dict.fromkeys(SAVERS, Usage.SAVED),
+    "numpy": Usage.NUMBER,
+}
+"""What becomes of the outputs that are given to a function, by its last name."""
 _THRESHOLDS = frozenset({"LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual"})
 
 

@@ -398,6 +398,7 @@ class Marker(Enum):
     OTHERS = "others"
     MAYBE = "maybe"
     FROZEN = "frozen"
+    OPTIONAL = "optional"
 
     __hash__ = object.__hash__  # the hash of an Enum is written in Python
 
@@ -412,6 +413,8 @@ FROZEN: Final = Marker.FROZEN
 """Field of a layer: the names of its parameters that do not learn, as a frozenset; LEARNS is among
 them where it may learn all the same."""
 LEARNS: Final = "learns"
+OPTIONAL: Final = Marker.OPTIONAL
+"""Field of a dropout whose rate is an option of the command line, and 0 where nobody gives it."""
 LAYER: Final = Marker.LAYER
 """Instance field: the torch layer that the project class subclasses, with its parameters."""
 

@@ -11,12 +11,13 @@ from bnlint.source import ir
 from bnlint.source.evaluate.configurations import CLASSES as CONFIGURATIONS
 from bnlint.source.evaluate.configurations import configuration
 from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.dynamic_imports import import_by_name
 from bnlint.source.evaluate.folding import fold_binary, soft
 from bnlint.source.evaluate.instances import is_instance, is_subclass
 from bnlint.source.evaluate.iteration import Iteration
 from bnlint.source.evaluate.module_classes import torch_layer
-from bnlint.source.joining import one_of
+from bnlint.source.joining import merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -290,6 +291,11 @@ class Builtins(Iteration, Core):
 
     def _number(self, name: str, arguments: Arguments) -> Value:
         values = [*arguments.positional]
+        tensors = [] if self.draws_layers else list(tensors_in(values))
+        if name in ("builtins.float", "builtins.int"):
+            self.numbers_read(tensors, arguments.place)
+        elif tensors and name in ("builtins.min", "builtins.max", "builtins.abs"):
+            return merge_tensors(tensors)
         if len(values) == 1 and name in ("builtins.min", "builtins.max"):
             elements = self.elements(values[0])
             values = list(flat(elements)) if elements is not None and is_exact(elements) else values

@@ -25,6 +25,7 @@ from bnlint.source.values import (
     ModeFlag,
     ModuleScope,
     Parameters,
+    Tensor,
     Value,
 )
 from bnlint.source.values import Sequence as SequenceValue
@@ -390,6 +391,10 @@ class Core(ABC):
     @abstractmethod
     def layer_parameters(self, name: str, arguments: Arguments) -> dict[str, Parameter]:
         """The constructor parameters of a torch layer."""
+
+    @abstractmethod
+    def numbers_read(self, tensors: Iterable[Tensor], place: Place | None) -> None:
+        """Plain numbers are made of tensors."""
 
     @abstractmethod
     def wrote(self, target: Value, result: Value) -> None:

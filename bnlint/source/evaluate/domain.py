@@ -87,6 +87,11 @@ class Domain:
         tensors = list(tensors_in(arguments.all()))
         return merge_tensors(tensors) if tensors else ANYTHING
 
+    def numbers_read(
+        self, machine: Interpreter, tensors: Iterable[Tensor], place: Place | None
+    ) -> None:
+        """Plain numbers are made of tensors: `loss.item()`, `float(loss)`."""
+
     def wrote(self, machine: Interpreter, target: Value, result: Value) -> None:
         """A result was calculated in the memory of a target: `x += y`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from bnlint.finding import Place
@@ -199,6 +200,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """Whether a layer graph is being drawn, not a trace."""
         return self.domain.draws_layers
 
+    def numbers_read(self, tensors: Iterable[Tensor], place: Place | None) -> None:
+        """Plain numbers are made of tensors."""
+        self.domain.numbers_read(self, tensors, place)
+
     def wrote(self, target: Value, result: Value) -> None:
         """A result was calculated in the memory of a target: `x += y`."""
         self.domain.wrote(self, target, result)
@@ -271,9 +276,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             self.domain.backward(self, [tensor], arguments.place)
             return NONE
         if name in ("size", "dim", "numel", "item", "tolist", "nelement", "__len__"):
-            if name == "item":
-                return tensor
-            return ANYTHING
+            if name not in ("item", "tolist"):
+                return ANYTHING
+            self.numbers_read([tensor], arguments.place)
+            return replace(tensor, detached=tensor.sources) if name == "item" else ANYTHING
         given = Arguments(
             [tensor, *arguments.positional], arguments.keywords, arguments.unknown, arguments.place
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bnlint.finding import Place
+from bnlint.graph import Kind
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.functions import Functions
@@ -18,13 +19,16 @@ from bnlint.source.evaluate.module_classes import (
     is_module,
     is_module_class,
     is_module_dict,
+    kind_of,
 )
+from bnlint.source.functional_dropout import is_optional_rate
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
     LAYER,
     NONE,
+    OPTIONAL,
     Alternatives,
     Arguments,
     Choice,
@@ -273,6 +277,8 @@ class ModuleMethods(Functions, Containers, Core):
             self._fill_container(container, name, arguments)
             return container
         layer = Layer(name, self.layer_parameters(name, arguments), arguments.place)
+        if kind_of(layer) is Kind.DROPOUT and is_optional_rate(arguments.get(0, "p") or NONE):
+            layer.fields[OPTIONAL] = True
         self.layer_created(layer)
         return layer
 
