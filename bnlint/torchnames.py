@@ -233,11 +233,20 @@ _SPECIAL_FUNCTIONS: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], s
 )
 
 
+_BASES: Final = (
+    (Kind.BATCHNORM, _NORM, "torch.nn.modules.batchnorm._BatchNorm"),
+    (Kind.DROPOUT, (("p", 0.5), ("inplace", False)), "torch.nn.modules.dropout._DropoutNd"),
+)
+"""Private classes from which projects derive layers of their own."""
+
+
 def _table() -> Mapping[str, TorchName]:
     table: dict[str, TorchName] = {}
     for kind, parameters, names in _MODULES:
         for name in names.split():
             table[f"torch.nn.{name}"] = TorchName(f"torch.nn.{name}", kind, parameters)
+    for kind, parameters, name in _BASES:
+        table[name] = TorchName(name, kind, parameters)
     groups = [(kind, (), names) for kind, names in _FUNCTIONS]
     for kind, parameters, names in (*groups, *_SPECIAL_FUNCTIONS):
         for name in names.split():

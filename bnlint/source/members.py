@@ -191,7 +191,14 @@ def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str])
         return held
     called = {node.path for node in graph.nodes if node.path}
     functions = (n for n in graph.of_kind(Kind.DROPOUT) if not n.path and n.scope)
-    return held & (called | {node.scope[-1].path for node in functions})
+    called |= {node.scope[-1].path for node in functions}
+    own = {
+        path
+        for path, layer in descendants(module)
+        if isinstance(layer, Instance) and kind_of(layer)
+    }
+    called |= {scope.path for node in graph.nodes for scope in node.scope if scope.path in own}
+    return held & called
 
 
 def is_active(layer: Value) -> bool:

@@ -204,3 +204,28 @@ def test_functional_dropout_that_an_option_switches_on() -> None:
         assert len(findings(PREDICT, text)) == wanted
     text = textwrap.dedent(functional) + made.replace("Functional(args.dropout)", "Functional(0)")
     assert findings(PREDICT, text.format(default=0)) == []
+
+
+@pytest.mark.parametrize("base", ["_BatchNorm", "BatchNorm1d"])
+def test_a_batchnorm_of_the_projects_own_is_one(base: str) -> None:
+    made = f"""\
+    from torch.nn.modules.batchnorm import {base}
+
+    class Synchronized({base}):
+        def __init__(self, width):
+            super().__init__(width)
+            self.parallel = False
+
+        def forward(self, x):
+            if not (self.parallel and self.training):
+                return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                                    self.training, self.momentum, self.eps)
+            return (x - x.mean(0)) * x.std(0)
+
+    net = nn.Sequential(nn.Linear(4, 4), Synchronized(4))
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    """
+    assert codes(PREDICT, textwrap.dedent(made)) == ["BNL101"]
+    assert codes(
+        PREDICT.replace("    with", "    net.eval()\n    with"), textwrap.dedent(made)
+    ) == ["BNL103"]
