@@ -1,12 +1,10 @@
-"""libcst expressions -> intermediate representation: one method for each node class."""
+"""Expressions of Python's own parser -> intermediate representation."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-import libcst as cst
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from bnlint.source.ir import (
     Argument,
@@ -35,257 +33,293 @@ from bnlint.source.ir import (
     Walrus,
     Yield,
 )
-from bnlint.source.text import NO_FILE
+from bnlint.source.layout import Layout
 
-NOWHERE: Span = (0, 0)
-
-_KEYWORD_CONSTANTS: Mapping[str, object] = {"True": True, "False": False, "None": None}
-
-LONGEST_NUMBER = 1_000
+LONGEST_NUMBER: Final = 1_000
 """Digits of a number that is kept: from 4,300 on Python refuses to print one."""
 
-type_of = type
-
-
-def _literal(text: str) -> object:
-    """The value of a literal; raises ValueError or SyntaxError."""
-    return ast.literal_eval(ast.parse(text, NO_FILE, "eval"))
+BINARY: Final[Mapping[type[ast.operator], str]] = {
+    ast.Add: "Add",
+    ast.Sub: "Subtract",
+    ast.Mult: "Multiply",
+    ast.MatMult: "MatrixMultiply",
+    ast.Div: "Divide",
+    ast.FloorDiv: "FloorDivide",
+    ast.Mod: "Modulo",
+    ast.Pow: "Power",
+    ast.LShift: "LeftShift",
+    ast.RShift: "RightShift",
+    ast.BitOr: "BitOr",
+    ast.BitAnd: "BitAnd",
+    ast.BitXor: "BitXor",
+}
+_UNARY: Final[Mapping[type[ast.unaryop], str]] = {
+    ast.USub: "Minus",
+    ast.UAdd: "Plus",
+    ast.Not: "Not",
+    ast.Invert: "BitInvert",
+}
+_COMPARE: Final[Mapping[type[ast.cmpop], str]] = {
+    ast.Eq: "Equal",
+    ast.NotEq: "NotEqual",
+    ast.Lt: "LessThan",
+    ast.LtE: "LessThanEqual",
+    ast.Gt: "GreaterThan",
+    ast.GtE: "GreaterThanEqual",
+    ast.Is: "Is",
+    ast.IsNot: "IsNot",
+    ast.In: "In",
+    ast.NotIn: "NotIn",
+}
 
 
 class ExpressionExtractor:
-    """A walk over expression nodes, dispatched on the node's class.
+    """A walk over expression nodes, dispatched on the node's class. Recursion is bounded by the
+    guard, which limits the depth of the tree.
 
-    It looks only at the fields that carry meaning: whitespace, parentheses and commas are never
-    visited. Recursion is bounded by the guard, which limits the depth of the tree.
+    opaque: offsets of tuples that stand for what this Python cannot read, see `lowering`.
     """
 
-    def __init__(self, spans: Mapping[int, Span]) -> None:
-        self.spans = spans
-        self._expressions: dict[type[cst.CSTNode], Callable[[Any], Expression]] = {
-            cst.Name: self._name,
-            cst.Attribute: self._attribute,
-            cst.Call: self._call,
-            cst.Subscript: self._subscript,
-            cst.Integer: self._number,
-            cst.Float: self._number,
-            cst.Imaginary: self._number,
-            cst.SimpleString: self._string,
-            cst.ConcatenatedString: self._concatenated,
-            cst.FormattedString: self._format_string,
-            cst.Tuple: self._display,
-            cst.List: self._display,
-            cst.Set: self._display,
-            cst.Dict: self._dict,
-            cst.BinaryOperation: self._binary,
-            cst.BooleanOperation: self._boolean,
-            cst.Comparison: self._compare,
-            cst.UnaryOperation: self._unary,
-            cst.IfExp: self._conditional,
-            cst.Lambda: self._lambda,
-            cst.ListComp: self._comprehension,
-            cst.SetComp: self._comprehension,
-            cst.GeneratorExp: self._comprehension,
-            cst.DictComp: self._comprehension,
-            cst.NamedExpr: self._walrus,
-            cst.Await: self._await,
-            cst.Yield: self._yield,
-            cst.StarredElement: self._starred,
-            cst.Ellipsis: lambda node: Constant(..., self.span(node)),
+    def __init__(self, layout: Layout, opaque: frozenset[int] = frozenset()) -> None:
+        self.layout = layout
+        self.span = layout.span
+        self._opaque = opaque
+        self._expressions: dict[type[ast.AST], Callable[[Any], Expression]] = {
+            ast.Name: self._name,
+            ast.Attribute: self._attribute,
+            ast.Call: self._call,
+            ast.Subscript: self._subscript,
+            ast.Slice: self._slice,
+            ast.Constant: self._constant,
+            ast.JoinedStr: self._format_string,
+            ast.Tuple: self._tuple,
+            ast.List: self._list,
+            ast.Set: self._set,
+            ast.Dict: self._dict,
+            ast.BinOp: self._binary,
+            ast.BoolOp: self._boolean,
+            ast.Compare: self._compare,
+            ast.UnaryOp: self._unary,
+            ast.IfExp: self._conditional,
+            ast.Lambda: self._lambda,
+            ast.ListComp: self._comprehension,
+            ast.SetComp: self._comprehension,
+            ast.GeneratorExp: self._comprehension,
+            ast.DictComp: self._comprehension,
+            ast.NamedExpr: self._walrus,
+            ast.Await: lambda node: self.expression(node.value),
+            ast.Yield: self._yield,
+            ast.YieldFrom: self._yield_from,
+            ast.Starred: self._starred,
         }
 
-    def span(self, node: cst.CSTNode) -> Span:
-        """The span of a node."""
-        return self.spans.get(id(node), NOWHERE)
-
-    def expression(self, node: cst.CSTNode) -> Expression:
+    def expression(self, node: ast.expr) -> Expression:
         """The representation of any expression."""
-        handler = self._expressions.get(type_of(node))
+        handler = self._expressions.get(type(node))
         return handler(node) if handler is not None else Opaque((), self.span(node))
 
-    def _name(self, node: cst.Name) -> Expression:
-        if node.value in _KEYWORD_CONSTANTS:
-            return Constant(_KEYWORD_CONSTANTS[node.value], self.span(node))
-        return Name(node.value, self.span(node))
+    def expressions(self, nodes: Iterable[ast.expr]) -> tuple[Expression, ...]:
+        """Several expressions."""
+        return tuple([self.expression(node) for node in nodes])
 
-    def _attribute(self, node: cst.Attribute) -> Expression:
-        return Attribute(self.expression(node.value), node.attr.value, self.span(node))
+    def optional(self, node: ast.expr | None) -> Expression | None:
+        """An expression that may be absent."""
+        return None if node is None else self.expression(node)
 
-    def _call(self, node: cst.Call) -> Expression:
-        arguments = tuple(self.argument(arg) for arg in node.args)
-        return Call(self.expression(node.func), arguments, self.span(node))
+    def _name(self, node: ast.Name) -> Expression:
+        return Name(node.id, self.span(node))
 
-    def argument(self, node: cst.Arg) -> Argument:
-        """One argument of a call or a class definition."""
-        keyword = node.keyword.value if node.keyword is not None else None
-        return Argument(self.expression(node.value), keyword, node.star, self.span(node))
+    def _attribute(self, node: ast.Attribute) -> Expression:
+        return Attribute(self.expression(node.value), node.attr, self.span(node))
 
-    def _subscript(self, node: cst.Subscript) -> Expression:
-        indices = tuple(self._index(element.slice) for element in node.slice)
-        is_tuple = len(indices) > 1 or isinstance(node.slice[0].comma, cst.Comma)
-        index = Display("tuple", indices, self.span(node)) if is_tuple else indices[0]
-        return Subscript(self.expression(node.value), index, self.span(node))
+    def _call(self, node: ast.Call) -> Expression:
+        function = self.expression(node.func)
+        span = self.span(node)
+        if not node.args and not node.keywords:
+            return Call(function, (), span)
+        behind = self.span(node.func)[1]
+        return Call(function, self.arguments(node.args, node.keywords, behind, span[1] - 1), span)
 
-    def _index(self, node: cst.BaseSlice) -> Expression:
-        if isinstance(node, cst.Index):
-            return self.expression(node.value)
-        if isinstance(node, cst.Slice):
-            lower, upper, step = (
-                None if part is None else self.expression(part)
-                for part in (node.lower, node.upper, node.step)
+    def arguments(
+        self,
+        values: Sequence[ast.expr],
+        keywords: Sequence[ast.keyword],
+        behind: int,
+        closed: int,
+    ) -> tuple[Argument, ...]:
+        """Arguments in the order of the text.
+
+        behind: where the expression before them ends; closed: the offset of their last parenthesis.
+        """
+        found = []
+        for value in values:
+            found.append(self._argument(value, behind, closed))
+            behind = found[-1].span[1]
+        found += [self._keyword(keyword) for keyword in keywords]
+        if values and keywords:
+            found.sort(key=_start)
+        return tuple(found)
+
+    def _argument(self, node: ast.expr, behind: int, closed: int) -> Argument:
+        span = self.span(node)
+        if isinstance(node, ast.Starred):
+            return Argument(self.expression(node.value), None, "*", span)
+        value = self.expression(node)
+        if span[1] > closed:  # a generator whose parentheses are those of the call
+            span = value.span
+        elif span[1] < closed and self.layout.text[span[1]] != ",":
+            span = self.layout.enclosed(span, behind, closed)
+        return Argument(value, None, "", span)
+
+    def _keyword(self, node: ast.keyword) -> Argument:
+        star = "**" if node.arg is None else ""
+        return Argument(self.expression(node.value), node.arg, star, self.span(node))
+
+    def _subscript(self, node: ast.Subscript) -> Expression:
+        span = self.span(node)
+        value, index = self.expression(node.value), node.slice
+        if isinstance(index, ast.Tuple) and not self.layout.is_parenthesized(index):
+            return Subscript(value, Display("tuple", self.expressions(index.elts), span), span)
+        return Subscript(value, self.expression(index), span)
+
+    def _slice(self, node: ast.Slice) -> Expression:
+        lower, upper, step = map(self.optional, (node.lower, node.upper, node.step))
+        return Slice(lower, upper, step, self.span(node))
+
+    def _constant(self, node: ast.Constant) -> Expression:
+        span = self.span(node)
+        if isinstance(node.value, int | float | complex) and span[1] - span[0] > LONGEST_NUMBER:
+            return Opaque((), span)
+        return Constant(node.value, span)
+
+    def _format_string(self, node: ast.JoinedStr) -> Expression:
+        span = self.span(node)
+        return FormatString(tuple([self._part(value, span) for value in node.values]), span)
+
+    def _part(self, node: ast.expr, whole: Span) -> Expression:
+        if not isinstance(node, ast.FormattedValue):
+            return (
+                Constant(node.value, whole) if isinstance(node, ast.Constant) else Opaque((), whole)
             )
-            return Slice(lower, upper, step, self.span(node))
-        return Opaque((), self.span(node))
+        value = self.expression(node.value)
+        plain = node.conversion == -1 and node.format_spec is None
+        return value if plain else Opaque((value,), whole)
 
-    def _number(self, node: cst.Integer | cst.Float | cst.Imaginary) -> Expression:
-        text = node.value
-        if len(text) > LONGEST_NUMBER:
-            return Opaque((), self.span(node))
-        try:
-            value = int(text) if text.isdecimal() else _literal(text)
-        except (ValueError, SyntaxError):  # none that Python itself would read
-            return Opaque((), self.span(node))
-        return Constant(value, self.span(node))
+    def _tuple(self, node: ast.Tuple) -> Expression:
+        elements = self.expressions(node.elts)
+        span = self.span(node)
+        if span[0] in self._opaque:
+            return Opaque(elements, span)
+        if self.layout.is_parenthesized(node):
+            last = self.span(node.elts[-1])[1] if node.elts else span[0] + 1
+            span = self.layout.inside(span, last)
+        return Display("tuple", elements, span)
 
-    def _string(self, node: cst.SimpleString) -> Expression:
-        text = node.value
-        if text[0] in "\"'" and "\\" not in text and "\r" not in text:
-            width = 3 if text[:3] in ('"""', "'''") else 1
-            return Constant(text[width:-width], self.span(node))
-        try:
-            return Constant(_literal(text), self.span(node))
-        except (ValueError, SyntaxError):
-            return Opaque((), self.span(node))
+    def _list(self, node: ast.List) -> Expression:
+        return Display("list", self.expressions(node.elts), self.span(node))
 
-    def _concatenated(self, node: cst.ConcatenatedString) -> Expression:
-        left, right = self.expression(node.left), self.expression(node.right)
-        if isinstance(left, Constant) and isinstance(right, Constant):
-            a, b = left.value, right.value
-            if isinstance(a, str) and isinstance(b, str):
-                return Constant(a + b, self.span(node))
-        return FormatString((left, right), self.span(node))
+    def _set(self, node: ast.Set) -> Expression:
+        return Display("set", self.expressions(node.elts), self.span(node))
 
-    def _format_string(self, node: cst.FormattedString) -> Expression:
-        parts: list[Expression] = []
-        for part in node.parts:
-            if isinstance(part, cst.FormattedStringText):
-                parts.append(Constant(part.value, self.span(node)))
-            elif isinstance(part, cst.FormattedStringExpression):
-                plain = part.conversion is None and not part.format_spec
-                value = self.expression(part.expression)
-                parts.append(value if plain else Opaque((value,), self.span(node)))
-        return FormatString(tuple(parts), self.span(node))
-
-    def _display(self, node: cst.Tuple | cst.List | cst.Set) -> Expression:
-        kind = type_of(node).__name__.lower()
-        return Display(kind, tuple(map(self._element, node.elements)), self.span(node))
-
-    def _element(self, node: cst.BaseElement) -> Expression:
-        if isinstance(node, cst.StarredElement):
-            return self._starred(node)
-        return self.expression(node.value)
-
-    def _starred(self, node: cst.StarredElement) -> Expression:
+    def _starred(self, node: ast.Starred) -> Expression:
         return Starred(self.expression(node.value), self.span(node))
 
-    def _dict(self, node: cst.Dict) -> Expression:
-        items = tuple(
-            (
-                self.expression(element.key) if isinstance(element, cst.DictElement) else None,
-                self.expression(element.value),
-            )
-            for element in node.elements
-        )
+    def _dict(self, node: ast.Dict) -> Expression:
+        pairs = zip(node.keys, node.values)
+        items = tuple([(self.optional(key), self.expression(value)) for key, value in pairs])
         return DictDisplay(items, self.span(node))
 
-    def _binary(self, node: cst.BinaryOperation) -> Expression:
+    def _binary(self, node: ast.BinOp) -> Expression:
         left, right = self.expression(node.left), self.expression(node.right)
-        return Binary(type_of(node.operator).__name__, left, right, self.span(node))
+        return Binary(BINARY[type(node.op)], left, right, self.span(node))
 
-    def _boolean(self, node: cst.BooleanOperation) -> Expression:
-        left, right = self.expression(node.left), self.expression(node.right)
-        return Boolean(type_of(node.operator).__name__, left, right, self.span(node))
+    def _boolean(self, node: ast.BoolOp) -> Expression:
+        """A chain, nested to the left: `(a and b) and c`."""
+        operator = type(node.op).__name__
+        start, end = self.span(node)
+        left = self.expression(node.values[0])
+        for value in node.values[1:-1]:
+            until = self.layout.closed(self.span(value)[1])
+            left = Boolean(operator, left, self.expression(value), (start, until))
+        return Boolean(operator, left, self.expression(node.values[-1]), (start, end))
 
-    def _compare(self, node: cst.Comparison) -> Expression:
-        comparisons = tuple(
-            (type_of(target.operator).__name__, self.expression(target.comparator))
-            for target in node.comparisons
-        )
+    def _compare(self, node: ast.Compare) -> Expression:
+        pairs = zip(node.ops, node.comparators)
+        comparisons = tuple([(_COMPARE[type(op)], self.expression(value)) for op, value in pairs])
         return Compare(self.expression(node.left), comparisons, self.span(node))
 
-    def _unary(self, node: cst.UnaryOperation) -> Expression:
-        operator = type_of(node.operator).__name__
-        operand = self.expression(node.expression)
-        if operator == "Minus" and isinstance(operand, Constant):
+    def _unary(self, node: ast.UnaryOp) -> Expression:
+        operand = self.expression(node.operand)
+        if isinstance(node.op, ast.USub) and isinstance(operand, Constant):
             value = operand.value
             if isinstance(value, int | float):
                 return Constant(-value, self.span(node))
-        return Unary(operator, operand, self.span(node))
+        return Unary(_UNARY[type(node.op)], operand, self.span(node))
 
-    def _conditional(self, node: cst.IfExp) -> Expression:
-        return Conditional(
-            self.expression(node.test),
-            self.expression(node.body),
-            self.expression(node.orelse),
-            self.span(node),
-        )
+    def _conditional(self, node: ast.IfExp) -> Expression:
+        test, body, orelse = map(self.expression, (node.test, node.body, node.orelse))
+        return Conditional(test, body, orelse, self.span(node))
 
-    def _lambda(self, node: cst.Lambda) -> Expression:
-        return Lambda(self.parameters(node.params), self.expression(node.body), self.span(node))
+    def _lambda(self, node: ast.Lambda) -> Expression:
+        return Lambda(self.parameters(node.args), self.expression(node.body), self.span(node))
 
     def _comprehension(
-        self, node: cst.ListComp | cst.SetComp | cst.GeneratorExp | cst.DictComp
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp
     ) -> Expression:
-        clauses: list[Clause] = []
-        part: cst.CompFor | None = node.for_in
-        while part is not None:
-            conditions = tuple(self.expression(c.test) for c in part.ifs)
-            clauses.append(
-                Clause(self.expression(part.target), self.expression(part.iter), conditions)
-            )
-            part = part.inner_for_in
-        if isinstance(node, cst.DictComp):
-            key, element, kind = self.expression(node.key), self.expression(node.value), "dict"
+        clauses = tuple([self._clause(part) for part in node.generators])
+        span = self.span(node)
+        if isinstance(node, ast.DictComp):
+            key, element = self.expression(node.key), self.expression(node.value)
+            return Comprehension("dict", key, element, clauses, span)
+        if isinstance(node, ast.GeneratorExp):
+            final = node.generators[-1]
+            last = final.ifs[-1] if final.ifs else final.iter
+            span = self.layout.inside(span, self.span(last)[1])
+            kind = "generator"
         else:
-            key, element = None, self.expression(node.elt)
-            kind = {cst.ListComp: "list", cst.SetComp: "set"}.get(type_of(node), "generator")
-        return Comprehension(kind, key, element, tuple(clauses), self.span(node))
+            kind = "list" if isinstance(node, ast.ListComp) else "set"
+        return Comprehension(kind, None, self.expression(node.elt), clauses, span)
 
-    def _walrus(self, node: cst.NamedExpr) -> Expression:
-        target = self.expression(node.target)
-        value = self.expression(node.value)
-        if isinstance(target, Name):
-            return Walrus(target, value, self.span(node))
-        return Opaque((value,), self.span(node))
+    def _clause(self, node: ast.comprehension) -> Clause:
+        target, iterable = self.expression(node.target), self.expression(node.iter)
+        return Clause(target, iterable, self.expressions(node.ifs))
 
-    def _await(self, node: cst.Await) -> Expression:
-        return self.expression(node.expression)
+    def _walrus(self, node: ast.NamedExpr) -> Expression:
+        target = Name(node.target.id, self.span(node.target))
+        return Walrus(target, self.expression(node.value), self.span(node))
 
-    def _yield(self, node: cst.Yield) -> Expression:
-        match node.value:
-            case None:
-                return Yield(Constant(None, self.span(node)), False, self.span(node))
-            case cst.From(item=item):
-                return Yield(self.expression(item), True, self.span(node))
-            case value:
-                return Yield(self.expression(value), False, self.span(node))
+    def _yield(self, node: ast.Yield) -> Expression:
+        span = self.span(node)
+        value = Constant(None, span) if node.value is None else self.expression(node.value)
+        return Yield(value, False, span)
 
-    def parameters(self, node: cst.Parameters) -> tuple[Parameter, ...]:
+    def _yield_from(self, node: ast.YieldFrom) -> Expression:
+        return Yield(self.expression(node.value), True, self.span(node))
+
+    def parameters(self, node: ast.arguments) -> tuple[Parameter, ...]:
         """Parameters in order, with defaults and annotations."""
-        found = [self._parameter(p, "", False) for p in (*node.posonly_params, *node.params)]
-        if isinstance(node.star_arg, cst.Param):
-            found.append(self._parameter(node.star_arg, "*", False))
-        found += [self._parameter(p, "", True) for p in node.kwonly_params]
-        if node.star_kwarg is not None:
-            found.append(self._parameter(node.star_kwarg, "**", False))
+        plain = [*node.posonlyargs, *node.args]
+        defaults = [*[None] * (len(plain) - len(node.defaults)), *node.defaults]
+        found = [self._parameter(arg, default) for arg, default in zip(plain, defaults)]
+        if node.vararg is not None:
+            found.append(self._parameter(node.vararg, star="*"))
+        for arg, keyword_default in zip(node.kwonlyargs, node.kw_defaults):
+            found.append(self._parameter(arg, keyword_default, keyword_only=True))
+        if node.kwarg is not None:
+            found.append(self._parameter(node.kwarg, star="**"))
         return tuple(found)
 
-    def _parameter(self, node: cst.Param, star: str, keyword_only: bool) -> Parameter:
-        default = None if node.default is None else self.expression(node.default)
-        annotation = (
-            None if node.annotation is None else self.expression(node.annotation.annotation)
-        )
-        return Parameter(node.name.value, default, star, keyword_only, annotation)
+    def _parameter(
+        self,
+        node: ast.arg,
+        default: ast.expr | None = None,
+        *,
+        star: str = "",
+        keyword_only: bool = False,
+    ) -> Parameter:
+        annotation = self.optional(node.annotation)
+        return Parameter(node.arg, self.optional(default), star, keyword_only, annotation)
 
-    def expressions(self, nodes: Iterable[cst.CSTNode]) -> tuple[Expression, ...]:
-        """Several expressions."""
-        return tuple(self.expression(node) for node in nodes)
+
+def _start(argument: Argument) -> int:
+    return argument.span[0]

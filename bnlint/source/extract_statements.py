@@ -1,13 +1,13 @@
-"""libcst statements -> intermediate representation."""
+"""Statements of Python's own parser -> intermediate representation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import ast
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-import libcst as cst
-
-from bnlint.source.extract_expressions import ExpressionExtractor, type_of
+from bnlint.source.extract_expressions import BINARY, ExpressionExtractor
 from bnlint.source.ir import (
     Assert,
     Assign,
@@ -16,9 +16,11 @@ from bnlint.source.ir import (
     Break,
     Case,
     Class,
+    Constant,
     Continue,
     Declare,
     Delete,
+    Display,
     Evaluate,
     Expression,
     For,
@@ -37,221 +39,241 @@ from bnlint.source.ir import (
     While,
     With,
 )
+from bnlint.source.layout import Layout
+
+_SPACE: Final = r"(?:[ \t\f]|\\\r?\n|\\\r)+"
+_NAMED: Final = re.compile(rf"(?:async{_SPACE})?(?:def|class){_SPACE}(\w+)")
 
 
 class StatementExtractor(ExpressionExtractor):
     """A walk over statements, dispatched on the node's class."""
 
-    def __init__(self, spans: Mapping[int, Span]) -> None:
-        super().__init__(spans)
-        self.logical_spans: list[Span] = []
-        """Spans of simple statement lines and of the headers of compound statements."""
-        self._statements: dict[type[cst.CSTNode], Callable[[Any], Statement | None]] = {
-            cst.Assign: self._assign,
-            cst.AnnAssign: self._annotated_assign,
-            cst.AugAssign: self._augmented_assign,
-            cst.Expr: lambda node: Evaluate(self.expression(node.value), self.span(node)),
-            cst.If: self._if,
-            cst.For: self._for,
-            cst.While: self._while,
-            cst.With: self._with,
-            cst.Try: self._try,
-            cst.TryStar: self._try,
-            cst.Return: self._return,
-            cst.FunctionDef: self._function,
-            cst.ClassDef: self._class,
-            cst.Import: self._import,
-            cst.ImportFrom: self._import_from,
-            cst.Global: lambda node: self._global(node, False),
-            cst.Nonlocal: lambda node: self._global(node, True),
-            cst.Raise: self._raise,
-            cst.Assert: lambda node: Assert(self.expression(node.test), self.span(node)),
-            cst.Del: self._delete,
-            cst.Break: lambda node: Break(self.span(node)),
-            cst.Continue: lambda node: Continue(self.span(node)),
-            cst.Match: self._match,
+    def __init__(self, layout: Layout, opaque: frozenset[int] = frozenset()) -> None:
+        super().__init__(layout, opaque)
+        self.logical_lines: dict[int, int] = {}
+        """The last line, by the first, of lines of simple statements and of headers of compound
+        statements, where they are several."""
+        self._statements: dict[type[ast.AST], Callable[[Any], Statement]] = {
+            ast.Assign: self._assign,
+            ast.AnnAssign: self._annotated_assign,
+            ast.AugAssign: self._augmented_assign,
+            ast.Expr: lambda node: Evaluate(self.expression(node.value), self.span(node)),
+            ast.If: self._if,
+            ast.For: self._for,
+            ast.AsyncFor: self._for,
+            ast.While: self._while,
+            ast.With: self._with,
+            ast.AsyncWith: self._with,
+            ast.Try: self._try,
+            ast.TryStar: self._try,
+            ast.Return: lambda node: Return(self.optional(node.value), self.span(node)),
+            ast.FunctionDef: self._function,
+            ast.AsyncFunctionDef: self._function,
+            ast.ClassDef: self._class,
+            ast.Import: lambda node: Import(_aliases(node.names), self.span(node)),
+            ast.ImportFrom: self._import_from,
+            ast.Global: lambda node: Global(tuple(node.names), False, self.span(node)),
+            ast.Nonlocal: lambda node: Global(tuple(node.names), True, self.span(node)),
+            ast.Raise: lambda node: Raise(self.optional(node.exc), self.span(node)),
+            ast.Assert: lambda node: Assert(self.expression(node.test), self.span(node)),
+            ast.Delete: self._delete,
+            ast.Break: lambda node: Break(self.span(node)),
+            ast.Continue: lambda node: Continue(self.span(node)),
+            ast.Match: self._match,
         }
 
-    def body(self, nodes: Iterable[cst.CSTNode]) -> Body:
-        """The statements of a block, simple statement lines flattened."""
-        found: list[Statement] = []
+    def body(self, nodes: Sequence[ast.stmt]) -> Body:
+        """The statements of a block; what does nothing is left out."""
+        found = []
+        first: ast.stmt | None = None
+        last = 0
         for node in nodes:
-            if isinstance(node, cst.SimpleStatementLine):
-                self.logical_spans.append(self.span(node))
-                found += self._small(node.body)
-            else:
-                found += self._small((node,))
+            handler = self._statements.get(type(node))
+            if handler is not None:
+                found.append(handler(node))
+            if not isinstance(node, _COMPOUND):
+                if first is None or node.lineno != last:  # `a; b` is one line
+                    first = node
+                last = node.end_lineno or node.lineno
+                if first.lineno < last:
+                    self._note_line(first, last)
         return tuple(found)
 
-    def _small(self, nodes: Sequence[cst.CSTNode]) -> list[Statement]:
-        found = []
-        for node in nodes:
-            handler = self._statements.get(type_of(node))
-            statement = handler(node) if handler is not None else None
-            if statement is not None:
-                found.append(statement)
-        return found
+    def _note_line(self, first: ast.stmt, last: int) -> None:
+        """Note a line of simple statements, unless they follow the colon of a header."""
+        if self.layout.begins_line(self.span(first)[0]):
+            self.logical_lines[first.lineno] = last
 
-    def suite(self, owner: cst.CSTNode, node: cst.BaseSuite) -> Body:
-        """The body of a compound statement, whose header is noted as a logical line."""
-        block = node.header if isinstance(node, cst.IndentedBlock) else node
-        self.logical_spans.append((self.span(owner)[0], self.span(block)[0]))
-        if isinstance(node, cst.IndentedBlock):
-            return self.body(node.body)
-        return tuple(self._small(node.body))
+    def _header(self, start: int, end: int) -> None:
+        """Note the lines from a compound statement's first word to the colon behind `end`."""
+        layout = self.layout
+        text = layout.text
+        while text[end] != ":":
+            end = layout.skip(end + 1)
+        first, last = layout.line(start), layout.line(end)
+        if first < last:
+            self.logical_lines[first] = last
 
-    def _assign(self, node: cst.Assign) -> Statement:
-        targets = self.expressions(target.target for target in node.targets)
-        return Assign(targets, self.expression(node.value), self.span(node))
+    def _suite(
+        self, node: ast.stmt | ast.ExceptHandler, end: int, body: Sequence[ast.stmt]
+    ) -> Body:
+        """The body of a compound statement, whose header's last part ends at `end`."""
+        self._header(self.span(node)[0], end)
+        return self.body(body)
 
-    def _annotated_assign(self, node: cst.AnnAssign) -> Statement:
+    def _end(self, node: ast.AST) -> int:
+        return self.span(node)[1]
+
+    def _assign(self, node: ast.Assign) -> Statement:
+        return Assign(self.expressions(node.targets), self.expression(node.value), self.span(node))
+
+    def _annotated_assign(self, node: ast.AnnAssign) -> Statement:
         target = self.expression(node.target)
         if node.value is None:
             return Declare(target, self.span(node))
         return Assign((target,), self.expression(node.value), self.span(node))
 
-    def _augmented_assign(self, node: cst.AugAssign) -> Statement:
-        operator = type_of(node.operator).__name__.removesuffix("Assign")
-        return AugmentedAssign(
-            self.expression(node.target), operator, self.expression(node.value), self.span(node)
-        )
+    def _augmented_assign(self, node: ast.AugAssign) -> Statement:
+        target, value = self.expression(node.target), self.expression(node.value)
+        return AugmentedAssign(target, BINARY[type(node.op)], value, self.span(node))
 
-    def _if(self, node: cst.If) -> Statement:
-        return If(
-            self.expression(node.test),
-            self.suite(node, node.body),
-            self._orelse(node.orelse),
-            self.span(node),
-        )
+    def _if(self, node: ast.If) -> Statement:
+        test = self.expression(node.test)
+        body = self._suite(node, self._end(node.test), node.body)
+        return If(test, body, self.body(node.orelse), self.span(node))
 
-    def _orelse(self, node: cst.If | cst.Else | None) -> Body:
-        if node is None:
-            return ()
-        if isinstance(node, cst.If):
-            return (self._if(node),)
-        return self.suite(node, node.body)
+    def _for(self, node: ast.For | ast.AsyncFor) -> Statement:
+        target, iterable = self.expression(node.target), self.expression(node.iter)
+        body = self._suite(node, self._end(node.iter), node.body)
+        return For(target, iterable, body, self.body(node.orelse), self.span(node))
 
-    def _for(self, node: cst.For) -> Statement:
-        return For(
-            self.expression(node.target),
-            self.expression(node.iter),
-            self.suite(node, node.body),
-            self._orelse(node.orelse),
-            self.span(node),
-        )
+    def _while(self, node: ast.While) -> Statement:
+        test = self.expression(node.test)
+        body = self._suite(node, self._end(node.test), node.body)
+        return While(test, body, self.body(node.orelse), self.span(node))
 
-    def _while(self, node: cst.While) -> Statement:
-        return While(
-            self.expression(node.test),
-            self.suite(node, node.body),
-            self._orelse(node.orelse),
-            self.span(node),
-        )
-
-    def _with(self, node: cst.With) -> Statement:
+    def _with(self, node: ast.With | ast.AsyncWith) -> Statement:
         items = tuple(
-            (
-                self.expression(item.item),
-                None if item.asname is None else self.expression(item.asname.name),
-            )
+            (self.expression(item.context_expr), self.optional(item.optional_vars))
             for item in node.items
         )
-        return With(items, self.suite(node, node.body), self.span(node))
+        last = node.items[-1].optional_vars or node.items[-1].context_expr
+        return With(items, self._suite(node, self._end(last), node.body), self.span(node))
 
-    def _try(self, node: cst.Try | cst.TryStar) -> Statement:
+    def _try(self, node: ast.Try | ast.TryStar) -> Statement:
+        body, orelse, final = map(self.body, (node.body, node.orelse, node.finalbody))
         handlers = tuple(self._handler(handler) for handler in node.handlers)
-        final = () if node.finalbody is None else self.suite(node.finalbody, node.finalbody.body)
-        body = self.suite(node, node.body)
-        return Try(body, handlers, self._orelse(node.orelse), final, self.span(node))
+        return Try(body, handlers, orelse, final, self.span(node))
 
-    def _handler(self, node: cst.ExceptHandler | cst.ExceptStarHandler) -> Handler:
-        kind = None if node.type is None else self.expression(node.type)
-        name = node.name.name.value if node.name and isinstance(node.name.name, cst.Name) else None
-        return Handler(kind, name, self.suite(node, node.body))
+    def _handler(self, node: ast.ExceptHandler) -> Handler:
+        kind = self.optional(node.type)
+        end = self.span(node)[0] if node.type is None else self._end(node.type)
+        return Handler(kind, node.name, self._suite(node, end, node.body))
 
-    def _return(self, node: cst.Return) -> Statement:
-        value = None if node.value is None else self.expression(node.value)
-        return Return(value, self.span(node))
-
-    def _function(self, node: cst.FunctionDef) -> Statement:
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Statement:
+        header = self._name_of(node)
+        pieces = (_last_of(node.args), node.returns, *getattr(node, "type_params", ())[-1:])
+        end = max(header[1], *(self._end(piece) for piece in pieces if piece is not None), 0)
         return Function(
-            node.name.value,
-            self.parameters(node.params),
-            self.suite(node, node.body),
-            self.expressions(decorator.decorator for decorator in node.decorators),
+            node.name,
+            self.parameters(node.args),
+            self._suite(node, end, node.body),
+            self.expressions(node.decorator_list),
             self.span(node),
-            self.span(node.name),
+            header,
         )
 
-    def _class(self, node: cst.ClassDef) -> Statement:
+    def _class(self, node: ast.ClassDef) -> Statement:
+        header = self._name_of(node)
+        pieces = (*node.bases, *node.keywords, *getattr(node, "type_params", ())[-1:])
+        end = max(header[1], *(self._end(piece) for piece in pieces), 0)
+        closed = self.layout.closed(self.layout.behind_comma(end)) - 1
         return Class(
-            node.name.value,
-            tuple(self.argument(base) for base in (*node.bases, *node.keywords)),
-            self.suite(node, node.body),
-            self.expressions(decorator.decorator for decorator in node.decorators),
+            node.name,
+            self.arguments(node.bases, node.keywords, header[1], closed),
+            self._suite(node, end, node.body),
+            self.expressions(node.decorator_list),
             self.span(node),
-            self.span(node.name),
+            header,
         )
 
-    def _import(self, node: cst.Import) -> Statement:
-        return Import(tuple(_alias(name) for name in node.names), self.span(node))
+    def _name_of(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Span:
+        """The span of the name of what is defined."""
+        start = self.span(node)[0]
+        match = _NAMED.match(self.layout.text, start)
+        return match.span(1) if match is not None else (start, start)
 
-    def _import_from(self, node: cst.ImportFrom) -> Statement:
-        module = "" if node.module is None else dotted(node.module)
-        level = len(node.relative)
-        if isinstance(node.names, cst.ImportStar):
-            return ImportFrom(module, level, None, self.span(node))
-        names = tuple(_alias(name) for name in node.names)
-        return ImportFrom(module, level, names, self.span(node))
+    def _import_from(self, node: ast.ImportFrom) -> Statement:
+        is_star = node.names[0].name == "*"
+        names = None if is_star else _aliases(node.names)
+        return ImportFrom(node.module or "", node.level, names, self.span(node))
 
-    def _global(self, node: cst.Global | cst.Nonlocal, nonlocal_: bool) -> Statement:
-        return Global(tuple(item.name.value for item in node.names), nonlocal_, self.span(node))
+    def _delete(self, node: ast.Delete) -> Statement:
+        targets = self.expressions(node.targets)
+        if len(targets) > 1:
+            start = self.layout.skip(self.span(node)[0] + len("del"))
+            targets = (Display("tuple", targets, (start, self.span(node)[1])),)
+        return Delete(targets, self.span(node))
 
-    def _raise(self, node: cst.Raise) -> Statement:
-        value = None if node.exc is None else self.expression(node.exc)
-        return Raise(value, self.span(node))
-
-    def _delete(self, node: cst.Del) -> Statement:
-        return Delete((self.expression(node.target),), self.span(node))
-
-    def _match(self, node: cst.Match) -> Statement:
+    def _match(self, node: ast.Match) -> Statement:
         cases = tuple(self._case(case) for case in node.cases)
         return Match(self.expression(node.subject), cases, self.span(node))
 
-    def _case(self, node: cst.MatchCase) -> Case:
+    def _case(self, node: ast.match_case) -> Case:
         names: list[str] = []
         values = self._pattern(node.pattern, names)
-        return Case(values, tuple(names), node.guard is not None, self.suite(node, node.body))
+        start = self.layout.text.rindex("case", 0, self.span(node.pattern)[0])
+        self._header(start, self._end(node.guard or node.pattern))
+        return Case(values, tuple(names), node.guard is not None, self.body(node.body))
 
-    def _pattern(self, node: cst.MatchPattern, names: list[str]) -> tuple[Expression, ...] | None:
+    def _pattern(self, node: ast.pattern, names: list[str]) -> tuple[Expression, ...] | None:
         """The constants a pattern accepts; None when it cannot be told; () for the wildcard."""
         match node:
-            case cst.MatchValue(value=value):
+            case ast.MatchValue(value=value):
                 return (self.expression(value),)
-            case cst.MatchSingleton(value=value):
-                return (self.expression(value),)
-            case cst.MatchOr(patterns=patterns):
-                parts = [self._pattern(p.pattern, names) for p in patterns]
+            case ast.MatchSingleton(value=value):
+                return (Constant(value, self.span(node)),)
+            case ast.MatchOr(patterns=patterns):
+                parts = [self._pattern(pattern, names) for pattern in patterns]
                 known = [part for part in parts if part]
                 return sum(known, ()) if len(known) == len(parts) else None
-            case cst.MatchAs(pattern=None, name=None):
+            case ast.MatchAs(pattern=None, name=None):
                 return ()
-            case cst.MatchAs(pattern=None, name=cst.Name(value=name)):
+            case ast.MatchAs(pattern=None, name=str(name)):
                 names.append(name)
                 return ()
         return None
 
 
-def dotted(node: cst.CSTNode) -> str:
-    """The text of a dotted name."""
-    match node:
-        case cst.Name(value=name):
-            return name
-        case cst.Attribute(value=value, attr=cst.Name(value=name)):
-            return f"{dotted(value)}.{name}"
-    raise TypeError(f"not a dotted name: {type_of(node).__name__}")
+_COMPOUND: Final = (
+    ast.If,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.With,
+    ast.AsyncWith,
+    ast.Try,
+    ast.TryStar,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Match,
+)
 
 
-def _alias(node: cst.ImportAlias) -> tuple[str, str | None]:
-    alias = node.asname.name if node.asname is not None else None
-    return dotted(node.name), alias.value if isinstance(alias, cst.Name) else None
+def _aliases(names: Sequence[ast.alias]) -> tuple[tuple[str, str | None], ...]:
+    return tuple((alias.name, alias.asname) for alias in names)
+
+
+def _last_of(node: ast.arguments) -> ast.AST | None:
+    """The last parameter or default of a function."""
+    plain = [*node.posonlyargs, *node.args]
+    if node.kwarg is not None:
+        return node.kwarg
+    if node.kwonlyargs:
+        return node.kw_defaults[-1] or node.kwonlyargs[-1]
+    if node.vararg is not None:
+        return node.vararg
+    if node.defaults:
+        return node.defaults[-1]
+    return plain[-1] if plain else None

@@ -45,8 +45,16 @@ _ATOMS: Final = re.compile(
 )
 
 
-def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
-    """Raise RefusedError for text that must not reach libcst; what `ast` objects to otherwise.
+def parse(text: str) -> ast.Module:
+    """The syntax tree of a text; raises what `ast.parse` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse("\n".join(split_lines(text)), NO_FILE)
+
+
+def check_text(text: str, limits: Limits = LIMITS) -> ast.Module | SyntaxError:
+    """The syntax tree of a text, or what `ast` objects to; raises RefusedError for text that must
+    not reach libcst, and that is not followed either.
 
     Text that is not valid Python to `ast` passes when it is small and flat enough: newer syntax
     is libcst's to judge, but the words and the place of ast's objection are the better ones.
@@ -57,9 +65,7 @@ def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
     if len(text) > _LARGE:
         _check_size(text, limits)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text, NO_FILE)
+        tree = parse(text)
     except SyntaxError as error:
         if _NESTED.search(error.msg or ""):
             raise RefusedError("is nested too deeply", error.lineno or 1) from None
@@ -74,7 +80,7 @@ def check_text(text: str, limits: Limits = LIMITS) -> SyntaxError | None:
         _check_patterns("\n".join(lines[first - 1 : last]), limits)
     if text.count("(") > _MANY_PARENTHESES:
         _check_tokens(text, limits)
-    return None
+    return tree
 
 
 def _check_size(text: str, limits: Limits) -> None:

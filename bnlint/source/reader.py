@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import traceback
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bnlint.source.digests import digest_of
+from bnlint.source.facts import FileFacts
 from bnlint.source.guard import check_text
 from bnlint.source.limits import LIMITS
 from bnlint.source.notebook import Notebook, is_python, read_notebook, without_broken_cells
@@ -49,10 +51,10 @@ def read_text(path: str, document: str) -> Outcome:
     except RefusedError as error:
         return Outcome(path, problem=_problem(error))
     try:
-        objection = check_text(notebook.text)
+        parsed = check_text(notebook.text)
     except RefusedError as error:
         return Outcome(path, problem=_located(error.message, error.line, error.column, notebook))
-    return _extract(path, notebook, objection)
+    return _extract(path, notebook, parsed)
 
 
 def read_code(path: str, texts: Mapping[str, str]) -> str | None:
@@ -74,32 +76,55 @@ def _read_cells(notebook: Notebook) -> str:
     return without_broken_cells(notebook).text
 
 
-def _extract(path: str, notebook: Notebook, objection: SyntaxError | None) -> Outcome:
-    from libcst import ParserSyntaxError
-
+def _extract(path: str, notebook: Notebook, parsed: ast.Module | SyntaxError) -> Outcome:
     from bnlint.source.extract import extract
 
     try:
-        facts = extract(path, notebook.text, notebook.cells)
-    except ParserSyntaxError as error:
-        old = _extract_python2(path, notebook)
-        if old is not None:
-            return old
-        message, line, column = error.message, error.editor_line, error.editor_column
-        if objection is not None:
-            message, line, column = objection.msg, objection.lineno or 1, objection.offset or 1
-        problem = _located(f"is not valid Python: {message}", line, column, notebook)
-        rest = without_broken_cells(notebook) if notebook.cells else notebook
-        if rest.text == notebook.text or not rest.text.strip():
-            return Outcome(path, problem=problem)
-        partial = replace(problem, message=f"{problem.message} (the other cells were linted)")
-        return replace(_extract(path, rest, None), problem=partial)
+        if isinstance(parsed, SyntaxError):
+            return _extract_otherwise(path, notebook, parsed)
+        facts = extract(path, notebook.text, notebook.cells, parsed)
     except Exception as error:  # a mistake in the extraction costs one file, not the run
         message = f"gave up: {type(error).__name__}: {error}"
         return Outcome(path, problem=Problem(message, trace=traceback.format_exc()))
+    return _outcome(facts, notebook)
+
+
+def _outcome(facts: FileFacts, notebook: Notebook) -> Outcome:
     comments = find_suppressions(notebook.text)
     found = FileSuppressions(comments, notebook.cells, facts.logical_lines) if comments else None
-    return Outcome(path, facts, found)
+    return Outcome(facts.path, facts, found)
+
+
+def _extract_otherwise(path: str, notebook: Notebook, objection: SyntaxError) -> Outcome:
+    """The same for what this Python cannot parse: newer Python, Python 2, notebooks some of whose
+    cells are broken."""
+    facts = _extract_newer(path, notebook)
+    if facts is not None:
+        return _outcome(facts, notebook)
+    old = _extract_python2(path, notebook)
+    if old is not None:
+        return old
+    message, line, column = objection.msg, objection.lineno or 1, objection.offset or 1
+    problem = _located(f"is not valid Python: {message}", line, column, notebook)
+    rest = without_broken_cells(notebook) if notebook.cells else notebook
+    if rest.text == notebook.text or not rest.text.strip():
+        return Outcome(path, problem=problem)
+    partial = replace(problem, message=f"{problem.message} (the other cells were linted)")
+    return replace(_extract(path, rest, check_text(rest.text)), problem=partial)
+
+
+def _extract_newer(path: str, notebook: Notebook) -> FileFacts | None:
+    """The facts of a text in a newer Python; None for everything else."""
+    from bnlint.source.extract import extract
+    from bnlint.source.lowering import lower
+
+    lowered = lower(notebook.text)
+    if lowered is None:
+        return None
+    parsed = check_text(lowered.text)
+    if isinstance(parsed, SyntaxError):
+        return None
+    return extract(path, lowered.text, notebook.cells, parsed, lowered.opaque)
 
 
 def _extract_python2(path: str, notebook: Notebook) -> Outcome | None:
@@ -108,12 +133,12 @@ def _extract_python2(path: str, notebook: Notebook) -> Outcome | None:
     if text is None:
         return None
     try:
-        objection = check_text(text)
+        parsed = check_text(text)
     except RefusedError:
         return None
-    if objection is not None and not notebook.cells:
+    if isinstance(parsed, SyntaxError) and not notebook.cells:
         return None
-    outcome = _extract(path, replace(notebook, text=text), objection)
+    outcome = _extract(path, replace(notebook, text=text), parsed)
     if outcome.facts is None:
         return None
     if outcome.problem is not None:  # a notebook of which a cell is no Python at all

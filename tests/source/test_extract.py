@@ -10,6 +10,7 @@ from bnlint.finding import Place
 from bnlint.source import ir
 from bnlint.source.extract import extract
 from bnlint.source.facts import CellStart, FileFacts
+from bnlint.source.reader import read_text
 from bnlint.source.walk import fields_of
 
 
@@ -74,7 +75,9 @@ TWO = ("=", 2)
         ("f'a{b}'", ("FormatString", (("=", "a"), "b"))),
         ("f'{b!r}'", ("FormatString", (("Opaque", ("b",)),))),
         ("f'{b:>3}'", ("FormatString", (("Opaque", ("b",)),))),
-        ("'a' f'{b}'", ("FormatString", (("=", "a"), ("FormatString", ("b",))))),
+        ("'a' f'{b}'", ("FormatString", (("=", "a"), "b"))),
+        ("b'a' b'b'", ("=", b"ab")),
+        ("f'{b=}'", ("FormatString", (("=", "b="), ("Opaque", ("b",))))),
         ("a.b.c", ("Attribute", ("Attribute", "a", "b"), "c")),
         ("a()", ("Call", "a", ())),
         (
@@ -132,7 +135,13 @@ def test_expressions(text: str, wanted: object) -> None:
 
 
 def test_a_number_with_too_many_digits_is_opaque() -> None:
-    assert expression("1" * 5000) == ("Opaque", ())
+    assert expression("1" * 4_000) == ("Opaque", ())
+
+
+def test_nor_is_one_that_python_refuses() -> None:
+    facts = read_text("/a.py", f"{'1' * 5_000}\n").facts
+    assert facts is not None
+    assert shown(facts.body) == (("Evaluate", ("Opaque", ())),)
 
 
 def test_await_is_what_it_awaits() -> None:

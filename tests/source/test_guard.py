@@ -69,7 +69,7 @@ def test_large_files_are_refused_with_the_limit(text: str, words: str) -> None:
 
 def test_a_plain_syntax_error_is_left_to_the_parser() -> None:
     objection = check_text("x = = 1\n")
-    assert objection is not None
+    assert isinstance(objection, SyntaxError)
     assert objection.lineno == 1
 
 

@@ -1,4 +1,4 @@
-"""Spans of nodes, against libcst's own PositionProvider."""
+"""Spans of libcst's nodes, against its own PositionProvider; spans of ours, against libcst's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from bnlint.source.offsets import spans_of
+from bnlint.source import ir
+from bnlint.source.cst_offsets import spans_of
+from bnlint.source.extract import extract
+from bnlint.source.walk import walk
 
 FILES = [
     *sorted(Path(__file__).parent.glob("test_*.py")),
@@ -74,6 +77,7 @@ TEXTS = {
     "matched": MATCHED,
     "strings": STRINGS,
     "unicode": UNICODE,
+    "tuples": "a = f'{b, (c)} {(d, {e},)}', {f}, (g)\nh((i), *(j), (k, ), l=(m))\nn[(o, p), q]\n",
     "tabs": TABBED,
     "crlf": DECORATED.replace("\n", "\r\n"),
     "mac": TABBED.replace("\n", "\r"),
@@ -112,7 +116,15 @@ def check(text: str) -> int:
         if (isinstance(node, NEEDED) or id(node) in spans) and spans.get(id(node)) != span
     ]
     assert wrong == []
+    check_ours(text, set(spans.values()))
     return sum(isinstance(node, NEEDED) for node in wanted)
+
+
+def check_ours(text: str, known: set[ir.Span]) -> None:
+    """Every span of the intermediate representation is libcst's, which has none of slices."""
+    nodes = (n for n in walk(extract("/a.py", text).body) if not isinstance(n, ir.Slice))
+    spans = [(type(n).__name__, n.span) for n in nodes if hasattr(n, "span")]
+    assert [(k, s, text[slice(*s)]) for k, s in spans if s not in known] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
