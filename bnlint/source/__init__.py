@@ -1,1 +1,1 @@
-"""The source half: from text to pictures, by way of libcst."""
+"""The source half: from text to pictures, by way of the syntax tree."""
