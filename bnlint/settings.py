@@ -210,6 +210,10 @@ def check_patterns(patterns: Iterable[str], where: str) -> tuple[str, ...]:
             problem = "a bracket is not closed"
         elif (turned := next((r for r in ranges if r[1] > r[2]), None)) is not None:
             problem = f"the range {turned[0]} is the wrong way round"
+        elif plain.rstrip("/").endswith("\\"):
+            problem = "the last backslash escapes nothing"
+        elif plain.strip() == "!":
+            problem = "nothing is taken back"
         else:
             continue
         raise SettingsError(f"{where}: {pattern!r} is no pattern: {problem}")
@@ -287,6 +291,7 @@ def _convert(key: str, value: object, where: str, folder: Path) -> object:
             return _expect(bool, value, where, "true or false")
         case "per-file-ignores":
             table = _expect(dict, value, where, "a table of patterns and lists of rules")
+            check_patterns(table, where)
             rows = ((p, _strings(codes, f"{where}.{p}")) for p, codes in table.items())
             return tuple((p, check_selectors(codes, f"{where}.{p}")) for p, codes in rows)
         case "root" | "baseline" | "cache-dir":

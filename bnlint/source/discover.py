@@ -6,13 +6,15 @@ Works without git. Links are not followed, so a walk neither loops nor leaves it
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bnlint.settings import Settings
+from bnlint.settings import Settings, SettingsError
+from bnlint.source.patterns import pattern_set, usable
 from bnlint.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".py", ".ipynb")
 _MARKERS: Final = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_LARGEST_IGNORES: Final = 1_000_000
+"""Characters of a .gitignore that are read."""
 
 
 class MissingPathError(Exception):
@@ -50,9 +54,7 @@ class _Patterns:
         """Patterns as they are written; raises ValueError."""
         if not any(line.strip() and not line.startswith("#") for line in lines):
             return cls(folder, None)  # without an import that a small run feels
-        from pathspec import GitIgnoreSpec
-
-        return cls(folder, GitIgnoreSpec.from_lines(lines))
+        return cls(folder, pattern_set(lines))
 
     def decide(self, path: str, is_folder: bool) -> bool | None:
         """True: excluded; False: taken back by a `!` pattern; None: says nothing."""
@@ -135,7 +137,7 @@ class _Excluded:
         plain = {name.rstrip("/") for name in wanted}
         self._names = {name for name in plain if not any(c in name for c in "/*?[!\\")}
         rest = [_relative(p, folder) for p in wanted if p.rstrip("/") not in self._names]
-        self._patterns = _Patterns.of(folder, rest)
+        self._patterns = _asked_for(folder, rest)
 
     def __call__(self, path: str, is_folder: bool) -> bool:
         if path.rpartition("/")[2] in self._names:
@@ -159,7 +161,7 @@ def per_file_ignores(settings: Settings, base: Path) -> Callable[[str], list[str
     """A function from an absolute path to the selectors of rules that are ignored there."""
     folder = posix(settings.base or base)
     table = [
-        (_Patterns.of(folder, [_relative(pattern, folder)]), selectors)
+        (_asked_for(folder, [_relative(pattern, folder)]), selectors)
         for pattern, selectors in settings.per_file_ignores
     ]
 
@@ -168,6 +170,14 @@ def per_file_ignores(settings: Settings, base: Path) -> Callable[[str], list[str
         return [selector for found in matching for selector in found]
 
     return ignored
+
+
+def _asked_for(folder: str, lines: Sequence[str]) -> _Patterns:
+    """Patterns of the settings; raises SettingsError."""
+    try:
+        return _Patterns.of(folder, lines)
+    except ValueError as error:
+        raise SettingsError(f"exclude, per-file-ignores: {error}") from None
 
 
 def _covers(patterns: _Patterns, path: str) -> bool:
@@ -260,15 +270,18 @@ def _any_part_ignored(path: str, root: str, ignores: Sequence[_Patterns]) -> boo
 
 
 def _read_ignores(folder: str, name: str) -> list[_Patterns]:
+    path = f"{folder}/{name}"
     try:
-        with open(f"{folder}/{name}", encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+        if not stat.S_ISREG(os.lstat(path).st_mode):  # no link (as in git), pipe or device
+            return []
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read(_LARGEST_IGNORES).splitlines()
     except OSError:
         return []
     try:
         return [_Patterns.of(folder, lines)]
-    except ValueError:  # git, too, lives with a pattern that means nothing
-        return []
+    except ValueError:
+        return [_Patterns.of(folder, usable(lines))]
 
 
 def admission(files: Iterable[str] | None, root: Path) -> Callable[[str], str | None]:

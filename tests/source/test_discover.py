@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bnlint.settings import Settings
+from bnlint.settings import Settings, SettingsError, parse_settings
 from bnlint.source.discover import MissingPathError, admission, discover, find_root
 
 
@@ -130,3 +130,35 @@ def test_home_is_never_a_project(tree, monkeypatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: root)
     assert find_root([root / "a/b.py"]) == root / "a"
     assert find_root([root / "a/b.py", root / "c/d.py"]) == root
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "[(a-8c]", "!", "a\\", "\\"])
+def test_a_pattern_that_means_nothing_does_not_take_the_others_with_it(
+    tree, pattern: str, recwarn
+) -> None:
+    root = tree("a.py", "plain.py")
+    (root / ".gitignore").write_text(f"[[a]\n{pattern}\nplain.py\n")
+    assert found(root) == ["a.py"]
+    assert not recwarn.list
+    with pytest.raises(SettingsError, match="exclude"):
+        found(root, exclude=(pattern,))
+    with pytest.raises(SettingsError, match="per-file-ignores"):
+        parse_settings({"per-file-ignores": {pattern: ["ALL"]}}, root / "pyproject.toml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+@pytest.mark.parametrize("what", ["pipe", "link", "folder", "device"])
+def test_a_gitignore_that_is_no_file_is_not_read(tree, what: str) -> None:
+    root = tree("src/a.py", "b.py")
+    file = root / "src" / ".gitignore"
+    match what:
+        case "pipe":
+            os.mkfifo(file)
+        case "link":
+            (root / "patterns").write_text("*.py\n")
+            file.symlink_to(root / "patterns")
+        case "folder":
+            file.mkdir()
+        case "device":
+            file.symlink_to("/dev/zero")
+    assert found(root) == ["b.py", "src/a.py"]
