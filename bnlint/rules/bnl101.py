@@ -127,7 +127,9 @@ RULE = Rule(
     summary="A model with BatchNorm or Dropout is used for inference while in training mode.",
     what="""\
 A forward is inference, and its BatchNorm or Dropout layers are in training mode on every path
-that leads to it. It is inference when
+that leads to it. A module that drops or draws at random where `self.training` says so counts as
+Dropout, when its rate is known: stochastic depth (`DropPath`), functional dropout, attention. It is
+inference when
 
 - it runs under `torch.no_grad()`, `torch.inference_mode()` or `set_grad_enabled(False)`, as a block
   or as a decorator, and its output is used;
@@ -140,11 +142,13 @@ that leads to it. It is inference when
 - or, in the live check, you say so: `bnlint.check(model, inputs, phase="inference")`.
 
 The mode is followed from the entry point (a script, a notebook's cells, `main()`) through calls
-into functions and files, and the finding names the chain. A function that no visible chain
-reaches is not reported, nor are shape tests on noise, sampling from a GAN while it is trained,
-teachers and pseudo-labels inside a training step, a forward whose output nobody reads
-(statistics being re-estimated), and dropout that alone was switched back on. The live check
-measures how far the output is off and how many predictions change.""",
+into functions and files, and the finding names the chain. Of a class that nobody in the project
+builds, because its users do, the public methods are entry points, too, whatever others of them came
+before. A function that no visible chain reaches is not reported, nor are shape tests on noise,
+sampling from a GAN while it is trained, teachers and pseudo-labels inside a training step, a
+forward whose output nobody reads (statistics being re-estimated), and dropout that alone was
+switched back on. The live check measures how far the output is off and how many predictions
+change.""",
     why="""\
 `no_grad` and `eval` are independent: the first stops recording gradients, the second changes
 what BatchNorm and Dropout do. In training mode a BatchNorm normalises each sample with the other

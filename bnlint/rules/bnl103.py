@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Fix, InsertBefore, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
+from bnlint.rules.left_behind import event_of, is_left_behind, uses_for_inference
 from bnlint.rules.mode_fixes import loops_around
 from bnlint.rules.predicates import (
     evidence_at,
@@ -21,10 +22,7 @@ from bnlint.rules.predicates import (
 from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Backward,
-    Block,
-    Call,
     Forward,
-    Item,
     Loop,
     Mode,
     ModeTrace,
@@ -32,8 +30,6 @@ from bnlint.trace import (
     SensitiveLayer,
     SetMode,
     Step,
-    blocks_of,
-    holds,
 )
 
 
@@ -63,7 +59,7 @@ def _leaks(trace: ModeTrace, pictures: Pictures) -> Iterator[_Leak]:
         return
     observed = pictures.observed(trace)
     flowed = frozenset().union(*(back.outputs - back.detached for back in trace.of(Backward)))
-    uses = _uses_for_inference(trace, observed)
+    uses = uses_for_inference(trace, observed)
     for seen in observed:
         forward = seen.event
         if isinstance(forward, Forward) and _is_step(trace, forward, flowed):
@@ -81,53 +77,6 @@ def _is_step(trace: ModeTrace, forward: Forward, flowed: frozenset[int]) -> bool
     return is_reached and trace.purpose(forward) is Purpose.TRAINING
 
 
-def _uses_for_inference(
-    trace: ModeTrace, observed: list[Observation]
-) -> Mapping[int, frozenset[ModeFact]]:
-    """By layer, the evaluation modes in which it runs for anything but training."""
-    uses: dict[int, set[ModeFact]] = {}
-    for seen in observed:
-        if not isinstance(seen.event, Forward) or trace.purpose(seen.event) is Purpose.TRAINING:
-            continue
-        for layer in seen.event.layers:
-            facts = seen.state.get(layer, ())
-            uses.setdefault(layer, set()).update(_event_of(f) for f in facts if f.mode is Mode.EVAL)
-    return {layer: frozenset(facts) for layer, facts in uses.items()}
-
-
-def _ends_rounds(trace: ModeTrace, forward: Forward, fact: ModeFact) -> bool:
-    """Whether every round that trains sets this evaluation mode afterwards, for the next one.
-
-    Nobody freezes the statistics that way: the first round would still move them.
-    """
-    return fact.carried and _comes_after(trace.body, forward, fact)
-
-
-def _comes_after(body: Block, forward: Forward, fact: ModeFact) -> bool:
-    """Whether in some block the mode is surely set behind the forward."""
-    behind = False
-    for item in body:
-        if behind and _sets(item, fact):
-            return True
-        behind |= holds(item, forward)
-    return any(_comes_after(block, forward, fact) for item in body for block in blocks_of(item))
-
-
-def _sets(item: Item, fact: ModeFact) -> bool:
-    """Whether an item sets the mode on every path."""
-    match item:
-        case SetMode(_, mode, place, how, may):
-            return not may and (mode, place, how) == (fact.mode, fact.place, fact.how)
-        case Call(_, _, body):
-            return any(_sets(inner, fact) for inner in body)
-        case _:
-            return False
-
-
-def _event_of(fact: ModeFact) -> ModeFact:
-    return replace(fact, carried=False)
-
-
 def _leak(
     trace: ModeTrace,
     seen: Observation,
@@ -139,15 +88,17 @@ def _leak(
     for layer in sensitive_layers(seen, trace, Kind.BATCHNORM, Kind.DROPOUT):
         if seen.modes(layer) != {Mode.TRAIN, Mode.EVAL} or not _learns(trace, forward, layer):
             continue
+        if layer in forward.frozen:
+            continue  # an average of what is trained, or a frozen part
         if forward.flag is not None and seen.must(forward.flag, Mode.TRAIN):
             continue  # the model itself is in training mode: somebody froze just this layer
         evaluating = [fact for fact in seen.state[layer] if fact.mode is Mode.EVAL]
         used = uses.get(layer, frozenset())
-        if not all(_event_of(f) in used or _ends_rounds(trace, forward, f) for f in evaluating):
+        if not all(is_left_behind(trace, forward, fact, used) for fact in evaluating):
             continue  # somebody sets evaluation mode for training: the statistics are frozen
         for fact in evaluating:
             if fact.carried:
-                found.setdefault(_event_of(fact), []).append(layer)
+                found.setdefault(event_of(fact), []).append(layer)
     if not found:
         return None
     fact = min(found, key=_order)

@@ -208,7 +208,7 @@ batch, and its running statistics follow the new data - although somebody has fr
 - as a note: neither its scale nor its shift learns (`requires_grad = False`), while other layers of
   the model do. `requires_grad` and the mode are independent: freezing parameters freezes neither.
   Loops over `parameters()`, over `named_parameters()` with a test of the name, over submodules,
-  and `requires_grad_()` are followed;
+  and `requires_grad_()` are followed; Lightning's `trainer.fit(model)` is a training step;
 - as a warning: it, or a part of the model that holds it, had been set to evaluation mode (by
   `bn.eval()`, by a `freeze()`), and a later `train()` of more than that part has undone it.
 

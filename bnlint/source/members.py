@@ -111,7 +111,8 @@ class Members(Domain):
         held = frozenset(path for path, number in by_path.items() if number in layers)
         key = (module.cls.frame.module.facts.path, module.cls.definition.span, held)
         if key not in self._reached:
-            self._reached[key] = _reached_paths(machine, module, held)
+            own = frozenset(path for path in held if self._acts_itself(by_path[path]))
+            self._reached[key] = _reached_paths(machine, module, held, own)
         return layers & {by_path[path] for path in self._reached[key]}
 
     def _find_sensitive(self, below: list[tuple[str, Value]]) -> frozenset[int]:
@@ -125,25 +126,29 @@ class Members(Domain):
         return frozenset(found)
 
     def _drops(self, module: Instance) -> FunctionalDropout | None:
-        """How a module calls functional dropout in training mode."""
+        """How a module drops values in its own methods in training mode."""
         key = (module.cls.frame.module.facts.path, module.cls.definition.span)
         if key not in self._functional:
             self._functional[key] = any(True for _ in dropout_calls(module.cls))
         return functional_dropout(module) if self._functional[key] else None
 
+    def _acts_itself(self, number: int | None) -> bool:
+        """Whether a noted layer is no layer of torch and calls none of its functions."""
+        layer = self.layers.get(number) if number is not None else None
+        return layer is not None and "." not in layer.name
+
     def _note_functional(self, module: Instance, path: str) -> int:
         number = self._id(module)
         known = self.layers.get(number)
-        if known is None or (path and not known.path):
-            name = "torch.nn.functional.dropout"
-            found = self._drops(module)
+        found = self._drops(module)
+        if found is not None and (known is None or (path and not known.path)):
             self.layers[number] = SensitiveLayer(
                 number,
                 Kind.DROPOUT,
-                name,
+                found.name,
                 shown_path(path),
-                found.place if found is not None else None,
-                optional=found is not None and found.optional,
+                found.place,
+                optional=found.optional,
             )
         return number
 
@@ -181,8 +186,11 @@ class Members(Domain):
         return len(found)
 
 
-def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str]) -> frozenset[str]:
-    """Which of the layers `held` (by path) a forward of the module calls."""
+def _reached_paths(
+    machine: Interpreter, module: Instance, held: frozenset[str], own: frozenset[str]
+) -> frozenset[str]:
+    """Which of the layers `held` (by path) a forward of the module calls; `own`: those whose own
+    code, not a function of torch, makes them one."""
     try:
         graph = draw_graph(machine, module, "", REACH_BUDGET)
     except GIVEN_UP:
@@ -190,15 +198,16 @@ def _reached_paths(machine: Interpreter, module: Instance, held: frozenset[str])
     if graph is None or any(True for _ in graph.of_kind(Kind.UNKNOWN)):
         return held
     called = {node.path for node in graph.nodes if node.path}
-    functions = (n for n in graph.of_kind(Kind.DROPOUT) if not n.path and n.scope)
+    dropping = graph.of_kind(Kind.DROPOUT, Kind.ATTENTION)
+    functions = (n for n in dropping if not n.path and n.scope)
     called |= {node.scope[-1].path for node in functions}
-    own = {
+    derived = {
         path
         for path, layer in descendants(module)
         if isinstance(layer, Instance) and kind_of(layer)
     }
-    called |= {scope.path for node in graph.nodes for scope in node.scope if scope.path in own}
-    return held & called
+    inside = {scope.path for node in graph.nodes for scope in node.scope}
+    return held & (called | (inside & (own | derived)))
 
 
 def is_active(layer: Value) -> bool:

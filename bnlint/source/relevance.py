@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from bnlint.source import ir
@@ -27,6 +28,12 @@ BUILDS = frozenset(
     "get_model segmentation_models_pytorch smp".split()
 )
 """Words of code that builds models, loaders, optimizers and options."""
+MODELS = frozenset("models torchvision timm hub create_model from_pretrained Sequential".split())
+"""Words of code that builds models without a class of its own."""
+JUDGES = frozenset(
+    "no_grad inference_mode set_grad_enabled volatile backward load_state_dict".split()
+)
+"""Words of code that shows what a forward is for."""
 SMALL = 80
 """Nodes of a function that is always followed: it may compute a constant."""
 
@@ -62,9 +69,23 @@ class Relevance:
             layers |= _imported_layers(facts.body)
         self.size = sum(self.profile(facts.body).size for facts in read)
         """Nodes of the whole project."""
+        self._definitions = definitions
+        self._modules = {name for facts in read for name in _module_classes(facts.body)}
+        self._functions = [function for facts in read for function in _functions(facts.body)]
         self.acting = _closure(definitions, ACTS)
         self.building = _closure(definitions, BUILDS | layers)
         self._mattering = self.acting | self.building
+
+    @cached_property
+    def modelling(self) -> frozenset[str]:
+        """Words of code that builds whole models: module classes, and functions that build one."""
+        builders = [(function.name, self.profile(function)) for function in self._functions]
+        return _closure(builders, MODELS | self._modules)
+
+    @cached_property
+    def judging(self) -> frozenset[str]:
+        """Words of code that trains models, or infers with them."""
+        return _closure(self._definitions, JUDGES)
 
     def profile(self, code: object) -> Profile:
         """What a definition or a body mentions."""
@@ -143,6 +164,23 @@ class Relevance:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
         apart."""
         return not self.profile(body).words.isdisjoint(self.acting)
+
+
+def _module_classes(body: ir.Body) -> Iterator[str]:
+    """The names of classes that may be modules: by the last word of a base."""
+    for statement in _always_run(body):
+        match statement:
+            case ir.Class(name, bases) if any(_may_be_module(base.value) for base in bases):
+                yield name
+
+
+def _functions(body: ir.Body) -> Iterator[ir.Function]:
+    return (statement for statement in _always_run(body) if isinstance(statement, ir.Function))
+
+
+def _may_be_module(base: ir.Expression) -> bool:
+    name = base.attr if isinstance(base, ir.Attribute) else getattr(base, "id", "")
+    return name.endswith(("Module", "Sequential", "Net", "Model"))
 
 
 def _unread(body: ir.Body) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph
@@ -17,11 +17,12 @@ from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.facts import FileFacts
 from bnlint.source.isolation import Isolation, exposed
+from bnlint.source.objects import run_object, switched_attributes, unbuilt_classes
 from bnlint.source.project import Project
 from bnlint.source.traces import TraceDomain
-from bnlint.source.values import ANYTHING, FunctionObject, Known, ModuleScope
+from bnlint.source.values import ANYTHING, ClassObject, FunctionObject, Known, ModuleScope
 from bnlint.source.walk import walk
-from bnlint.trace import Built, Clock, ModeNotCalled, ModeTrace
+from bnlint.trace import Built, Clock, Forward, ModeNotCalled, ModeTrace
 
 ENTRY_BUDGET = 250_000
 """Steps for one script: a few seconds."""
@@ -29,6 +30,8 @@ STEPS_AT_LEAST = 500_000
 STEPS_PER_NODE = 20
 FUNCTION_BUDGET = 40_000
 """Steps for one function that nobody calls."""
+OBJECT_BUDGET = 20_000
+"""Steps for one object that nobody builds."""
 SMALLEST_SHARE = 16
 """The part of these that is left in a file that has taken too many a few times."""
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
@@ -65,6 +68,11 @@ class TraceArtist:
             if isinstance(definition, FunctionObject) and self._is_uncalled(definition):
                 with self.isolated("tracing a function", place_of(definition)):
                     self._trace_function(definition)
+        for cls in unbuilt_classes(self.machine):
+            with self.isolated(
+                "tracing an object", cls.frame.module.facts.place(cls.definition.span)
+            ):
+                self._trace_object(cls)
         for path in self.project.given:
             facts = self.project.facts(path)
             if facts is not None:
@@ -104,7 +112,7 @@ class TraceArtist:
             self._run_handlers(scope)
             return True
 
-        self._trace(facts.path, run, facts, keep=scope)
+        self._trace(facts.path, run, facts, keep=scope, whole=ENTRY_BUDGET)
 
     def _run_handlers(self, scope: ModuleScope) -> None:
         """Call the functions that a script hands to a framework and never calls itself: routes of
@@ -141,6 +149,22 @@ class TraceArtist:
         if self._trace(name, run, facts, is_test=function.name.startswith("test")) == 0:
             self.silent.add(likeness)
 
+    def _trace_object(self, cls: ClassObject) -> None:
+        """The trace of an object that nobody builds; none where others switch a model of it."""
+        facts = cls.frame.module.facts
+        before = len(self.traces)
+        name = f"{cls.name} in {facts.path.rpartition('/')[2]}"
+        self._trace(name, partial(run_object, self.machine, cls), facts, whole=OBJECT_BUDGET)
+        for trace in self.traces[before:]:
+            run = {e.receiver.rpartition(".")[2] for e in trace.events() if isinstance(e, Forward)}
+            if not run or not run.isdisjoint(self.switched):
+                self.traces.remove(trace)
+
+    @cached_property
+    def switched(self) -> frozenset[str]:
+        """The attributes of other objects that some code of the project switches."""
+        return switched_attributes(self.project)
+
     def _trace(
         self,
         entry: str,
@@ -149,14 +173,18 @@ class TraceArtist:
         *,
         is_test: bool = False,
         keep: ModuleScope | None = None,
+        whole: int = FUNCTION_BUDGET,
     ) -> int | None:
-        """Draw a trace.
+        """Draw a trace, in so many steps at most.
 
         How many events it has besides clocks and new modules; None where it could not be followed
         to its end.
         """
         machine = self.machine
-        budget = min(self._budget(facts.path, keep), self.allowance)
+        test = is_test or _is_unit_test(facts)
+        built = machine.built
+        machine.built = set() if test else built
+        budget = min(self._budget(facts.path, whole), self.allowance)
         with machine.drawing(self.domain, budget, keep):
             try:
                 run()
@@ -165,18 +193,17 @@ class TraceArtist:
                 return None
             finally:
                 self.allowance -= budget - max(0, machine.budget)
+                machine.built = built  # what tests build, they build for others
             body = tuple(machine.events)
         if keep is not None:
             self.ran.add(facts.path)
-        test = is_test or _is_unit_test(facts)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)
         if any(not isinstance(event, Clock) for event in trace.events()):
             self.traces.append(trace)
         return sum(not isinstance(event, Built | Clock) for event in trace.events())
 
-    def _budget(self, path: str, script: ModuleScope | None) -> int:
+    def _budget(self, path: str, whole: int) -> int:
         """Steps for the next entry point of a file: the fewer, the more often it was too much."""
-        whole = FUNCTION_BUDGET if script is None else ENTRY_BUDGET
         return share_of(whole, self.given_up[path])
 
     def _is_uncalled(self, function: FunctionObject) -> bool:

@@ -133,11 +133,16 @@ class TraceDomain(Members):
             if self._new:
                 self._new[-1].layers.extend(new.layers)
                 self._new[-1].flags.extend(new.flags)
-            elif new.layers:
+            elif new.layers or any(map(self._drops_by_now, new.flags)):
                 layers = frozenset(new.layers + new.flags)
-                number = min(new.layers)
+                number = min(layers)
                 machine.events.append(Built(number, layers, Mode.TRAIN, arguments.place))
         machine.events += events
+
+    def _drops_by_now(self, number: int) -> bool:
+        """Whether a module, now that its constructor has run, drops values in its own methods."""
+        module = self._alive[number]
+        return isinstance(module, Instance) and self._drops(module) is not None
 
     # --- modes -------------------------------------------------------------------------------
 
@@ -411,6 +416,27 @@ class TraceDomain(Members):
     def prepare_training(self, machine: Interpreter, place: Place | None) -> None:
         """What was exported or fused is prepared to be trained further."""
         machine.events.append(PrepareTraining(place))
+
+    def fitted(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A framework trains a module; its mode is unknown then, since versions differ in what they
+        set, but that of layers that are frozen and in training mode: no version changes these."""
+        held = self._hold(machine, module)
+        frozen = self._frozen_in(module) & held.layers
+        others, how = held.layers - frozen, "fit(), which cannot be seen"
+        if frozen and isinstance(module, Layer | Instance):
+            model, output = self.model(machine, module), self._output(machine, place, True)
+            machine.events += [
+                Forward(model, frozen, place, True, output, frozen=frozen),
+                Backward(frozenset({output}), place),
+                Step(frozenset({model}), place),
+            ]
+        if others or held.flags:
+            machine.events.append(SetMode(others, Mode.UNKNOWN, place, how, flags=held.flags))
+
+    def _frozen_in(self, module: Value) -> frozenset[int]:
+        """The BatchNorm layers of a module that do not learn while it is trained."""
+        still = frozen_norms(module, is_trained=True) if self._freezes else []
+        return frozenset(self._ids.get(id(norm), -1) for norm in still)
 
     def distribute(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """A module is wrapped to be trained by several processes."""

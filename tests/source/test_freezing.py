@@ -244,3 +244,55 @@ def test_evaluation_mode_that_is_kept_or_was_for_an_inference(middle: str, loop:
 def test_flags_that_are_set_one_by_one(modules: str, accused: bool) -> None:
     middle = f"for m in {modules}:\n    m.training = False"
     assert bool(judged(middle)) is accused
+
+
+FITTED = """\
+import lightning as L
+import torch
+from somewhere import predictor
+from torch import nn
+
+
+class Net(L.LightningModule):
+    def __init__(self, norm=True):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(8) if norm else nn.Identity()
+        self.head = predictor()
+
+    def training_step(self, batch, index):
+        return self.head(self.bn(batch)).mean()
+
+
+for fold in range(5):
+    net = Net()
+    net.load_state_dict(torch.load("net.pt"))
+    {middle}
+    trainer = L.Trainer()
+    trainer.fit({given}, torch.load("data.pt"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("middle", "given", "accused"),
+    [
+        ("net.bn.apply(lambda module: module.requires_grad_(False))", "net", True),
+        ("net.bn.requires_grad_(False)", "model=net", True),
+        ("net.bn.requires_grad_(False); net.bn.eval()", "net", False),
+        ("net.bn.eval(); net.bn.requires_grad_(False)", "net", False),
+        ("net.bn.requires_grad_(False); net.bn.requires_grad_(True)", "net", False),
+        ("net.bn.weight.requires_grad = False", "net", False),
+        ("pass", "net", False),
+        ("net.bn.requires_grad_(False)", "nn.Sequential(net)", False),
+    ],
+)
+def test_what_lightning_trains(middle: str, given: str, accused: bool) -> None:
+    text = FITTED.format(middle=middle, given=given)
+    found = bnlint.lint_source(text, settings=Settings(select=("BNL106",))).findings
+    lines = [text.splitlines()[f.place.line - 1].strip() for f in found if f.place is not None]
+    assert [line.partition("(")[0] for line in lines] == (["trainer.fit"] if accused else [])
+
+
+def test_other_trainers_are_not_known() -> None:
+    text = FITTED.format(middle="net.bn.requires_grad_(False)", given="net")
+    text = text.replace("L.LightningModule", "nn.Module")
+    assert not bnlint.lint_source(text, settings=Settings(select=("BNL106",))).findings

@@ -66,6 +66,9 @@ class Own(Net):
 
 Own().fit(torch.load("a.pt"))
 """,
+    "evaluation mode again behind a validation": f"{START}{LOOP}{EPOCH}"
+    "    if epoch % 5 == 0:\n        model.eval()\n        with torch.no_grad():\n"
+    "            print(model(loader[0]).argmax(1))\n        model.eval()\n",
     "a summary of the model": f"from torchsummary import summary\n{START}"
     f"summary(model, (3, 8, 8))\n{LOOP}{EPOCH}    model.eval()\n{SCORES}",
 }
@@ -86,6 +89,14 @@ RIGHT = {
     "        optimizer.step()\n    with torch.no_grad():\n        print(other(x).argmax(1))\n",
     "no layer knows a mode": f"model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))\n"
     f"{START.replace('model = Net()', '')}{LOOP}{EPOCH}    model.eval()\n{SCORES}",
+    "evaluation mode behind an evaluation in training mode": f"{START}{LOOP}{EPOCH}"
+    "    if epoch > 5:\n        model.train()\n        print(model(x).argmax(1))\n"
+    "        model.eval()\n",
+    "an average that is evaluated": f"{START}teacher = Net()\nfor p in teacher.parameters():\n"
+    f"    p.requires_grad = False\n{LOOP}    model.train()\n    for x, y in loader:\n"
+    "        F.mse_loss(model(x), teacher(x)).backward()\n        optimizer.step()\n"
+    "    teacher.eval()\n    model.eval()\n"
+    f"{SCORES}        print(teacher(loader[0]).argmax(1))\n",
     "the loop breaks": f"{START}{LOOP}{EPOCH}    model.eval()\n{SCORES}    break\n",
 }
 

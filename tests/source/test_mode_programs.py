@@ -399,7 +399,7 @@ def test_helpers_that_run_a_model_of_their_object_or_module() -> None:
     experiment = "Experiment(torch.load('arch')).test()\n"
     assert codes(HELPERS.format("") + experiment) == ["BNL101"]
     assert codes(HELPERS.format("self.net.eval()") + experiment) == []
-    labels = "from torch.autograd import Variable\n" + HELPERS.format("pass")
+    labels = "from torch.autograd import Variable\n" + HELPERS.format("self.net.eval()")
     assert codes(labels + "print([label(x) for x in held_out])") == ["BNL101"]
     assert codes(labels + "net.eval()\nprint([label(x) for x in held_out])") == []
 
@@ -435,6 +435,7 @@ def test_one_of_the_functions_that_build_models() -> None:
         ("metrics.f1_score(y, net(x).cpu().numpy())", ["BNL101"]),
         ("np.save('features', net(x).cpu().numpy())", ["BNL101"]),
         ("Image.fromarray(net(x).cpu().numpy()).save('x.png')", ["BNL101"]),
+        ("TSNE(2).fit_transform(pd.DataFrame([net(x).cpu().numpy()]))", ["BNL101"]),
         ("net(x) == y", []),
         ("net(x) + 0.5", []),
     ],
@@ -442,8 +443,10 @@ def test_one_of_the_functions_that_build_models() -> None:
 def test_what_becomes_of_an_output_proves_inference(use: str, wanted: list[str]) -> None:
     text = f"""\
     import numpy as np
+    import pandas as pd
     from PIL import Image
     from sklearn import metrics
+    from sklearn.manifold import TSNE
 
     for x, y in held_out:
         out = {use}

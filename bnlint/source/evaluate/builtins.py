@@ -56,6 +56,8 @@ class Builtins(Iteration, Core):
         """Call a built-in or standard-library function; None when it is not one of them."""
         if name in NUMBERS:
             return self._number(name, arguments)
+        if name in ("torch.linspace", "numpy.linspace"):
+            return self._spaced(arguments)
         handler = self._builtin_table.get(name)
         return handler(arguments, frame) if handler is not None else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import accumulate
 
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.enums import is_enum, members_of
@@ -102,8 +103,10 @@ class Containers(Core):
                 self.store.write(value, ITEMS, items[::-1])
             case "__getitem__":
                 return self.item(items, first, value)
-            case "copy":
+            case "copy" | "tolist" | "numpy":
                 return Sequence("list", items)
+            case "split":
+                return self._split(items, first)
             case "index" | "count":
                 return ANYTHING
             case "clear":
@@ -111,6 +114,16 @@ class Containers(Core):
             case _:
                 return ANYTHING
         return value if isinstance(value, Layer | Instance) else NONE
+
+    def _split(self, items: tuple[Element, ...], sizes: Value) -> Value:
+        """`rates.split([2, 2])`: consecutive parts of these lengths."""
+        lengths = [hard(v) for v in flat(self.elements(sizes) or ())]
+        numbers = [v.value for v in lengths if isinstance(v, Known) and type(v.value) is int]
+        if len(numbers) != len(lengths) or sum(numbers) != len(items) or not is_exact(items):
+            return ANYTHING
+        ends = list(accumulate(numbers))
+        parts = (items[end - length : end] for end, length in zip(ends, numbers))
+        return Sequence("list", tuple(Sequence("list", part) for part in parts))
 
     def _insert(
         self, value: Sequence | Layer | Instance, items: tuple[Element, ...], arguments: Arguments

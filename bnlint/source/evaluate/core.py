@@ -135,6 +135,9 @@ class Core(ABC):
         self.on_yield: tuple[object, Callable[[Value], None]] | None = None
         """The generator function that is about to be called by a `with`, and the body of that."""
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
+        """Functions that were called, by file and place."""
+        self.built: set[tuple[str, ir.Span]] = set()
+        """Classes of which an object was built, by file and place."""
 
     def spend(self, steps: int = 1) -> None:
         """Count steps; raises OutOfBudget when there are none left."""

@@ -37,7 +37,8 @@ PREDICTIONS = frozenset(
     "argmax max topk argsort round accuracy_score balanced_accuracy_score f1_score precision_score "
     "recall_score roc_auc_score roc_curve average_precision_score precision_recall_curve "
     "confusion_matrix classification_report cohen_kappa_score jaccard_score r2_score "
-    "mean_squared_error mean_absolute_error".split()
+    "mean_squared_error mean_absolute_error fit_transform fit_predict kneighbors silhouette_score "
+    "normalized_mutual_info_score adjusted_rand_score".split()
 )
 """Functions by which the output of a model becomes a prediction, and those that measure one."""
 
@@ -173,6 +174,9 @@ class Domain:
 
     def prepare_training(self, machine: Interpreter, place: Place | None) -> None:
         """What was exported or fused is prepared to be trained further."""
+
+    def fitted(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A framework trains a module."""
 
     def distribute(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """A module is wrapped to be trained by several processes."""

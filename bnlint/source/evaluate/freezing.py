@@ -119,19 +119,21 @@ def frozen_parts(layer: HeapObject) -> frozenset[str]:
     return found if isinstance(found, frozenset) else frozenset()
 
 
-def frozen_norms(module: Value) -> list[Layer | Instance]:
+def frozen_norms(module: Value, *, is_trained: bool = False) -> list[Layer | Instance]:
     """The BatchNorm layers of a module that move their statistics and do not learn.
 
     None where nothing in the module learns: a teacher, or a critic while its generator learns; and
     none of a part that is the double of another one, which learns: a target network.
+    is_trained: something in the module surely learns, if only a part that cannot be seen.
     """
     layers = [m for _, m in descendants(module) if isinstance(m, Layer | Instance)]
     found = [norm for norm in layers if _stands_still(norm)]
-    if not found or not any(map(_learns, layers)):
+    if not found or not (is_trained or any(map(_learns, layers))):
         return []
     doubles = _doubles(module)  # the dear part: only where there is something to leave out
     layers = [layer for layer in layers if id(layer) not in doubles]
-    return [n for n in found if id(n) not in doubles] if any(map(_learns, layers)) else []
+    learns = is_trained or any(map(_learns, layers))
+    return [n for n in found if id(n) not in doubles] if learns else []
 
 
 def _stands_still(layer: Layer | Instance) -> bool:

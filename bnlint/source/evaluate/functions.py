@@ -298,6 +298,7 @@ class Functions(Core):
         """Build an instance and run its constructor."""
         if is_enum(cls):
             return member_with(cls, "value", arguments.get(0, "value"))
+        self.built.add((cls.frame.module.facts.path, cls.definition.span))
         instance = Instance(cls, arguments.place)
         if self._is_under_construction(cls):
             self.not_followed(arguments)

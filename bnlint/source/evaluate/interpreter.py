@@ -19,6 +19,7 @@ from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.expressions import Expressions
 from bnlint.source.evaluate.folding import softened
+from bnlint.source.evaluate.launchers import fitted_models
 from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
     descendants,
@@ -241,6 +242,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
                 return self.mapping_method(receiver, name, arguments)
             case Known(str() as text):
                 return self.text_method(text, name, arguments)
+            case Known() if name in ("item", "tolist"):
+                return receiver
             case Soft(inner, place):
                 return softened(self.call_method(inner, name, arguments, frame), place)
             case Tensor():
@@ -308,6 +311,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             optimizer = arguments.positional[0]
             if isinstance(optimizer, Parameters):  # scaler.step(optimizer)
                 self.domain.step(self, optimizer, arguments.place)
+        elif name == "fit" and (models := fitted_models(arguments)):
+            for model in models:
+                self.domain.fitted(self, model, arguments.place)
         elif receiver is not ANYTHING or name not in LOOKS_ONLY:
             self.forget_modes(arguments)
         return self.domain.unknown_call(self, name, arguments, frame)

@@ -6,7 +6,7 @@ from itertools import pairwise, product
 
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
-from bnlint.source.evaluate.folding import fold_binary, soft
+from bnlint.source.evaluate.folding import fold_binary, soft, softened
 from bnlint.source.joining import bounded, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -48,6 +48,22 @@ class Iteration(Containers, Core):
             if abs(span.stop - span.start) <= LONGEST_RANGE * abs(span.step):  # len() may overflow
                 return Sequence("list", tuple(Known(number) for number in span))
         return Sequence("list", (Repeat((ANYTHING,)),))
+
+    def _spaced(self, arguments: Arguments) -> Value | None:
+        """`torch.linspace(start, end, steps)` in a constructor: the rates of its blocks. None where
+        a number is unknown, and outside, where it is data."""
+        ends = (arguments.get(0, "start"), arguments.get(1, "end") or arguments.get(1, "stop"))
+        given = (*ends, arguments.get(2, "steps") or arguments.get(2, "num"))
+        known = [hard(value or ANYTHING) for value in given]
+        start, end, steps = (v.value if isinstance(v, Known) else None for v in known)
+        is_spaced = isinstance(start, int | float) and isinstance(end, int | float)
+        if not (self.constructing and is_spaced and type(steps) is int and steps <= LONGEST_RANGE):
+            return None
+        assert isinstance(start, int | float) and isinstance(end, int | float)
+        width = (end - start) / max(1, steps - 1)
+        numbers = Sequence("list", tuple(Known(start + width * i) for i in range(steps)))
+        origin = next((v for v in given if isinstance(v, Soft)), None)
+        return numbers if origin is None else softened(numbers, origin.place)
 
     def _to_sequence(self, arguments: Arguments, frame: Frame) -> Value:
         if not arguments.positional:

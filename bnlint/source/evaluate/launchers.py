@@ -1,8 +1,17 @@
-"""Libraries that prepare models for other hardware: accelerate, Lightning Fabric, apex."""
+"""Libraries that prepare models for other hardware, or train them: accelerate, Lightning, apex."""
 
 from __future__ import annotations
 
-from bnlint.source.values import ANYTHING, Arguments, External, Sequence, Value
+from bnlint.source.evaluate.module_classes import is_lightning
+from bnlint.source.values import (
+    ANYTHING,
+    Arguments,
+    External,
+    Instance,
+    Sequence,
+    Value,
+    alternatives,
+)
 
 LAUNCHERS = frozenset(
     {"accelerate.Accelerator", "lightning.Fabric", "lightning.fabric.Fabric",
@@ -40,3 +49,11 @@ def passed_on(arguments: Arguments) -> Value:
     if len(given) == 1:
         return given[0]
     return Sequence("tuple", given) if given and not arguments.unknown else ANYTHING
+
+
+def fitted_models(arguments: Arguments) -> tuple[Instance, ...]:
+    """The models that Lightning's `trainer.fit(model)` trains, told by their classes; none where
+    it may be another trainer."""
+    models = alternatives(arguments.get(0, "model") or ANYTHING)
+    found = tuple(m for m in models if isinstance(m, Instance) and is_lightning(m.cls))
+    return found if len(found) == len(models) else ()

@@ -68,6 +68,12 @@ def is_module_class(cls: ClassObject) -> bool:
     return derives
 
 
+def is_lightning(cls: ClassObject) -> bool:
+    """Whether a class is a LightningModule, which a Trainer of Lightning trains."""
+    bases = (base.name for base in cls.linearization() if isinstance(base, External))
+    return any(base.rpartition(".")[2] == "LightningModule" for base in bases)
+
+
 def builds_modules(value: Value) -> bool:
     """Whether a value is a module class, or a `partial` of one."""
     match value:
