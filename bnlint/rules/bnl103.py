@@ -23,6 +23,7 @@ from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Backward,
     Forward,
+    Freeze,
     Loop,
     Mode,
     ModeTrace,
@@ -88,8 +89,6 @@ def _leak(
     for layer in sensitive_layers(seen, trace, Kind.BATCHNORM, Kind.DROPOUT):
         if seen.modes(layer) != {Mode.TRAIN, Mode.EVAL} or not _learns(trace, forward, layer):
             continue
-        if layer in forward.frozen:
-            continue  # an average of what is trained, or a frozen part
         if forward.flag is not None and seen.must(forward.flag, Mode.TRAIN):
             continue  # the model itself is in training mode: somebody froze just this layer
         evaluating = [fact for fact in seen.state[layer] if fact.mode is Mode.EVAL]
@@ -111,7 +110,11 @@ def _order(fact: ModeFact) -> tuple[str, int]:
 
 def _learns(trace: ModeTrace, forward: Forward, layer: int) -> bool:
     """Whether an optimizer steps a model that the layer is a part of; an optimizer that cannot be
-    seen may step any."""
+    seen may step any. A layer that somebody has frozen for good is a part that does not learn, or of
+    an average of what does."""
+    flags = {event.frozen for event in trace.of(Freeze) if layer in event.layers}
+    if flags == {True}:
+        return False
     stepped = [event.models for event in trace.of(Step)]
     if any(not models or forward.model in models for models in stepped):
         return True
