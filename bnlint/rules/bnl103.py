@@ -110,8 +110,8 @@ def _order(fact: ModeFact) -> tuple[str, int]:
 
 def _learns(trace: ModeTrace, forward: Forward, layer: int) -> bool:
     """Whether an optimizer steps a model that the layer is a part of; an optimizer that cannot be
-    seen may step any. A layer that somebody has frozen for good is a part that does not learn, or of
-    an average of what does."""
+    seen may step any. A layer that somebody has frozen for good is a part of what does not learn:
+    of an average of what does."""
     flags = {event.frozen for event in trace.of(Freeze) if layer in event.layers}
     if flags == {True}:
         return False
