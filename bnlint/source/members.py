@@ -20,6 +20,7 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
+from bnlint.source.evaluate.stochastic_depth import drops_paths
 from bnlint.source.functional_dropout import FunctionalDropout, dropout_calls, functional_dropout
 from bnlint.source.graphs import draw_graph
 from bnlint.source.values import OPTIONAL, Instance, Layer, Value
@@ -118,8 +119,8 @@ class Members(Domain):
     def _find_sensitive(self, below: list[tuple[str, Value]]) -> frozenset[int]:
         found = set()
         for path, layer in below:
-            kind = kind_of(layer)
-            if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and is_active(layer)):
+            kind = sensitive_kind(layer)
+            if kind is not None:
                 found.add(self._note_layer(layer, path, kind))
             elif isinstance(layer, Instance) and self._drops(layer) is not None:
                 found.add(self._note_functional(layer, path))
@@ -208,6 +209,15 @@ def _reached_paths(
     }
     inside = {scope.path for node in graph.nodes for scope in node.scope}
     return held & (called | (inside & (own | derived)))
+
+
+def sensitive_kind(layer: Value) -> Kind | None:
+    """Whether a layer is a BatchNorm, or drops; None for everything else."""
+    kind = kind_of(layer)
+    if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and is_active(layer)):
+        return kind
+    drops = isinstance(layer, Layer) and drops_paths(layer.name)
+    return Kind.DROPOUT if drops else None
 
 
 def is_active(layer: Value) -> bool:

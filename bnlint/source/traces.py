@@ -22,7 +22,7 @@ from bnlint.source.evaluate.module_classes import (
     kind_of,
 )
 from bnlint.source.joining import merge_tensors
-from bnlint.source.members import SENSITIVE, Members, has_flag, is_active
+from bnlint.source.members import SENSITIVE, Members, has_flag, sensitive_kind
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
@@ -93,10 +93,14 @@ class TraceDomain(Members):
 
     def created(self, machine: Interpreter, module: Layer | Instance) -> None:
         """A layer has been built: in training mode, with the module that holds it."""
-        kind = kind_of(module)
-        if kind is Kind.BATCHNORM or (kind is Kind.DROPOUT and is_active(module)):
+        kind = sensitive_kind(module)
+        if kind is not None:
             number = self._note_layer(module, "", kind)
-        elif isinstance(module, Instance) and kind is None and self._drops(module) is not None:
+        elif (
+            isinstance(module, Instance)
+            and kind_of(module) is None
+            and self._drops(module) is not None
+        ):
             number = self._note_functional(module, "")
         elif has_flag(module):
             self.contains(machine, module)

@@ -118,6 +118,12 @@ with torch.no_grad():
     for x in torch.load("data.pt"):
         print(net(x).argmax(1))  # here
 """
+IMPORTS = """\
+import numpy as np
+import timm
+from somewhere import unknown
+from torchvision.ops import StochasticDepth
+"""
 SPACED = "[x.item() for x in torch.linspace(0, rate, sum(depths))]"
 CHOSEN = "DropPath(rate) if rate > 0.0 else nn.Identity()"
 
@@ -130,6 +136,11 @@ CHOSEN = "DropPath(rate) if rate > 0.0 else nn.Identity()"
         (CHOSEN, "0.1", "[float(x) for x in np.linspace(0, rate, 4)]", "", True),
         ("DropPath(rate)", "0.1", SPACED, "", True),
         ("Own(rate)", "0.1", SPACED, "", True),
+        (CHOSEN.replace("Drop", "timm.layers.Drop"), "0.1", SPACED, "", True),
+        ("StochasticDepth(rate, 'row')", "0.1", SPACED, "", True),
+        ("StochasticDepth(p=rate, mode='row')", "0.1", SPACED, "net.eval()", False),
+        ("timm.layers.DropPath(rate)", "0.0", SPACED, "", False),
+        ("timm.layers.DropPath(unknown(rate))", "0.1", SPACED, "", False),
         (CHOSEN, "0.1", SPACED, "net.eval()", False),
         (CHOSEN, "0.0", SPACED, "", False),
         ("DropPath(rate)", "0.0", SPACED, "", False),
@@ -142,7 +153,7 @@ CHOSEN = "DropPath(rate) if rate > 0.0 else nn.Identity()"
 def test_stochastic_depth_is_dropout_where_its_rate_is_known(
     drop: str, rate: str, rates: str, mode: str, found: bool
 ) -> None:
-    text = "import numpy as np\nfrom somewhere import unknown\n" + DEPTH
+    text = IMPORTS + DEPTH
     codes = codes_of(text.format(drop=drop, rate=rate, rates=rates, mode=mode))
     accused = [line for code, line in codes if code == "BNL101"]
     assert accused == (["print(net(x).argmax(1))  # here"] if found else [])

@@ -30,6 +30,7 @@ from bnlint.source.evaluate.module_classes import (
     reachable_modules,
 )
 from bnlint.source.evaluate.module_methods import ModuleMethods
+from bnlint.source.evaluate.stochastic_depth import stochastic_depth
 from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
@@ -163,7 +164,7 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core)
         exported = self.call_export(name, arguments)
         if exported is not None:
             return exported
-        known = known_model(self, name, arguments)
+        known = known_model(self, name, arguments) or stochastic_depth(self, name, arguments)
         if known is not None:
             return known
         if name in ("torch.device", "torch.manual_seed"):
