@@ -9,7 +9,7 @@ from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
-from bnlint.rules.predicates import evidence_at, grouped, sensitive_names, wherever
+from bnlint.rules.predicates import acts_itself, evidence_at, grouped, sensitive_names, wherever
 from bnlint.solver import ModeFact
 from bnlint.trace import Forward, LoadState, ModeTrace, SensitiveLayer
 
@@ -79,7 +79,8 @@ def _receiver(forward: Forward, title: str) -> str:
 def _consequence(layers: Sequence[SensitiveLayer]) -> str:
     names = sensitive_names(layers)
     if layers[0].kind is Kind.DROPOUT:
-        return f"{names} drops values at random{wherever(layers)}"
+        does = "acts" if acts_itself(layers[0]) else "drops values"
+        return f"{names} {does} at random{wherever(layers)}"
     return (
         f"{names} normalises with the statistics of each batch and moves its running statistics "
         "towards this data"

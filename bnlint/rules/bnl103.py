@@ -11,6 +11,7 @@ from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.left_behind import event_of, is_left_behind, uses_for_inference
 from bnlint.rules.mode_fixes import loops_around
 from bnlint.rules.predicates import (
+    acts_itself,
     evidence_at,
     grouped,
     model_title,
@@ -159,7 +160,8 @@ def _receiver(forward: Forward, title: str) -> str:
 def _consequence(layers: Sequence[SensitiveLayer]) -> str:
     names = sensitive_names(layers)
     if layers[0].kind is Kind.DROPOUT:
-        return f"{names} drops nothing any more{wherever(layers)}"
+        does = "is switched off" if acts_itself(layers[0]) else "drops nothing any more"
+        return f"{names} {does}{wherever(layers)}"
     return f"{names} learns with statistics that are frozen from then on"
 
 

@@ -175,6 +175,11 @@ def sensitive_name(layer: SensitiveLayer) -> str:
     return f"{short} '{layer.path}'" if layer.path else short
 
 
+def acts_itself(layer: SensitiveLayer) -> bool:
+    """Whether a layer is a module of the program that acts at random in its own code."""
+    return layer.kind is Kind.DROPOUT and "." not in layer.name
+
+
 def model_title(trace: ModeTrace, model: int) -> str:
     """How a message names a model of a trace."""
     known = trace.models.get(model)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bnlint.source import ir
-from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.values import (
     ANYTHING,
     ClassObject,
+    External,
     FunctionObject,
     Instance,
     Known,
@@ -35,7 +35,7 @@ def random_calls(method: FunctionObject) -> Iterator[ir.Call]:
     for node in walk(method.definition.body):
         if not isinstance(node, ir.Call):
             continue
-        if (tested and _draws(node)) or _drawn_by(node, method) is not None:
+        if (tested and _draws(node, method)) or _drawn_by(node, method) is not None:
             yield node
 
 
@@ -65,9 +65,16 @@ def is_own_flag(expression: object) -> bool:
     return False
 
 
-def _draws(call: ir.Call) -> bool:
-    name = call.function.attr if isinstance(call.function, ir.Attribute) else ir_name(call.function)
-    return name in DRAWS
+def _draws(call: ir.Call, function: FunctionObject) -> bool:
+    """Whether a call in a function draws random numbers: `torch.rand(3)`, `x.bernoulli_(0.1)`."""
+    if not isinstance(call.function, ir.Attribute):
+        return False
+    name, owner = call.function.attr, call.function.value
+    imported = function.frame.module.value(owner.id) if isinstance(owner, ir.Name) else None
+    if isinstance(imported, External | ModuleReference):
+        is_torch = isinstance(imported, External) and imported.name.partition(".")[0] == "torch"
+        return is_torch and name in DRAWS
+    return name in DRAWS and (name.endswith("_") or name == "bernoulli")
 
 
 def _drawn_by(call: ir.Call, method: FunctionObject) -> FunctionObject | None:
@@ -78,7 +85,8 @@ def _drawn_by(call: ir.Call, method: FunctionObject) -> FunctionObject | None:
     if function is None:
         return None
     inside = walk(function.definition.body)
-    return function if any(isinstance(n, ir.Call) and _draws(n) for n in inside) else None
+    draws = any(isinstance(n, ir.Call) and _draws(n, function) for n in inside)
+    return function if draws else None
 
 
 def _called(expression: ir.Expression, method: FunctionObject) -> FunctionObject | None:

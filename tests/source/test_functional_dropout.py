@@ -159,6 +159,16 @@ def test_stochastic_depth_is_dropout_where_its_rate_is_known(
     assert accused == (["print(net(x).argmax(1))  # here"] if found else [])
 
 
+def test_random_numbers_of_others_are_no_dropout() -> None:
+    """A detector that draws its samples with NumPy where it trains drops no values."""
+    text = IMPORTS + DEPTH.replace("torch.rand(x", "np.random.rand(x").replace(
+        "torch.rand((x", "np.random.rand((x"
+    )
+    for drop in ("DropPath(rate)", "Own(rate)"):
+        whole = text.format(drop=drop, rate="0.1", rates=SPACED, mode="")
+        assert [code for code, _ in codes_of(whole) if code == "BNL101"] == []
+
+
 ATTENTION = "F.scaled_dot_product_attention(x, x, x, dropout_p={rate})"
 
 
