@@ -22,7 +22,7 @@ from bnlint.source.evaluate.module_classes import (
     kind_of,
 )
 from bnlint.source.joining import merge_tensors
-from bnlint.source.members import SENSITIVE, Members, has_flag, sensitive_kind
+from bnlint.source.members import SENSITIVE, Held, Members, has_flag, sensitive_kind
 from bnlint.source.values import (
     ANYTHING,
     FROZEN,
@@ -158,16 +158,26 @@ class TraceDomain(Members):
         place: Place | None,
         how: str,
         note: Note | None = None,
+        apart: tuple[Value, ...] = (),
     ) -> None:
-        """These modules, and all below them, are set to a mode, or to one that was noted."""
-        held = [self._hold(machine, module) for module in modules]
-        layers = frozenset[int]().union(*(each.layers for each in held))
-        flags = frozenset[int]().union(*(each.flags for each in held))
+        """These modules, and all below them but what stands apart, are set to a mode, or to one
+        that was noted."""
+        layers, flags = self._held_by(machine, modules)
+        if apart:
+            others = self._held_by(machine, apart)
+            layers, flags = layers - others.layers, flags - others.flags
         direct = all(kind_of(module) in SENSITIVE for module in modules)
-        if layers:
+        if layers or flags:
             size = self._size(machine, modules)
             event = SetMode(layers, mode, place, how, False, direct, size, note, flags)
             machine.events.append(event)
+
+    def _held_by(self, machine: Interpreter, modules: Sequence[Value]) -> Held:
+        held = [self._hold(machine, module) for module in modules]
+        return Held(
+            frozenset[int]().union(*(each.layers for each in held)),
+            frozenset[int]().union(*(each.flags for each in held)),
+        )
 
     def read_mode(self, machine: Interpreter, module: Value) -> Note | None:
         """A module's training flag is read; the slot in which the trace keeps it."""

@@ -40,8 +40,8 @@ Spot = tuple[str, int, int]
 Mark = tuple[str, str, int]
 """Code, path below the program's folder, line."""
 INVISIBLE = "<the runner>"
-COMPARED = frozenset({"BNL101", "BNL103"})
-"""The rules about the mode that both halves have, and judge by the same events."""
+COMPARED = frozenset({"BNL101", "BNL103", "BNL104", "BNL106", "BNL601"})
+"""The rules about the mode that a watch judges, by the same events or classes as the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,8 @@ class _Runner:
 
     def enter(self, module: nn.Module) -> Event | None:
         """A module is about to run; the event when the program itself calls it."""
+        if _is_exported():
+            return None  # an export is an event of its own
         ran: set[tuple[Kind, bool]] | None = getattr(self._now, "ran", None)
         if ran is not None:
             self._note(module, ran)
@@ -143,6 +145,14 @@ class _Runner:
 
     def _below(self, path: str) -> str:
         return os.path.relpath(path, self.folder) if os.path.isabs(path) else path
+
+
+def _is_exported() -> bool:
+    """Whether a module is called by an export, or by the check of its result."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename != torch.jit._trace.__file__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def execute(folder: Path, script: str) -> Execution:

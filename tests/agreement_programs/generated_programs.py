@@ -62,7 +62,7 @@ def generate(seed: int) -> Program:
     """The program of a seed, always the same."""
     random = Random(seed)
     layout = Layout(random, random.choice((1, 1, 2, 3, 4)))
-    kind = kinds_of_model.choose(random, layout)
+    kind = kinds_of_model.choose(random, layout, mistaken=True)
     if random.random() < SCENE_SHARE:
         text = _scene(random, layout, random.choice(list(SCENES.values())), kind.build)
         layout.script.texts.append(layout.spelled(text, layout.script))
@@ -129,6 +129,16 @@ OPTIMIZERS = (
 )
 
 
+EXPORTS = (
+    ['torch.jit.trace(<model>, torch.load("valid.pt")["x"]).save("net.ts")'],
+    [
+        'program = torch.jit.trace(<model>, (torch.load("valid.pt")["x"],))',
+        'torch.jit.save(program, "net.ts")',
+    ],
+)
+"""Ways to fix a trained model as it is now."""
+
+
 def _tail(random: Random) -> list[str]:
     """What comes behind the training."""
     return random.choice(
@@ -146,6 +156,9 @@ def _tail(random: Random) -> list[str]:
                 "with torch.no_grad():",
                 '    print(<model>(torch.load("valid.pt")["x"]).argmax(1))',
             ],
+            ["<model>.eval()", *EXPORTS[0]],
+            EXPORTS[0],
+            EXPORTS[1],
         )
     )
 

@@ -108,6 +108,32 @@ FROZEN_METHOD = (
     "        super().train(mode)\n        self.backbone.eval()\n        return self\n\n"
     "    def forward(self, x):\n        return self.head(self.drop(self.backbone(x)))\n",
 )
+FROZEN_BACKBONE = (
+    "Net",
+    "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    "        self.backbone = $Backbone(4)\n        self.head = nn.Linear(4, 2)\n"
+    "        for p in self.backbone.parameters():\n            p.requires_grad = False\n\n"
+    "    def forward(self, x):\n        return self.head(self.backbone(x))\n",
+)
+
+
+def _with(net: tuple[str, str], method: str) -> tuple[str, str]:
+    """A class with one more method."""
+    body = "".join(f"    {line}\n" for line in method.splitlines())
+    return net[0], f"{net[1]}\n{body}"
+
+
+LOSES_MODE = _with(BACKBONE, "def train(self, mode=True):\n    self.rounds = 0\n    return self")
+FORCES_MODE = _with(BACKBONE, "def train(self, mode=True):\n    return super().train(True)")
+RETURNS_NOTHING = _with(BACKBONE, "def train(self, mode=True):\n    super().train(mode)")
+HANDS_ON_MODE = _with(BACKBONE, "def train(self, mode=True):\n    return super().train(mode)")
+HIDES_METHOD = _with(
+    _net(
+        "self.bn = nn.BatchNorm1d(4)\nself.fc = nn.Linear(4, 2)\nself.freeze_bn = width > 4",
+        "return self.fc(self.bn(x))",
+    ),
+    "def freeze_bn(self):\n    self.bn.eval()",
+)
 FACTORY = (
     "make_net",
     "def make_net(width=4, dropout=0.0):\n    layers = [nn.Linear(4, width), "
@@ -136,6 +162,7 @@ KINDS = (
     Kind((BLOCK, OF_BLOCKS), "$Net()", "backbone"),
     Kind((BASE, DERIVED), "$Net()"),
     Kind((BACKBONE, FROZEN_METHOD), "$Net()"),
+    Kind((HANDS_ON_MODE, ON_BACKBONE), "$Net()", "backbone"),
     Kind((FACTORY,), "$make_net()"),
     Kind((FACTORY,), "$make_net(8, dropout=0.25)"),
     Kind((BATCHNORM, FACTORY, REGISTRY, REGISTERED), '$build("small")'),
@@ -151,11 +178,19 @@ KINDS = (
         "nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))",
     ),
 )
+MISTAKEN = (
+    Kind((BACKBONE, FROZEN_BACKBONE), "$Net()", "backbone"),
+    Kind((LOSES_MODE, ON_BACKBONE), "$Net()", "backbone"),
+    Kind((FORCES_MODE, ON_BACKBONE), "$Net()"),
+    Kind((RETURNS_NOTHING, ON_BACKBONE), "$Net()"),
+    Kind((HIDES_METHOD,), "$Net()"),
+)
+"""Kinds with a mistake in the class itself."""
 
 
-def choose(random: Random, layout: Layout) -> Kind:
-    """One kind; its definitions are added to the program."""
-    kind = random.choice(KINDS)
+def choose(random: Random, layout: Layout, *, mistaken: bool = False) -> Kind:
+    """One kind, also one with a mistake in it; its definitions are added to the program."""
+    kind = random.choice(KINDS + MISTAKEN if mistaken else KINDS)
     for name, text in kind.definitions:
         layout.define(name, text, "networks")
     return kind

@@ -423,7 +423,7 @@ model = Tuned(body)
 optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
 for epoch in range(3):
     {on("model", TRAIN)}
-    [[model.body.eval()||body.eval()||for m in model.body.modules():
+    [[model.body.eval()||body.eval()||||for m in model.body.modules():
     if isinstance(m, nn.BatchNorm1d):
         m.eval()||]]
     for x, y in train_loader:
@@ -493,6 +493,27 @@ model.load_state_dict(torch.load("best.pt"))||]]
 print(evaluate(model, val_loader))
 """
 
+EXPORTED = f"""\
+def export(model, x, path):
+    {on("model", "[[MODEL.eval()||MODEL.train(False)||]]")}
+    [[with torch.no_grad():
+    print(model(x).argmax(1))||print(model(x).argmax(1))||]]
+    program = torch.jit.trace(model, [[x||(x,)]])
+    [[program.save(path)||torch.jit.save(program, path)]]
+
+
+model = $Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    {on("model", "[[MODEL.train()||]]")}
+    for x, y in train_loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    if epoch % 2 == 0:
+        export(model, torch.load("valid.pt")["x"], f"net{{epoch}}.ts")
+"""
+
 SCENES = {
     "averaged": AVERAGED,
     "distilled": DISTILLED,
@@ -511,4 +532,5 @@ SCENES = {
     "frozen": FROZEN,
     "partial": PARTIAL,
     "best": BEST,
+    "exported": EXPORTED,
 }

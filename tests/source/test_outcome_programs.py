@@ -229,3 +229,48 @@ def test_a_batchnorm_of_the_projects_own_is_one(base: str) -> None:
     assert codes(
         PREDICT.replace("    with", "    net.eval()\n    with"), textwrap.dedent(made)
     ) == ["BNL103"]
+
+
+OVERRIDING = """\
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        return self.bn(x)
+
+    def train(self, mode=True):
+        {body}
+        return self
+
+
+class Whole(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = Backbone()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+
+net = Whole()
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("super().train(mode)", []),
+        ("self.rounds = 0", ["BNL101"]),
+        ("super().train(True)", ["BNL101"]),
+        ("self.bn.train(mode)", []),
+    ],
+)
+def test_what_lies_below_an_override_is_its_affair(body: str, wanted: list[str]) -> None:
+    text = PREDICT.replace("    fit", "    net.train()\n    fit").replace(
+        "    with", "    net.eval()\n    with"
+    )
+    assert codes(text, OVERRIDING.format(body=body)) == wanted

@@ -374,8 +374,10 @@ class Core(ABC):
         place: Place | None,
         how: str,
         note: Note | None = None,
+        apart: tuple[Value, ...] = (),
     ) -> None:
-        """These modules, and all below them, are set to a mode, or to one that was noted."""
+        """These modules, and all below them but what stands apart, are set to a mode, or to one
+        that was noted."""
 
     @abstractmethod
     def set_learning(

@@ -114,8 +114,10 @@ class Domain:
         place: Place | None,
         how: str,
         note: Note | None = None,
+        apart: tuple[Value, ...] = (),
     ) -> None:
-        """These modules, and all below them, are set to a mode, or to one that was noted."""
+        """These modules, and all below them but what stands apart, are set to a mode, or to one
+        that was noted."""
 
     def read_mode(self, machine: Interpreter, module: Value) -> Note | None:
         """A module's training flag is read; what refers to it later."""

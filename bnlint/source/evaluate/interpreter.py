@@ -354,9 +354,11 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         place: Place | None,
         how: str,
         note: Note | None = None,
+        apart: tuple[Value, ...] = (),
     ) -> None:
-        """These modules, and all below them, are set to a mode, or to one that was noted."""
-        self.domain.set_mode(self, modules, mode, place, how, note)
+        """These modules, and all below them but what stands apart, are set to a mode, or to one
+        that was noted."""
+        self.domain.set_mode(self, modules, mode, place, how, note, apart)
 
     def read_mode(self, module: Value) -> Note | None:
         """A module's training flag is read; what refers to it later."""

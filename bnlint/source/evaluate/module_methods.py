@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from bnlint.finding import Place
@@ -12,6 +13,7 @@ from bnlint.source.evaluate.functions import Functions
 from bnlint.source.evaluate.known_models import is_known_model
 from bnlint.source.evaluate.module_classes import (
     TorchLayer,
+    children,
     descendants,
     entries_of,
     external_base,
@@ -163,17 +165,36 @@ class ModuleMethods(Functions, Containers, Core):
         flag: the mode that was read before and is restored.
         """
         note = flag.note if flag is not None else None
-        self.emit_mode(modules, mode, place, how, note)
-        for module in modules:
-            for _, child in list(descendants(module)):
-                if child is module or not isinstance(child, Instance):
-                    continue
-                override = self.find(child.cls, "train")
-                if isinstance(override, FunctionObject) and is_module_class(child.cls):
-                    known = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
-                    given: Value = (flag or ANYTHING) if mode is Mode.UNKNOWN else known
-                    bound = replace(override, receiver=child)
-                    self.call_function(bound, Arguments([given], place=place))
+        overrides = [found for module in modules for found in self._overriding(module)]
+        apart = tuple(override.receiver for override in overrides if override.receiver)
+        self.emit_mode(modules, mode, place, how, note, apart)
+        known = Known({Mode.TRAIN: True, Mode.EVAL: False}.get(mode))
+        given: Value = (flag or ANYTHING) if mode is Mode.UNKNOWN else known
+        for override in overrides:
+            self.call_function(override, Arguments([given], place=place))
+
+    def _overriding(self, module: Value) -> Iterator[FunctionObject]:
+        """The `train` methods of modules below that have one of their own, the uppermost of each
+        branch: what becomes of the modules below these is their affair."""
+        seen = {id(module)}
+        pending = [child for _, child in reversed(children(module))]
+        while pending:
+            child = pending.pop()
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+            override = self._train_of(child)
+            if override is not None:
+                yield override
+            else:
+                pending += [below for _, below in reversed(children(child))]
+
+    def _train_of(self, module: Value) -> FunctionObject | None:
+        """The `train` that a project class defines for a module, bound to it."""
+        if not isinstance(module, Instance) or not is_module_class(module.cls):
+            return None
+        override = self.find(module.cls, "train")
+        return replace(override, receiver=module) if isinstance(override, FunctionObject) else None
 
     def _groups(self, module: Value, *, named: bool) -> Value:
         """All modules, grouped by class: what a loop over them does depends on the class only."""
