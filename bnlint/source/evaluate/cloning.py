@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from bnlint.source.values import (
     Alternatives,
     AnythingType,
@@ -24,9 +26,24 @@ from bnlint.source.values import (
 )
 
 
+class Template(NamedTuple):
+    """A module to be copied. size: the objects that each copy is made of."""
+
+    module: Instance
+    size: int
+
+
 def clone(value: Value) -> Value:
     """A deep copy of modules and the containers that hold them; all else is shared."""
     return _clone(value, {})  # type: ignore[return-value]  # a copy has its original's type
+
+
+def template(module: Instance) -> Template:
+    """A deep copy of a module as it is now, with its size."""
+    seen: dict[int, HeapObject] = {}
+    copied = _clone_object(module, seen)
+    assert isinstance(copied, Instance)
+    return Template(copied, len(seen))
 
 
 def template_key(cls: ClassObject, arguments: Arguments) -> object | None:

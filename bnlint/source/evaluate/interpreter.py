@@ -11,7 +11,7 @@ from bnlint.finding import Place
 from bnlint.graph import Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
-from bnlint.source.evaluate.cloning import clone, template_key
+from bnlint.source.evaluate.cloning import Template, clone, template, template_key
 from bnlint.source.evaluate.configurations import configuration, is_configuration_class
 from bnlint.source.evaluate.contexts import gradient_of
 from bnlint.source.evaluate.core import Core, Gradient, happens
@@ -71,6 +71,9 @@ LOADS = frozenset(
     {"load_state_dict", "load_weights", "load_darknet_weights", "load_from_checkpoint"}
 )
 
+OBJECTS_PER_STEP = 8
+"""Objects that are copied in the time of one step."""
+
 
 class Built(NamedTuple):
     """A Sequential, and whether it was built in the constructor of something larger."""
@@ -90,7 +93,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """Functions that were given to calls that cannot be seen."""
         self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
         self.imported_here: set[ModuleScope] = set()
-        self.templates: dict[object, Value] = {}
+        self.templates: dict[object, Template] = {}
         self.spent = 0
         """Steps that all drawings have taken together."""
         self.sequentials: list[Built] = []
@@ -457,9 +460,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         Only a constructor that has done nothing else is replaced by a copy.
         """
         key = template_key(cls, arguments) if is_module_class(cls) else None
-        prototype = self.templates.get(key) if key is not None else None
-        if prototype is not None:
-            copied = clone(prototype)
+        known = self.templates.get(key) if key is not None else None
+        if known is not None:
+            self.spend(known.size // OBJECTS_PER_STEP)
+            copied = clone(known.module)
             assert isinstance(copied, Instance)
             copied.place = arguments.place
             for _, module in descendants(copied):
@@ -471,7 +475,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             built = super().construct(cls, arguments)
         self.events += events
         if key is not None and not happens(events) and isinstance(built, Instance):
-            self.templates[key] = clone(built)
+            self.templates[key] = template(built)
+            self.spend(self.templates[key].size // OBJECTS_PER_STEP)
         return built
 
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
