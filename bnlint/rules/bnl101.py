@@ -145,11 +145,11 @@ inference when
 The mode is followed from the entry point (a script, a notebook's cells, `main()`) through calls
 into functions and files, and the finding names the chain. Of a class that nobody in the project
 builds, because its users do, the public methods are entry points, too, whatever others of them came
-before. A function that no visible chain reaches is not reported, nor are shape tests on noise,
-sampling from a GAN while it is trained, teachers and pseudo-labels inside a training step, a
-forward whose output nobody reads (statistics being re-estimated), and dropout that alone was
-switched back on. The live check measures how far the output is off and how many predictions
-change.""",
+before; a parameter that is declared to be a model of the project is one, in an unknown mode. A
+function that no visible chain reaches is not reported, nor are shape tests on noise, sampling from
+a GAN while it is trained, teachers and pseudo-labels inside a training step, a forward whose output
+nobody reads (statistics being re-estimated), and dropout that alone was switched back on. The live
+check measures how far the output is off and how many predictions change.""",
     why="""\
 `no_grad` and `eval` are independent: the first stops recording gradients, the second changes
 what BatchNorm and Dropout do. In training mode a BatchNorm normalises each sample with the other

@@ -2,18 +2,21 @@
 
 A user builds the object, by its constructor or by a method of its class, and then calls its public
 methods in an order of his own. So the methods are run as alternatives, twice, for what the first
-has built the second may run; and each time any of them may have come before.
+has built the second may run; and each time any of them may have come before. A model that he gives
+them, or whose method he calls, is in whatever mode he has set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from bnlint.source import ir
 from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.evaluate.module_classes import is_module
 from bnlint.source.project import Project
 from bnlint.source.values import (
+    NONE,
     Arguments,
     ClassObject,
     External,
@@ -23,21 +26,21 @@ from bnlint.source.values import (
     alternatives,
 )
 from bnlint.source.walk import walk
-from bnlint.trace import Item, Loop
+from bnlint.trace import Item, Loop, Mode
 
 ROUNDS = 2
 """How often the methods of one object are run."""
 
 
 def unbuilt_classes(machine: Interpreter) -> Iterator[ClassObject]:
-    """The classes of which all bases are known, which are no modules, that nobody builds or derives
-    from."""
+    """The classes that nobody builds or derives from, all of whose bases are known or that are
+    modules."""
     classes = [found for found in machine.definitions if isinstance(found, ClassObject)]
     bases = {id(base) for cls in classes for base in cls.bases}
     for cls in classes:
         if (
             id(cls) not in bases
-            and cls.derives_from_module is False
+            and cls.derives_from_module is not None
             and cls.frame is cls.frame.module
             and definition_of(cls) not in machine.built
             and _runs_models(machine, cls)
@@ -46,11 +49,17 @@ def unbuilt_classes(machine: Interpreter) -> Iterator[ClassObject]:
 
 
 def _runs_models(machine: Interpreter, cls: ClassObject) -> bool:
-    """Whether a class mentions what builds models, and what is done with them."""
+    """Whether a class mentions what builds models, and what is done with them; a module, that it
+    trains itself."""
     own = [base for base in cls.linearization() if isinstance(base, ClassObject)]
     words = frozenset[str]().union(*(machine.relevance.profile(b.definition).words for b in own))
     relevance = machine.relevance
+    if cls.derives_from_module:
+        return words >= _TRAINS_ITSELF
     return not (words.isdisjoint(relevance.modelling) or words.isdisjoint(relevance.judging))
+
+
+_TRAINS_ITSELF = frozenset({"train", "backward", "step"})
 
 
 def definition_of(cls: ClassObject) -> tuple[str, ir.Span]:
@@ -66,7 +75,7 @@ def run_object(machine: Interpreter, cls: ClassObject) -> bool:
     methods = list(_public_methods(machine, instance))
     for _ in range(ROUNDS if methods else 0):
         with machine.recording() as events:
-            machine.branch([partial(_call, machine, method) for method in methods])
+            machine.branch([partial(_call, machine, instance, method) for method in methods])
         # One and the same item twice: what one method does holds when the others run.
         once: Item = Loop((tuple(events),), repeat=False, place=None)
         machine.events += [once, once]
@@ -79,16 +88,22 @@ def _built(machine: Interpreter, cls: ClassObject) -> Instance | None:
         if _builds(function) and not name.startswith("_"):
             bound = machine.bind_method(function, cls)
             if isinstance(bound, FunctionObject):
-                made = machine.call_function(bound, machine.free_arguments(bound))
+                made = machine.call_function(bound, caller_arguments(machine, bound))
                 own = [m for m in alternatives(made) if isinstance(m, Instance) and m.cls is cls]
                 if own:
                     return own[0]
-    initializer = machine.find(cls, "__init__")
-    arguments = Arguments()
-    if isinstance(initializer, FunctionObject):
-        arguments = machine.free_arguments(initializer)
-    made = machine.construct(cls, arguments)
+    made = _make(machine, cls, partial(caller_arguments, machine))
     return made if isinstance(made, Instance) else None
+
+
+def _make(
+    machine: Interpreter, cls: ClassObject, given: Callable[[FunctionObject], Arguments]
+) -> Value:
+    """An object of a class; `given`: the arguments for its constructor."""
+    initializer = machine.find(cls, "__init__")
+    if isinstance(initializer, FunctionObject):
+        return machine.construct(cls, given(initializer))
+    return machine.construct(cls, Arguments())
 
 
 def _builds(function: Value) -> bool:
@@ -97,6 +112,9 @@ def _builds(function: Value) -> bool:
         isinstance(decorator, External) and decorator.name == "builtins.classmethod"
         for decorator in decorators
     )
+
+
+_OF_MODULES = frozenset({"forward", "train", "eval", "__call__"})
 
 
 def _public_methods(machine: Interpreter, instance: Instance) -> Iterator[FunctionObject]:
@@ -108,6 +126,7 @@ def _public_methods(machine: Interpreter, instance: Instance) -> Iterator[Functi
                 continue
             seen.add(name)
             hidden = name.startswith("_") and name != "__call__"
+            hidden |= name in _OF_MODULES and is_module(instance)
             if hidden or value.is_property or value.is_static or _builds(value):
                 continue
             bound = machine.bind_method(value, instance)
@@ -115,9 +134,36 @@ def _public_methods(machine: Interpreter, instance: Instance) -> Iterator[Functi
                 yield bound
 
 
-def _call(machine: Interpreter, method: FunctionObject) -> bool:
-    machine.call_function(method, machine.free_arguments(method))
+def _call(machine: Interpreter, instance: Instance, method: FunctionObject) -> bool:
+    if is_module(instance):
+        machine.emit_mode((instance,), Mode.UNKNOWN, None, _CALLER)
+    machine.call_function(method, caller_arguments(machine, method))
     return True
+
+
+_CALLER = "whoever calls it"
+
+
+def caller_arguments(machine: Interpreter, function: FunctionObject) -> Arguments:
+    """Arguments for a function that nobody visible calls: models of the project's classes where the
+    parameters are declared so, in a mode that nobody knows."""
+    arguments = machine.free_arguments(function)
+    for parameter, default in zip(function.definition.parameters, function.defaults):
+        if parameter.annotation is None or parameter.star or default not in (None, NONE):
+            continue
+        cls = machine.evaluate(parameter.annotation, function.frame)
+        if isinstance(cls, ClassObject) and cls.derives_from_module:
+            arguments.keywords[parameter.name] = _given(machine, cls)
+    return arguments
+
+
+def _given(machine: Interpreter, cls: ClassObject) -> Value:
+    """A model that a caller has built."""
+    built, machine.built = machine.built, set()
+    model = _make(machine, cls, machine.free_arguments)
+    machine.built = built
+    machine.emit_mode((model,), Mode.UNKNOWN, None, _CALLER)
+    return model
 
 
 def switched_attributes(project: Project) -> frozenset[str]:

@@ -17,7 +17,12 @@ from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.facts import FileFacts
 from bnlint.source.isolation import Isolation, exposed
-from bnlint.source.objects import run_object, switched_attributes, unbuilt_classes
+from bnlint.source.objects import (
+    caller_arguments,
+    run_object,
+    switched_attributes,
+    unbuilt_classes,
+)
 from bnlint.source.project import Project
 from bnlint.source.traces import TraceDomain
 from bnlint.source.values import ANYTHING, ClassObject, FunctionObject, Known, ModuleScope
@@ -30,7 +35,7 @@ STEPS_AT_LEAST = 500_000
 STEPS_PER_NODE = 20
 FUNCTION_BUDGET = 40_000
 """Steps for one function that nobody calls."""
-OBJECT_BUDGET = 20_000
+OBJECT_BUDGET = 10_000
 """Steps for one object that nobody builds."""
 SMALLEST_SHARE = 16
 """The part of these that is left in a file that has taken too many a few times."""
@@ -139,10 +144,9 @@ class TraceArtist:
         likeness = (facts.path, profile.words, profile.told)
         if likeness in self.silent:
             return
-        arguments = self.machine.free_arguments(function)
 
         def run() -> bool:
-            self.machine.call_function(function, arguments)
+            self.machine.call_function(function, caller_arguments(self.machine, function))
             return True
 
         name = f"{function.name}() in {facts.path.rpartition('/')[2]}"

@@ -143,6 +143,78 @@ def test_a_validation_within_the_epoch() -> None:
     assert accused(right, "BNL103") == []
 
 
+OWN = """\
+class Own(Net):
+    def fit(self, loader, valid, epochs=10):
+        optimizer = torch.optim.SGD(self.parameters(), 0.1)
+        {first}
+        for epoch in range(epochs):
+            {each}
+            for x, y in loader:
+                loss = F.cross_entropy(self(x), y)  # !
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            print(self.score(valid))
+
+    def score(self, loader):
+        {mode}
+        with torch.no_grad():
+            return sum((self(x).argmax(1) == y).sum() for x, y in loader)
+"""
+
+
+def test_a_module_that_trains_itself() -> None:
+    """Its mode is the caller's until it is set; `score` alone runs in whatever mode that is."""
+    text = OWN.format(first="self.train()", each="pass", mode="self.eval()")
+    assert accused(text, "BNL103") == marked(text)
+    assert accused(text, "BNL101") == []
+    for first, each in (("pass", "pass"), ("pass", "self.train()")):
+        right = OWN.format(first=first, each=each, mode="self.eval()")
+        assert accused(right, "BNL103") == []
+    never = OWN.format(first="self.train()", each="pass", mode="pass")
+    assert accused(never, "BNL103") == []
+
+
+TYPED = """def train(model: {type}, loader, optimizer, epochs):
+    {first}
+    for epoch in range(epochs):
+        {each}
+        for x, y in loader:
+            loss = F.cross_entropy(model(x), y)  # !
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            print(model(x).argmax(1))
+"""
+
+
+def test_a_model_by_the_type_of_a_parameter() -> None:
+    text = TYPED.format(type="Net", first="model.train()", each="pass")
+    assert accused(text, "BNL103") == marked(text)
+    for changed in (
+        TYPED.format(type="Net", first="pass", each="pass"),
+        TYPED.format(type="Net", first="pass", each="model.train()"),
+        TYPED.format(type="nn.Module", first="model.train()", each="pass"),
+        TYPED.format(type="int", first="model.train()", each="pass"),
+    ):
+        assert accused(changed, "BNL103") == []
+
+
+def test_a_caller_may_have_set_the_mode() -> None:
+    text = """\
+def predict(model: Net, x):
+    {mode}
+    with torch.no_grad():
+        return model(x).argmax(1)
+"""
+    assert accused(text.format(mode="pass"), "BNL101") == []
+    assert accused(text.format(mode="model.eval()"), "BNL101") == []
+    assert len(accused(text.format(mode="model.train()"), "BNL101")) == 1
+
+
 def test_the_order_of_the_users_calls_is_no_proof() -> None:
     """Nobody says that `fit` is called again behind `validate`, nor `predict` behind `fit`."""
     text = TRAINER.replace(
