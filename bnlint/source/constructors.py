@@ -14,7 +14,7 @@ from bnlint.torchnames import is_batchnorm
 _NAME = re.compile(r"(.*\.)?((Lazy)?BatchNorm[123]d|SyncBatchNorm)")
 
 
-def constructor_calls(body: ir.Body, scope: ModuleScope) -> set[Place]:
+def constructor_calls(body: object, scope: ModuleScope) -> set[Place]:
     """The places of the calls of what is named like a BatchNorm, or imported under another name."""
     return {
         scope.facts.place(node.span)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bnlint.source.ir import (
     Argument,
@@ -84,39 +84,11 @@ class ExpressionExtractor:
         self.layout = layout
         self.span = layout.span
         self._opaque = opaque
-        self._expressions: dict[type[ast.AST], Callable[[Any], Expression]] = {
-            ast.Name: self._name,
-            ast.Attribute: self._attribute,
-            ast.Call: self._call,
-            ast.Subscript: self._subscript,
-            ast.Slice: self._slice,
-            ast.Constant: self._constant,
-            ast.JoinedStr: self._format_string,
-            ast.Tuple: self._tuple,
-            ast.List: self._list,
-            ast.Set: self._set,
-            ast.Dict: self._dict,
-            ast.BinOp: self._binary,
-            ast.BoolOp: self._boolean,
-            ast.Compare: self._compare,
-            ast.UnaryOp: self._unary,
-            ast.IfExp: self._conditional,
-            ast.Lambda: self._lambda,
-            ast.ListComp: self._comprehension,
-            ast.SetComp: self._comprehension,
-            ast.GeneratorExp: self._comprehension,
-            ast.DictComp: self._comprehension,
-            ast.NamedExpr: self._walrus,
-            ast.Await: lambda node: self.expression(node.value),
-            ast.Yield: self._yield,
-            ast.YieldFrom: self._yield_from,
-            ast.Starred: self._starred,
-        }
 
     def expression(self, node: ast.expr) -> Expression:
         """The representation of any expression."""
         handler = self._expressions.get(type(node))
-        return handler(node) if handler is not None else Opaque((), self.span(node))
+        return handler(self, node) if handler is not None else Opaque((), self.span(node))
 
     def expressions(self, nodes: Iterable[ast.expr]) -> tuple[Expression, ...]:
         """Several expressions."""
@@ -319,6 +291,35 @@ class ExpressionExtractor:
     ) -> Parameter:
         annotation = self.optional(node.annotation)
         return Parameter(node.arg, self.optional(default), star, keyword_only, annotation)
+
+    _expressions: ClassVar[Mapping[type[ast.AST], Callable[[Any, Any], Expression]]] = {
+        ast.Name: _name,
+        ast.Attribute: _attribute,
+        ast.Call: _call,
+        ast.Subscript: _subscript,
+        ast.Slice: _slice,
+        ast.Constant: _constant,
+        ast.JoinedStr: _format_string,
+        ast.Tuple: _tuple,
+        ast.List: _list,
+        ast.Set: _set,
+        ast.Dict: _dict,
+        ast.BinOp: _binary,
+        ast.BoolOp: _boolean,
+        ast.Compare: _compare,
+        ast.UnaryOp: _unary,
+        ast.IfExp: _conditional,
+        ast.Lambda: _lambda,
+        ast.ListComp: _comprehension,
+        ast.SetComp: _comprehension,
+        ast.GeneratorExp: _comprehension,
+        ast.DictComp: _comprehension,
+        ast.NamedExpr: _walrus,
+        ast.Await: lambda me, node: me.expression(node.value),
+        ast.Yield: _yield,
+        ast.YieldFrom: _yield_from,
+        ast.Starred: _starred,
+    }
 
 
 def _start(argument: Argument) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from bnlint.source.extract_expressions import BINARY, ExpressionExtractor
 from bnlint.source.ir import (
@@ -53,34 +53,6 @@ class StatementExtractor(ExpressionExtractor):
         self.logical_lines: dict[int, int] = {}
         """The last line, by the first, of lines of simple statements and of headers of compound
         statements, where they are several."""
-        self._statements: dict[type[ast.AST], Callable[[Any], Statement]] = {
-            ast.Assign: self._assign,
-            ast.AnnAssign: self._annotated_assign,
-            ast.AugAssign: self._augmented_assign,
-            ast.Expr: lambda node: Evaluate(self.expression(node.value), self.span(node)),
-            ast.If: self._if,
-            ast.For: self._for,
-            ast.AsyncFor: self._for,
-            ast.While: self._while,
-            ast.With: self._with,
-            ast.AsyncWith: self._with,
-            ast.Try: self._try,
-            ast.TryStar: self._try,
-            ast.Return: lambda node: Return(self.optional(node.value), self.span(node)),
-            ast.FunctionDef: self._function,
-            ast.AsyncFunctionDef: self._function,
-            ast.ClassDef: self._class,
-            ast.Import: lambda node: Import(_aliases(node.names), self.span(node)),
-            ast.ImportFrom: self._import_from,
-            ast.Global: lambda node: Global(tuple(node.names), False, self.span(node)),
-            ast.Nonlocal: lambda node: Global(tuple(node.names), True, self.span(node)),
-            ast.Raise: lambda node: Raise(self.optional(node.exc), self.span(node)),
-            ast.Assert: lambda node: Assert(self.expression(node.test), self.span(node)),
-            ast.Delete: self._delete,
-            ast.Break: lambda node: Break(self.span(node)),
-            ast.Continue: lambda node: Continue(self.span(node)),
-            ast.Match: self._match,
-        }
 
     def body(self, nodes: Sequence[ast.stmt]) -> Body:
         """The statements of a block; what does nothing is left out."""
@@ -90,7 +62,7 @@ class StatementExtractor(ExpressionExtractor):
         for node in nodes:
             handler = self._statements.get(type(node))
             if handler is not None:
-                found.append(handler(node))
+                found.append(handler(self, node))
             if not isinstance(node, _COMPOUND):
                 if first is None or node.lineno != last:  # `a; b` is one line
                     first = node
@@ -243,6 +215,35 @@ class StatementExtractor(ExpressionExtractor):
                 names.append(name)
                 return ()
         return None
+
+    _statements: ClassVar[Mapping[type[ast.AST], Callable[[Any, Any], Statement]]] = {
+        ast.Assign: _assign,
+        ast.AnnAssign: _annotated_assign,
+        ast.AugAssign: _augmented_assign,
+        ast.Expr: lambda me, node: Evaluate(me.expression(node.value), me.span(node)),
+        ast.If: _if,
+        ast.For: _for,
+        ast.AsyncFor: _for,
+        ast.While: _while,
+        ast.With: _with,
+        ast.AsyncWith: _with,
+        ast.Try: _try,
+        ast.TryStar: _try,
+        ast.Return: lambda me, node: Return(me.optional(node.value), me.span(node)),
+        ast.FunctionDef: _function,
+        ast.AsyncFunctionDef: _function,
+        ast.ClassDef: _class,
+        ast.Import: lambda me, node: Import(_aliases(node.names), me.span(node)),
+        ast.ImportFrom: _import_from,
+        ast.Global: lambda me, node: Global(tuple(node.names), False, me.span(node)),
+        ast.Nonlocal: lambda me, node: Global(tuple(node.names), True, me.span(node)),
+        ast.Raise: lambda me, node: Raise(me.optional(node.exc), me.span(node)),
+        ast.Assert: lambda me, node: Assert(me.expression(node.test), me.span(node)),
+        ast.Delete: _delete,
+        ast.Break: lambda me, node: Break(me.span(node)),
+        ast.Continue: lambda me, node: Continue(me.span(node)),
+        ast.Match: _match,
+    }
 
 
 _COMPOUND: Final = (

@@ -76,6 +76,7 @@ class GraphArtist:
         """What is in some graph already."""
         self.reached: set[Place] = set()
         """Constructor calls whose BatchNorm is in some graph."""
+        self._called: dict[tuple[str, ir.Span], frozenset[Place]] = {}
         self.unsettled: Counter[Place] = Counter()
         """How many graphs show a constructor call, none of them with its channels."""
 
@@ -95,8 +96,7 @@ class GraphArtist:
             with self.isolated("drawing a module", module.place):
                 self._draw(module, title_of(module), "", only_new=True)
         for cls in classes:
-            calls = constructor_calls(cls.definition.body, cls.frame.module)
-            if not calls <= self.reached:
+            if not self._constructors(cls) <= self.reached:
                 with self._apart("a class", cls):
                     self.draw_definition(cls, given=True)
         self._draw_unrun()
@@ -172,11 +172,20 @@ class GraphArtist:
                 key = (scope.facts.path, definition.span)
                 if not isinstance(definition, ir.Function) or key in tried:
                     continue
-                if not constructor_calls(definition.body, scope) <= self.reached:
+                if not self._constructors(function) <= self.reached:
                     tried.add(key)
                     assert isinstance(function, FunctionObject)
                     with self._apart("a function", function):
                         self._explore(function)
+
+    def _constructors(self, definition: FunctionObject | ClassObject) -> frozenset[Place]:
+        """See `constructor_calls`; read once."""
+        scope = definition.frame.module
+        key = (scope.facts.path, definition.definition.span)
+        if key not in self._called:
+            calls = constructor_calls(definition.definition.body, scope)
+            self._called[key] = frozenset(calls)
+        return self._called[key]
 
     def _explore(self, function: FunctionObject) -> None:
         """Run a function, both branches of each `if`, and draw what only this has built."""

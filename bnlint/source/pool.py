@@ -18,9 +18,8 @@ from bnlint.source.reader import read_file
 
 Reader: TypeAlias = Callable[[str], Outcome]
 
-MIN_FILES: Final = 24
-MIN_BYTES: Final = 400_000
-"""Below these a second process costs more than it saves."""
+MIN_BYTES: Final = 2_000_000
+"""Below this a second process costs more than it saves."""
 
 _DIED = Problem("gave up: the parser's process died on this file")
 
@@ -70,7 +69,7 @@ def _context() -> BaseContext:
 
 
 def _is_worth_it(paths: Sequence[str]) -> bool:
-    return len(paths) >= MIN_FILES or sum(map(_size, paths)) >= MIN_BYTES
+    return sum(map(_size, paths)) >= MIN_BYTES
 
 
 def _size(path: str) -> int:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
+from bnlint.source.walk import definitions as all_definitions
 from bnlint.source.walk import walk, walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
@@ -60,11 +61,12 @@ class Relevance:
         self._kept: list[object] = []
         self._counters: dict[int, frozenset[str]] = {}
         self._unread: dict[int, frozenset[str]] = {}
+        self._own: dict[int, frozenset[type[ir.Node]]] = {}
         definitions: list[tuple[str, Profile]] = []
         read = list(files)
         layers: set[str] = set()
         for facts in read:
-            definitions += [(d.name, self.profile(d)) for d in _definitions(facts.body)]
+            definitions += [(d.name, self.profile(d)) for d in all_definitions(facts.body)]
             definitions += [(name, self.profile(v)) for name, v in _aliases(facts.body)]
             layers |= _imported_layers(facts.body)
         self.size = sum(self.profile(facts.body).size for facts in read)
@@ -159,6 +161,15 @@ class Relevance:
             self._unread[key] = frozenset(_unread(definition.body))
             self._kept.append(definition)
         return self._unread[key]
+
+    def own_kinds(self, code: object) -> frozenset[type[ir.Node]]:
+        """The kinds of records in code, without those in functions and classes inside it."""
+        key = id(code)
+        if key not in self._own:
+            apart = (ir.Function, ir.Class, ir.Lambda)
+            self._own[key] = frozenset(type(node) for node in walk_apart(code, apart))
+            self._kept.append(code)
+        return self._own[key]
 
     def acts(self, body: ir.Body) -> bool:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
@@ -284,7 +295,3 @@ def _is_alias(value: ir.Expression) -> bool:
 _DEFINITIONS = (ir.Function, ir.Class)
 _LOOPS = (ir.For, ir.While, ir.Comprehension)
 _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}
-
-
-def _definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
-    return (node for node in walk(body) if type(node) is ir.Function or type(node) is ir.Class)

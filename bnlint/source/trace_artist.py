@@ -80,7 +80,10 @@ class TraceArtist:
                 self._trace_object(cls)
         for path in self.project.given:
             facts = self.project.facts(path)
-            if facts is not None:
+            words = (
+                frozenset() if facts is None else self.project.relevance.profile(facts.body).words
+            )
+            if facts is not None and words & {"eval", "train"}:
                 self._note_statements(facts)
 
     def load_all(self) -> None:

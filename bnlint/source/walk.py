@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Final
 
+from bnlint.source import ir
 from bnlint.source.ir import Node
 
 
@@ -40,6 +41,29 @@ def walk_apart(code: object, kinds: tuple[type[Node], ...]) -> Iterator[Node]:
             parts = _PARTS[type(node)]
             if parts is not None and (node is code or not isinstance(node, kinds)):
                 pending += parts(node)
+
+
+def definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
+    """The functions and classes of a body and of what is in it, in the order of the text; no
+    expression holds one."""
+    for statement in body:
+        if isinstance(statement, ir.Function | ir.Class):
+            yield statement
+        for inner in _bodies(statement):
+            yield from definitions(inner)
+
+
+def _bodies(statement: ir.Statement) -> tuple[ir.Body, ...]:
+    match statement:
+        case ir.Function() | ir.Class() | ir.With():
+            return (statement.body,)
+        case ir.If() | ir.For() | ir.While():
+            return (statement.body, statement.orelse)
+        case ir.Try(body, handlers, orelse, final):
+            return (body, *(handler.body for handler in handlers), orelse, final)
+        case ir.Match(_, cases):
+            return tuple(case.body for case in cases)
+    return ()
 
 
 def _may_hold_records(annotation: str) -> bool:

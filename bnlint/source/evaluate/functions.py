@@ -37,6 +37,7 @@ from bnlint.source.values import (
     alternatives,
     flat,
     is_exact,
+    items_of,
 )
 from bnlint.trace import Call, Item
 
@@ -347,9 +348,16 @@ def given_to(function: FunctionObject, arguments: Arguments) -> object:
     """The receiver and the constant arguments of a call, by content."""
     return (
         id(function.receiver) if function.receiver is not None else None,
-        tuple(content_of(value) for value in arguments.positional),
-        tuple((name, content_of(value)) for name, value in arguments.keywords.items()),
+        tuple(_constant(value) for value in arguments.positional),
+        tuple((name, _constant(value)) for name, value in arguments.keywords.items()),
     )
+
+
+def _constant(value: Value) -> object | None:
+    """The content of a constant; a list of unknown things is none, however many there are."""
+    if isinstance(value, Sequence) and ANYTHING in items_of(value):
+        return None
+    return content_of(value)
 
 
 def ir_name(expression: ir.Expression) -> str:

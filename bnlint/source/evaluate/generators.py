@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import Core
 from bnlint.source.values import Arguments, Frame, FunctionObject, Value
-from bnlint.source.walk import fields_of
 from bnlint.trace import Call, Item
 
 
@@ -21,10 +20,8 @@ class Generators(Core):
         function = self.evaluate(call.function, frame)
         if not isinstance(function, FunctionObject):
             return None
-        body = list(own_records(function.definition.body))
-        yields = any(isinstance(node, ir.Yield) for node in body)
-        returns = any(isinstance(node, ir.Return) for node in body)
-        return function if yields and not returns else None
+        kinds = self.relevance.own_kinds(function.definition.body)
+        return function if ir.Yield in kinds and ir.Return not in kinds else None
 
     def drive(
         self, generator: FunctionObject, arguments: Arguments, body: Callable[[Value], None]
@@ -56,19 +53,6 @@ class Generators(Core):
             return None
         opened = [inner for item in events for inner in _opened(item)]
         return tuple(opened or given)
-
-
-def own_records(code: object) -> Iterator[object]:
-    """The records of a body, without those of functions and classes inside it."""
-    pending = [code]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, tuple):
-            pending += node
-        elif isinstance(node, ir.Node):
-            yield node
-            if not isinstance(node, ir.Function | ir.Class | ir.Lambda):
-                pending += fields_of(node)
 
 
 def _opened(item: Item) -> tuple[Item, ...]:

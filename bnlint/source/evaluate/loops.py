@@ -14,27 +14,31 @@ from bnlint.source.evaluate.freezing import (
     listed_parameters,
     named_parameters,
 )
-from bnlint.source.evaluate.generators import Generators, own_records
+from bnlint.source.evaluate.generators import Generators
 from bnlint.source.evaluate.last_round import last_round_tests
 from bnlint.source.joining import ABSENT, bounded, one_of
 from bnlint.source.store import Changes, Key
 from bnlint.source.values import (
     ANYTHING,
     Alternatives,
+    AnythingType,
     Choice,
     Element,
     Frame,
     Known,
     Parameters,
     Repeat,
+    Sequence,
     Value,
     flat,
     hard,
     is_exact,
+    items_of,
 )
 from bnlint.trace import Item, Loop
 
 LONGEST_UNROLLING = 64
+_LEAVING = frozenset({ir.Break, ir.Return, ir.Yield})
 LONGEST_WHILE = 12
 """Rounds of a `while` that are told apart."""
 
@@ -56,7 +60,7 @@ class Loops(Generators):
         if isinstance(elements, tuple) and len(elements) <= LONGEST_UNROLLING:
             if is_exact(elements):
                 return self._unrolled(statement, elements, frame)
-            if not (len(elements) == 1 and len(list(flat(elements))) == 1):
+            if not _are_alike(elements):
                 return self._by_element(statement, elements, frame)
         values: list[Value] = [ANYTHING] if elements is None else list(flat(elements))
         return self._counted(statement, values, frame)
@@ -72,8 +76,8 @@ class Loops(Generators):
         definition = generator.definition
         if not isinstance(definition, ir.Function) or not self.relevance.acts(definition.body):
             return None
-        if _is_left(statement.body):
-            return None
+        if not _LEAVING.isdisjoint(self.relevance.own_kinds(statement.body)):
+            return None  # a `break` of a loop inside it counts, too
         arguments = self.arguments(statement.iterable.arguments, frame)
         arguments.place = self.place(frame, statement.iterable.span)
 
@@ -320,10 +324,17 @@ class Loops(Generators):
             self.events.append(Loop(tuple(bodies), repeat, place))
 
 
-def _is_left(body: ir.Body) -> bool:
-    """Whether a loop's body may leave the loop; a `break` of a loop inside it counts, too."""
-    leaving = (ir.Break, ir.Return, ir.Yield)
-    return any(isinstance(node, leaving) for node in own_records(body))
+def _are_alike(elements: tuple[Element, ...]) -> bool:
+    """Whether rounds need not be told apart: of a single element, or of some of which nothing is
+    known but that they may be lists."""
+    values = list(flat(elements))
+    return len(elements) == len(values) == 1 or all(map(_is_unknown, values))
+
+
+def _is_unknown(value: Value) -> bool:
+    if isinstance(value, Sequence):
+        return all(map(_is_unknown, flat(items_of(value))))
+    return isinstance(value, AnythingType)
 
 
 def _is_number(value: object) -> bool:

@@ -48,7 +48,12 @@ class Statements(Contexts):
 
     def execute(self, body: ir.Body, frame: Frame) -> bool:
         """Run statements in order; False when control never reaches the end."""
-        return all(self._statement(statement, frame) for statement in body)
+        run = self._statement
+        for statement in body:  # a generator for `all` would cost a level of recursion each
+            falls = run(statement, frame)
+            if not falls:
+                return False
+        return True
 
     def _statement(self, statement: ir.Statement, frame: Frame) -> bool:
         self.spend()
