@@ -169,3 +169,66 @@ def test_the_collector_gets_its_pace_back(
         assert gc.get_threshold() == own
     finally:
         gc.set_threshold(*before)
+
+
+def steps(text: str) -> int:
+    """How many steps the traces of a program take."""
+    tracing = TraceArtist(project_of(a=HEAD + text))
+    before = tracing.allowance
+    tracing.draw_traces()
+    assert tracing.traces, "the script was given up"
+    return before - tracing.allowance
+
+
+WALK = """
+import sys
+
+class Graph:
+    def __init__(self, path):
+        self.edges = torch.load(path)
+
+    def order(self, node, visited):
+        torch.load(node)
+        here = visited + [node]
+        if node in visited:
+            raise ValueError(here)
+        for other in self.edges[node].targets:
+            for found in self.order(other, here):
+                yield found
+            for found in self.order(other, visited=here):
+                yield found
+        yield node
+
+for first in Graph(sys.argv[1]).order(sys.argv[2], []):
+    print(first)
+net = build(2)
+net.eval()
+"""
+
+
+def test_a_recursion_over_unknown_things_ends_however_its_list_grows() -> None:
+    assert steps(WALK) < 5_000
+
+
+NESTED = """
+import sys
+
+rows = []
+for name in sys.argv:
+    if name in sys.path:
+        rows.append([name])
+    else:
+        rows.append(name)
+for a in rows:
+    for b in rows:
+        for c in rows:
+            for d in rows:
+                for e in rows:
+                    print(a, b, c, d, e)
+net = build(2)
+net.eval()
+"""
+
+
+def test_rounds_over_unknown_things_are_not_told_apart() -> None:
+    assert steps(NESTED) < 2_000
