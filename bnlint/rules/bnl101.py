@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
+from bnlint.finding import Evidence, Finding, Measurement, Place, Role, Severity
 from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
@@ -114,7 +114,19 @@ def _evidence(mistake: Inference) -> list[Evidence]:
         steps += evidence_at(call.place, f"{call.function}() is called here")
     message = "gradients are off here, which does not set evaluation mode"
     steps += evidence_at(forward.context_place, message)
+    if mistake.ground is Ground.TIMED:
+        for place in _warming_up(trace, forward):
+            steps += evidence_at(place, "it is warmed up here: evaluation mode is due before")
     return list(dict.fromkeys(steps))
+
+
+def _warming_up(trace: ModeTrace, timed: Forward) -> Iterator[Place | None]:
+    """Where a network runs before its speed is measured, for nothing else."""
+    for earlier in trace.of(Forward):
+        if earlier is timed:
+            return
+        if earlier.model == timed.model and earlier.discarded and earlier.place != timed.place:
+            yield earlier.place
 
 
 def _fact_order(fact: ModeFact) -> tuple[str, int]:

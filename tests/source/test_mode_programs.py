@@ -279,6 +279,28 @@ def test_the_speed_of_a_new_network_is_measured(code: str, wanted: int) -> None:
     assert codes(text + textwrap.indent(code, "    ")) == ["BNL101"] * wanted
 
 
+def test_what_warms_a_network_up_is_named() -> None:
+    text = """\
+import time, torch
+from torch import nn
+
+net = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
+x = torch.randn(8, 4)
+with torch.no_grad():
+    for i in range(9):
+        net(x)
+    start = time.time()
+    for i in range(9):
+        net(x)
+    print(time.time() - start)
+"""
+    (finding,) = bnlint.lint_source(text, settings=Settings(select=("BNL101",))).findings
+    assert finding.place is not None
+    assert finding.place.line == 11
+    warm = [e.place.line for e in finding.evidence if "warmed up" in e.message]
+    assert warm == [8]
+
+
 @pytest.mark.parametrize(
     ("code", "wanted"),
     [
