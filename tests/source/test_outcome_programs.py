@@ -274,3 +274,30 @@ def test_what_lies_below_an_override_is_its_affair(body: str, wanted: list[str])
         "    with", "    net.eval()\n    with"
     )
     assert codes(text, OVERRIDING.format(body=body)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("use", "wanted"),
+    [
+        ("total += loss.data[0]", ["BNL101"]),
+        ("scores[0:4] = net(x)\n        print(scores.argmax(1))", ["BNL101"]),
+        ("scores[0:4] += net(x).data\n        print(scores.argmax(1))", ["BNL101"]),
+        ("scores[0:4] = net(x)", []),
+    ],
+)
+def test_outputs_that_fill_a_tensor(use: str, wanted: list[str]) -> None:
+    text = VALIDATE.replace("    total = 0\n", "    total, scores = 0, torch.zeros(4, 4)\n")
+    assert codes(text.format(mode="pass", use=use)) == wanted
+
+
+def test_a_loss_of_what_fills_a_tensor_goes_back_to_it() -> None:
+    text = """\
+    for x, y in loader:
+        scores = torch.zeros(4, 4)
+        for row in range(4):
+            scores[row] = net(x[row])
+        print((scores > 0.5).sum())
+        F.mse_loss(scores, y).backward()
+        optimizer.step()
+    """
+    assert codes(text) == []

@@ -195,6 +195,11 @@ class Domain:
         """`model.eval` as a statement."""
 
 
+def sources_in(value: Value) -> bool:
+    """Whether a value is, or holds, data that layers have made."""
+    return any(tensor.sources for tensor in tensors_in([value]))
+
+
 def tensors_in(values: Iterable[object], depth: int = 4) -> Iterable[Tensor]:
     """The tensors among values, also in lists and dictionaries."""
     for value in values:

@@ -371,6 +371,9 @@ class Expressions(Core):
             return one_of(self._subscript(v, index, frame, expression) for v in value.values)
         if isinstance(value, Tensor):
             arguments = Arguments([value], place=self.place(frame, expression.span))
+            match expression:
+                case ir.Subscript(ir.Attribute(_, "data"), ir.Constant(0)):
+                    self.numbers_read([value], arguments.place)  # before `item()` came
             return self.call_external("operator.getitem", arguments, frame)
         arguments = Arguments([index], place=self.place(frame, expression.span))
         return self.call_method(value, "__getitem__", arguments, frame)

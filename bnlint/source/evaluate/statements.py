@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bnlint.source import ir
 from bnlint.source.evaluate.configurations import default_of, is_configuration
 from bnlint.source.evaluate.contexts import Contexts
+from bnlint.source.evaluate.domain import sources_in
 from bnlint.source.evaluate.enums import as_member, is_enum, member_names
 from bnlint.source.evaluate.freezing import is_known_part
 from bnlint.source.evaluate.module_classes import is_module_dict
@@ -298,7 +299,7 @@ class Statements(Contexts):
             case ir.Subscript(owner, index):
                 filled = self.evaluate(owner, frame)
                 self.set_item(filled, self.evaluate(index, frame), value)
-                if self.draws_layers and isinstance(filled, Tensor):
+                if isinstance(filled, Tensor) and (self.draws_layers or sources_in(value)):
                     self._fill(owner, filled, value, frame, target.span)
             case ir.Display(_, targets):
                 self._unpack(targets, value, frame)
