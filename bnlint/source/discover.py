@@ -6,7 +6,6 @@ Works without git. Links are not followed, so a walk neither loops nor leaves it
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from bnlint.settings import Settings, SettingsError
 from bnlint.source.patterns import pattern_set, usable
+from bnlint.source.plain import open_plain
 from bnlint.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".py", ".ipynb")
 _MARKERS: Final = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _LARGEST_IGNORES: Final = 1_000_000
-"""Characters of a .gitignore that are read."""
+"""Bytes of a .gitignore that are read."""
 
 
 class MissingPathError(Exception):
@@ -272,10 +272,8 @@ def _any_part_ignored(path: str, root: str, ignores: Sequence[_Patterns]) -> boo
 def _read_ignores(folder: str, name: str) -> list[_Patterns]:
     path = f"{folder}/{name}"
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):  # no link (as in git), pipe or device
-            return []
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read(_LARGEST_IGNORES).splitlines()
+        with open_plain(path, follow=False) as file:  # git does not follow links there, either
+            lines = file.read(_LARGEST_IGNORES).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
     try:

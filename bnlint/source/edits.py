@@ -282,8 +282,16 @@ def _statements_around(body: ir.Body, changes: Sequence[_Change], text: str) -> 
 
     first = bisect_right(body, changes[0].start, key=begins) - 1
     following = bisect_right(body, changes[-1].end, key=begins)
+    line = text.rfind("\n", 0, changes[0].start) + 1
+    if following == first + 1 and (first < 0 or line > body[first].span[1]):
+        return line, _end_of_line(text, changes[-1].end)  # comments between two statements
     start = 0 if first < 0 else begins(body[first])
     return start, len(text) if following == len(body) else begins(body[following])
+
+
+def _end_of_line(text: str, offset: int) -> int:
+    end = text.find("\n", offset)
+    return len(text) if end < 0 else end + 1
 
 
 def _applied(text: str, changes: Sequence[_Change]) -> str:

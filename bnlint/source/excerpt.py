@@ -25,6 +25,7 @@ class Sources:
         self._texts = texts
         self._read = lru_cache(maxsize=8)(self._document)
         self._layout = lru_cache(maxsize=8)(_layout)
+        self._lines = lru_cache(maxsize=64)(self._split)
 
     def text(self, path: str) -> str | None:
         """The whole document; None when it cannot be shown."""
@@ -32,17 +33,7 @@ class Sources:
 
     def lines(self, place: Place) -> Sequence[str]:
         """The lines of the file (of the cell, in a notebook) that a place is in."""
-        text = self._read(place.path)
-        if text is None:
-            return ()
-        if place.cell is None:
-            return split_lines(text)
-        from bnlint.source.notebook import cell_lines
-
-        try:
-            return cell_lines(text, place.cell)
-        except (ValueError, RefusedError):
-            return ()
+        return self._lines(place.path, place.cell)
 
     def in_file(self, place: Place) -> Place:
         """The place as a position in its file: of a notebook, in the lines of its JSON."""
@@ -53,6 +44,19 @@ class Sources:
             return self._layout(text).in_file(place)
         except (ValueError, RefusedError):
             return place
+
+    def _split(self, path: str, cell: int | None) -> Sequence[str]:
+        text = self._read(path)
+        if text is None:
+            return ()
+        if cell is None:
+            return split_lines(text)
+        from bnlint.source.notebook import cell_lines
+
+        try:
+            return cell_lines(text, cell)
+        except (ValueError, RefusedError):
+            return ()
 
     def _document(self, path: str) -> str | None:
         if path in self._texts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bnlint.source.limits import LIMITS
+from bnlint.source.plain import open_plain
 
 BROAD: Final = re.compile(
     rb"torch|[Bb]atch_?[Nn]orm|\.eval\b|\.train\b|\bnn\.Module\b|\blightning\b|\btimm\b"
@@ -114,7 +115,7 @@ def _importers(digests: Mapping[str, Digest], given: Iterable[str]) -> set[str]:
 def digest_of_file(path: str) -> Digest:
     """The digest of a file on the disk."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return digest(file.read(LIMITS.of(path)))
     except OSError:  # chosen, so that reading it reports the error
         return Digest(broad=True, narrow=True, script=False, imported=frozenset())

@@ -15,6 +15,7 @@ from bnlint.source.guard import check_text
 from bnlint.source.limits import LIMITS
 from bnlint.source.notebook import Notebook, is_python, read_notebook, without_broken_cells
 from bnlint.source.outcome import Outcome, Problem
+from bnlint.source.plain import open_plain
 from bnlint.source.python2 import as_python3
 from bnlint.source.text import RefusedError, decode, split_lines
 from bnlint.suppress import FileSuppressions, find_suppressions
@@ -27,7 +28,7 @@ def read_file(path: str) -> Outcome:
         if size > LIMITS.of(path):
             limit = f"{size:,} bytes, the limit is {LIMITS.of(path):,}"
             return Outcome(path, problem=Problem(f"is too large: {limit}"))
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             data = file.read(LIMITS.of(path) + 1)
     except OSError as error:
         return Outcome(path, unreadable=error.strerror or str(error))

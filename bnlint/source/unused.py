@@ -55,7 +55,7 @@ def unused_suppressions(
     for comment in file.comments:
         dead = [
             selector
-            for selector in comment.selectors or ("",)
+            for selector in dict.fromkeys(comment.selectors) or ("",)
             if (path, comment, selector) not in used and ran.would_have_spoken(comment, selector)
         ]
         if dead and lines is None:  # once for the file: there may be thousands of comments
@@ -71,12 +71,13 @@ def _finding(comment: _Comment, dead: Sequence[str]) -> Finding:
     rule = find_rule("BNL902")
     if rule is None:
         raise LookupError("no rule BNL902")
-    everything = len(dead) == len(comment.written.selectors or ("",))
-    names = " and ".join(comment.as_written(selector) for selector in dead if selector)
+    everything = len(dead) == len(set(comment.written.selectors) or ("",))
+    written = comment.as_written()
+    names = " and ".join(written.get(selector, selector) for selector in dead if selector)
     kind = "noqa" if comment.written.foreign else "ignore"
     what = f"no finding of {names}" if names else "nothing"
     message = f"the comment `{kind}` suppresses {what} here"
-    unknown = [comment.as_written(s) for s in dead if s and not _is_known(s)]
+    unknown = [written.get(s, s) for s in dead if s and not _is_known(s)]
     guesses = {name: did_you_mean_rule(name) for name in unknown}
     if unknown:
         said = (f"{name}: no such rule{guess}" for name, guess in guesses.items())
@@ -108,10 +109,10 @@ class _Comment:
         text = self.written.text[:end].rstrip()
         return self._span(column, column + len(text))
 
-    def as_written(self, selector: str) -> str:
-        """A selector of the comment, which are kept in upper case, as the comment has it."""
+    def as_written(self) -> dict[str, str]:
+        """The selectors of the comment, which are kept in upper case, as the comment has them."""
         codes = split_codes(self._match()["codes"] or "")
-        return next((code for code in codes if code.upper() == selector), selector)
+        return {code.upper(): code for code in reversed(codes)}
 
     def without(self, dead: Iterable[str]) -> ReplaceText:
         """The edit that takes selectors away, or the whole comment with its reason when none is

@@ -425,3 +425,46 @@ def test_flake8_says_only_of_a_cold_cache_that_it_reads(project: Path, caplog, m
         assert flake8._by_path(project)
         assert len([r for r in caplog.records if "is not in the cache" in r.message]) == expected
     flake8._by_path.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+@pytest.mark.parametrize("what", ["pipe", "device", "link"])
+def test_what_stands_in_place_of_a_kept_file_is_not_followed(project: Path, what: str) -> None:
+    """A repository can hold a cache folder, and in it links to anywhere."""
+    expected = lint(project)
+    secret = project.parent / "secret"
+    for file in kept_files(project):
+        secret.write_bytes(file.read_bytes())
+        file.unlink()
+        if what == "pipe":
+            os.mkfifo(file)
+        else:
+            file.symlink_to("/dev/zero" if what == "device" else secret)
+    before = secret.read_bytes()
+    assert lint(project) == lint(project) == expected
+    assert secret.read_bytes() == before
+
+
+def test_a_version_that_is_a_link_is_left_alone(project: Path, tmp_path: Path) -> None:
+    expected = lint(project)
+    (version,) = {file.parent for file in kept_files(project)}
+    shutil.rmtree(version)
+    elsewhere = tmp_path / "of others"
+    elsewhere.mkdir()
+    version.symlink_to(elsewhere)
+    assert lint(project) == lint(project) == expected
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+def test_a_full_disk_under_the_cache_costs_only_time(project: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        assert lint(project, cache_dir=disk) == lint(project, cache_dir=disk) == fresh(project)
+        assert not list(disk.rglob("tmp-*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -11,7 +11,10 @@ from heavy_programs import PROGRAMS
 from nesting import HEAD
 
 import bnlint
+from bnlint.output import renderer
+from bnlint.output.base import Printout
 from bnlint.settings import Settings
+from bnlint.source.excerpt import Sources
 
 # Measuring coverage makes Python several times slower: tests of absolute limits go without.
 SETTINGS = Settings(select=("ALL",))
@@ -69,3 +72,30 @@ def test_a_class_that_is_built_of_its_former_self_is_not_copied_without_end(tmp_
     start = time.process_time()
     assert not bnlint.lint_paths([tmp_path], settings=SETTINGS).crashes
     assert time.process_time() - start < 40
+
+
+def printed(text: str) -> float:
+    start = time.process_time()
+    result = bnlint.lint_source(text, settings=SETTINGS)
+    sources = Sources({"<string>": text})
+    printout = Printout(result.findings, 1, sources.lines, colour=False, in_file=sources.in_file)
+    renderer("full")(printout)
+    assert len(result.findings) > 50
+    return time.process_time() - start
+
+
+def test_thousands_of_needless_comments_are_told_and_fixed_in_linear_time() -> None:
+    comment = f"{HEAD}# bnlint: ignore[BNL101] because\n"
+    printed(comment * 60)
+    assert printed(comment + "# bnlint: ignore[BNL101] because\n" * 1_800) < 14 * printed(
+        comment + "# bnlint: ignore[BNL101] because\n" * 300
+    )
+
+
+def test_thousands_of_codes_in_one_comment_are_told_in_linear_time() -> None:
+    def comments(codes: int) -> str:
+        listed = ",".join(f"A{number}" for number in range(codes))
+        return "".join(f"x = 1  # bnlint: ignore[{listed}] {n}\n" for n in range(60))
+
+    printed(comments(5))
+    assert printed(comments(120)) < 14 * printed(comments(20))

@@ -14,6 +14,7 @@ from msgspec import Struct
 from bnlint.source.cache.folder import Folder
 from bnlint.source.digests import digest_of
 from bnlint.source.limits import LIMITS
+from bnlint.source.plain import open_plain
 from bnlint.source.prefilter import Digest, digest, digest_of_file
 
 _INDEX: Final = "index"
@@ -110,7 +111,7 @@ class Contents:
                 return row.content
             if state[2] > LIMITS.of(path):
                 return f"too large: {state[2]}"
-            with open(path, "rb") as file:
+            with open_plain(path) as file:
                 data = file.read(LIMITS.of(path) + 1)
         except OSError:
             return ""

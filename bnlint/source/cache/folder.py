@@ -16,6 +16,7 @@ from typing import Final
 import bnlint
 from bnlint.settings import Settings
 from bnlint.source.discover import is_too_wide
+from bnlint.source.plain import open_plain
 
 NAME: Final = ".bnlint_cache"
 FORMAT: Final = 1
@@ -50,7 +51,7 @@ class Folder:
 
     def peek(self, name: str, offset: int, length: int) -> bytes | None:
         """A part of a file as it stands."""
-        with suppress(OSError, ValueError), open(self.path / name, "rb") as file:
+        with suppress(OSError, ValueError), open_plain(self.path / name, follow=False) as file:
             file.seek(offset)
             return file.read(length)
         return None
@@ -95,6 +96,8 @@ class Folder:
                 os.unlink(self.path / name)
 
     def _prepare(self) -> None:
+        if self.path.is_symlink():  # what is written behind it would lie in another's folder
+            raise OSError(None, "a link", str(self.path))
         if self.path.is_dir():
             return
         self.top.mkdir(parents=True, exist_ok=True)
