@@ -44,8 +44,27 @@ def unbuilt_classes(machine: Interpreter) -> Iterator[ClassObject]:
             and cls.frame is cls.frame.module
             and definition_of(cls) not in machine.built
             and _runs_models(machine, cls)
+            and _is_new(machine, cls)
         ):
             yield cls
+
+
+def _is_new(machine: Interpreter, cls: ClassObject) -> bool:
+    """Whether a method of a class, or of its bases, that runs models was not run so far: not as a
+    method of another class of the same family either."""
+    own = [base for base in cls.linearization() if isinstance(base, ClassObject)]
+    methods = (value for base in own for value in base.values().values())
+    return any(_is_unrun(machine, m) for m in methods if isinstance(m, FunctionObject))
+
+
+def _is_unrun(machine: Interpreter, method: FunctionObject) -> bool:
+    definition = method.definition
+    if not isinstance(definition, ir.Function) or definition.name in _OF_MODULES:
+        return False
+    if machine.relevance.profile(definition).words.isdisjoint(machine.relevance.judging):
+        return False
+    place = method.frame.module.facts.path, definition.span
+    return place not in machine.called or place in machine.tested
 
 
 def _runs_models(machine: Interpreter, cls: ClassObject) -> bool:
@@ -59,6 +78,7 @@ def _runs_models(machine: Interpreter, cls: ClassObject) -> bool:
     return not (words.isdisjoint(relevance.modelling) or words.isdisjoint(relevance.judging))
 
 
+_OF_MODULES = frozenset({"forward", "train", "eval", "__call__"})
 _TRAINS_ITSELF = frozenset({"train", "backward", "step"})
 
 
@@ -112,9 +132,6 @@ def _builds(function: Value) -> bool:
         isinstance(decorator, External) and decorator.name == "builtins.classmethod"
         for decorator in decorators
     )
-
-
-_OF_MODULES = frozenset({"forward", "train", "eval", "__call__"})
 
 
 def _public_methods(machine: Interpreter, instance: Instance) -> Iterator[FunctionObject]:

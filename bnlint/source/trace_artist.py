@@ -58,6 +58,8 @@ class TraceArtist:
         """What functions that nobody calls look like of which one was run, and nothing happened."""
         self.given_up: Counter[str] = Counter()
         """How often an entry point of a file was given up."""
+        self.objects_given_up = 0
+        """How many objects that nobody builds took too many steps."""
         self.allowance = STEPS_AT_LEAST + STEPS_PER_NODE * project.relevance.size
         """Steps left for all traces together: linear in the size of the project."""
 
@@ -161,10 +163,13 @@ class TraceArtist:
         facts = cls.frame.module.facts
         before = len(self.traces)
         name = f"{cls.name} in {facts.path.rpartition('/')[2]}"
-        self._trace(name, partial(run_object, self.machine, cls), facts, whole=OBJECT_BUDGET)
+        whole = share_of(OBJECT_BUDGET, self.objects_given_up)
+        run = partial(run_object, self.machine, cls)
+        if self._trace(name, run, facts, whole=whole) is None:
+            self.objects_given_up += 1
         for trace in self.traces[before:]:
-            run = {e.receiver.rpartition(".")[2] for e in trace.events() if isinstance(e, Forward)}
-            if not run or not run.isdisjoint(self.switched):
+            models = {forward.receiver.rpartition(".")[2] for forward in trace.of(Forward)}
+            if not models or not models.isdisjoint(self.switched):
                 self.traces.remove(trace)
 
     @cached_property
@@ -189,8 +194,9 @@ class TraceArtist:
         """
         machine = self.machine
         test = is_test or _is_unit_test(facts)
-        built = machine.built
-        machine.built = set() if test else built
+        built, called = machine.built, machine.called
+        if test:  # what tests build and call, they build and call for others
+            machine.built, machine.called = set(), set()
         budget = min(self._budget(facts.path, whole), self.allowance)
         with machine.drawing(self.domain, budget, keep):
             try:
@@ -200,7 +206,10 @@ class TraceArtist:
                 return None
             finally:
                 self.allowance -= budget - max(0, machine.budget)
-                machine.built = built  # what tests build, they build for others
+                if test:
+                    machine.tested |= machine.called - called
+                    called |= machine.called
+                    machine.built, machine.called = built, called
             body = tuple(machine.events)
         if keep is not None:
             self.ran.add(facts.path)

@@ -136,6 +136,8 @@ class Core(ABC):
         """The generator function that is about to be called by a `with`, and the body of that."""
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
         """Functions that were called, by file and place."""
+        self.tested: set[ir.Span | tuple[str, ir.Span]] = set()
+        """Those that only unit tests have called."""
         self.built: set[tuple[str, ir.Span]] = set()
         """Classes of which an object was built, by file and place."""
 
