@@ -220,26 +220,31 @@ def check_patterns(patterns: Iterable[str], where: str) -> tuple[str, ...]:
     return kept
 
 
-def load_settings(start: Path, config: Path | None = None, *, isolated: bool = False) -> Settings:
+def load_settings(
+    start: Path, config: Path | None = None, *, isolated: bool = False, root: Path | None = None
+) -> Settings:
     """The settings for a run over files at or below `start`.
 
     Reads `config` when given, else the nearest bnlint.toml or pyproject.toml with a [tool.bnlint]
-    table; built-in settings when there is none or `isolated` is set. Raises SettingsError.
+    table; built-in settings when there is none or `isolated` is set. root: stands in place of what
+    a file says of it. Raises SettingsError.
     """
     if isolated:
-        return Settings()
+        return Settings(root=root)
     if config is not None:
         table = _read_table(config)
-        return _with_root(parse_settings(table or {}, config), config)
+        return _with_root(parse_settings(table or {}, config), config, root)
     for folder in (start, *start.parents):
         for file in (folder / "bnlint.toml", folder / "pyproject.toml"):
             if file.is_file() and (table := _read_table(file)) is not None:
-                return _with_root(parse_settings(table, file), file)
-    return Settings()
+                return _with_root(parse_settings(table, file), file, root)
+    return Settings(root=root)
 
 
-def _with_root(settings: Settings, file: Path) -> Settings:
-    """The settings of a file, whose root is a folder."""
+def _with_root(settings: Settings, file: Path, given: Path | None) -> Settings:
+    """The settings of a file, whose root is a folder, with a given root in its place."""
+    if given is not None:
+        return replace(settings, root=given)
     if settings.root is None or settings.root.is_dir():
         return settings
     where = f"{file}: tool.bnlint.root: no such folder: {settings.root}"

@@ -132,6 +132,13 @@ def test_errors_name_the_file_and_the_key(tmp_path: Path, table: str, words: str
     assert words in str(caught.value)
 
 
+def test_a_given_root_stands_in_place_of_a_wrong_one(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.bnlint]\nroot = 'gone'\n")
+    with pytest.raises(SettingsError, match="no such folder"):
+        load_settings(tmp_path)
+    assert load_settings(tmp_path, root=tmp_path).root == tmp_path
+
+
 def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(tmp_path, tmp_path / "no.toml")

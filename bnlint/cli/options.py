@@ -89,7 +89,7 @@ def selection_from(start: Path, options: dict[str, Any]) -> Settings:
     """The file's settings with the command line's choice of rules on top; raises SettingsError."""
     config: Path | None = options["config"]
     try:
-        found = load_settings(start, config, isolated=options["isolated"])
+        found = load_settings(start, config, isolated=options["isolated"], root=options.get("root"))
     except SettingsError as error:
         if config is None or config.is_file():
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, Final
 
@@ -22,7 +23,21 @@ def render(printout: Printout) -> str:
     """The visible findings; GitLab compares fingerprints to tell new ones from old ones."""
     marks = fingerprints(printout.visible, printout.lines)
     issues = [_issue(f, mark, printout) for f, mark in zip(printout.visible, marks)]
+    issues += [_unread(path, reason) for path, reason in printout.unread]
     return json.dumps(issues, indent=2) + "\n"
+
+
+def _unread(path: str, reason: str) -> dict[str, Any]:
+    """A file that kept the run from being complete, as an issue in its first line."""
+    name = shown_path(path)
+    return {
+        "description": f"cannot be read: {reason}",
+        "check_name": "unreadable",
+        "categories": ["Bug Risk"],
+        "severity": "critical",
+        "fingerprint": hashlib.sha256(f"unreadable {name}".encode("utf-8", "replace")).hexdigest(),
+        "location": {"path": name, "positions": {"begin": {"line": 1}, "end": {"line": 1}}},
+    }
 
 
 def _issue(finding: Finding, fingerprint: str, printout: Printout) -> dict[str, Any]:

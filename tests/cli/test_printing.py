@@ -122,6 +122,9 @@ def test_a_file_that_cannot_be_read_is_an_error_for_other_tools(folder: Path) ->
     error = case.find("error")
     assert error is not None
     assert "not a regular file" in error.get("message", "")
+    (issue,) = json.loads(lint(folder, "pipe.py", "--output-format", "gitlab").stdout)
+    assert issue["location"]["path"] == "pipe.py"
+    assert "not a regular file" in issue["description"]
     (run,) = json.loads(lint(folder, "pipe.py", "--output-format", "sarif").stdout)["runs"]
     (invocation,) = run["invocations"]
     assert not invocation["executionSuccessful"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -129,14 +130,14 @@ def test_a_file_that_may_not_be_read_is_named_with_the_remedy(
 ) -> None:
     locked = str(folder / "train.py")
     monkeypatch.setattr(os, "access", lambda path, mode, **_: path != "train.py")
-    real_open = open
+    real_open = os.open
 
-    def refuse(file: object, *arguments: object, **options: object) -> object:
+    def refuse(file: object, *arguments: Any, **options: Any) -> object:
         if str(file) == locked:
             raise PermissionError(13, "Permission denied")
-        return real_open(file, *arguments, **options)  # type: ignore[call-overload]
+        return real_open(file, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     run = lint(folder, "train.py", "--no-cache")
     assert run.exit_code == 2
     assert "Invalid value" not in run.stderr

@@ -81,7 +81,7 @@ def test_a_file_over_the_size_limit_is_not_read(tmp_path, monkeypatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("the file was opened")
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     outcome = read_file(str(file))
     assert outcome.problem is not None
     assert f"{LIMITS.bytes:,}" in outcome.problem.message
