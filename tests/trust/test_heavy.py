@@ -1,4 +1,7 @@
-"""What grows with a program grows in proportion: measured in CPU time, small against large."""
+"""What grows with a program grows in proportion: measured in CPU time, small against large.
+
+Six times as much may take 22 times as long, since times are noisy; quadratic would be 36.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,11 @@ def seconds(name: str, size: int) -> float:
 )
 def test_six_times_as_much_takes_six_times_as_long(name: str, small: int, large: int) -> None:
     seconds(name, 10)  # what is loaded at first use is loaded now
-    assert seconds(name, large) < 14 * seconds(name, small)
+    assert seconds(name, large) < 22 * seconds(name, small)
 
 
 def test_many_layers_are_built_one_after_the_other_in_linear_time() -> None:
-    assert seconds("comprehensions", 90) < 14 * seconds("comprehensions", 37)
+    assert seconds("comprehensions", 90) < 22 * seconds("comprehensions", 37)
 
 
 @pytest.mark.no_cover
@@ -87,8 +90,8 @@ def printed(text: str) -> float:
 def test_thousands_of_needless_comments_are_told_and_fixed_in_linear_time() -> None:
     comment = f"{HEAD}# bnlint: ignore[BNL101] because\n"
     printed(comment * 60)
-    assert printed(comment + "# bnlint: ignore[BNL101] because\n" * 1_800) < 14 * printed(
-        comment + "# bnlint: ignore[BNL101] because\n" * 300
+    assert printed(comment + "# bnlint: ignore[BNL101] because\n" * 3_000) < 22 * printed(
+        comment + "# bnlint: ignore[BNL101] because\n" * 500
     )
 
 
@@ -98,4 +101,4 @@ def test_thousands_of_codes_in_one_comment_are_told_in_linear_time() -> None:
         return "".join(f"x = 1  # bnlint: ignore[{listed}] {n}\n" for n in range(60))
 
     printed(comments(5))
-    assert printed(comments(120)) < 14 * printed(comments(20))
+    assert printed(comments(120)) < 22 * printed(comments(20))
