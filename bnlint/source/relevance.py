@@ -238,9 +238,11 @@ def _closure(definitions: list[tuple[str, Profile]], seed: frozenset[str]) -> fr
 
 
 COMMON = frozenset(
-    {"__init__", "__getitem__", "__len__", "forward", "__repr__", "main", "__call__"}
+    "__init__ __getitem__ __len__ forward __repr__ main __call__ "
+    "append extend insert pop keys values items sort index count join split strip format".split()
 )
-"""Method names that say nothing of what they are: they make nobody relevant who mentions them."""
+"""Method names that say nothing of what they are, those of Python's own lists, dictionaries and
+strings among them: they make nobody relevant who mentions them."""
 
 
 def _always_run(body: ir.Body) -> Iterator[ir.Statement]:
