@@ -199,7 +199,9 @@ class Line:
         """
         between = self._evaluated
         site = between.site.place if between is not None else None
-        round_: list[Item] = [self._forward(call, frozenset(call.called), batch=None), *_LEARNS]
+        frozen = self._roster.frozen()
+        forward = self._forward(call, frozenset(call.called), batch=None, frozen=frozen)
+        round_: list[Item] = [forward, *_LEARNS]
         round_.append(SetMode(leaks, Mode.EVAL, None, "training flag"))
         if between is not None:
             ids = frozenset(between.called)

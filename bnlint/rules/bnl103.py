@@ -90,6 +90,8 @@ def _leak(
     for layer in sensitive_layers(seen, trace, Kind.BATCHNORM, Kind.DROPOUT):
         if seen.modes(layer) != {Mode.TRAIN, Mode.EVAL} or not _learns(trace, forward, layer):
             continue
+        if layer in forward.frozen:
+            continue  # it learns nothing, in whatever mode
         if forward.flag is not None and seen.must(forward.flag, Mode.TRAIN):
             continue  # the model itself is in training mode: somebody froze just this layer
         evaluating = [fact for fact in seen.state[layer] if fact.mode is Mode.EVAL]

@@ -301,3 +301,18 @@ def test_a_loss_of_what_fills_a_tensor_goes_back_to_it() -> None:
         optimizer.step()
     """
     assert codes(text) == []
+
+
+def test_the_names_that_an_option_lists() -> None:
+    """A string as the default of `nargs="+"` says nothing of the names that the user gives."""
+    text = """\
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--arch", default="small", nargs="+")
+    args = parser.parse_args()
+    networks = {"small": Net, "large": lambda: nn.Sequential(Net(), Net())}
+    for name in args.arch:
+        net = networks[name]()
+        print(net(next(iter(held_out))).argmax(1))
+    """
+    assert codes(text) == ["BNL101"]
+    assert codes(text.replace("    print", "    net.eval()\n        print")) == []

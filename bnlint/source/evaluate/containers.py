@@ -49,6 +49,8 @@ class Containers(Core):
     def elements(self, value: Value) -> tuple[Element, ...] | None:
         """The elements that iterating over a value gives; None when unknown."""
         match value:
+            case Soft(Known(str())):
+                return (Repeat((ANYTHING,)),)  # the user gives other characters, or a list
             case Soft(inner):
                 return self.elements(inner)
             case Sequence():

@@ -90,9 +90,10 @@ NEVER_TRUE = frozenset({"torch.jit.is_scripting", "torch.jit.is_tracing"})
 NEUTRAL_PACKAGES = frozenset(
     (
         "builtins torch math os sys json time logging numpy copy functools itertools collections "
-        "typing warnings random re pathlib pickle inspect operator torchsummary torchviz wandb "
-        "tensorboardX tensorboard pandas matplotlib PIL cv2 scipy sklearn accelerate apex thop "
-        "torchinfo fvcore clearml comet_ml mlflow safetensors torchmetrics horovod"
+        "typing types warnings random re pathlib pickle inspect munch operator torchsummary "
+        "torchviz wandb tensorboardX tensorboard pandas matplotlib PIL cv2 scipy sklearn "
+        "accelerate apex thop torchinfo fvcore clearml comet_ml mlflow safetensors torchmetrics "
+        "horovod"
     ).split()
 )
 """Packages whose functions leave the mode of a module alone."""
