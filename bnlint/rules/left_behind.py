@@ -9,6 +9,7 @@ from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Block,
     Call,
+    Export,
     Forward,
     Item,
     Mode,
@@ -26,7 +27,9 @@ def uses_for_inference(
     """By layer, the evaluation modes in which it runs for anything but training."""
     uses: dict[int, set[ModeFact]] = {}
     for seen in observed:
-        if not isinstance(seen.event, Forward) or trace.purpose(seen.event) is Purpose.TRAINING:
+        if not isinstance(seen.event, Forward | Export):
+            continue
+        if isinstance(seen.event, Forward) and trace.purpose(seen.event) is Purpose.TRAINING:
             continue
         for layer in seen.event.layers:
             facts = seen.state.get(layer, ())

@@ -316,3 +316,15 @@ def test_the_names_that_an_option_lists() -> None:
     """
     assert codes(text) == ["BNL101"]
     assert codes(text.replace("    print", "    net.eval()\n        print")) == []
+
+
+def test_an_export_leaves_its_mode_behind() -> None:
+    text = """\
+    for epoch in range(9):
+        fit(net, optimizer)
+        if epoch % 2 == 0:
+            net.eval()
+            torch.jit.trace(net, torch.load("x.pt")).save("net.ts")
+    """
+    assert codes(text) == ["BNL103"]
+    assert codes(text.replace("    fit", "    net.train()\n        fit")) == []
