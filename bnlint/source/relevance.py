@@ -154,12 +154,12 @@ class Relevance:
             self._kept.append(body)
         return self._counters[key]
 
-    def unread(self, definition: ir.Function) -> frozenset[str]:
-        """The variables that a function assigns and never reads."""
-        key = id(definition)
+    def unread(self, body: ir.Body) -> frozenset[str]:
+        """The variables that a function's body, or a file's, assigns and never reads."""
+        key = id(body)
         if key not in self._unread:
-            self._unread[key] = frozenset(_unread(definition.body))
-            self._kept.append(definition)
+            self._unread[key] = frozenset(_unread(body))
+            self._kept.append(body)
         return self._unread[key]
 
     def own_kinds(self, code: object) -> frozenset[type[ir.Node]]:
@@ -195,14 +195,44 @@ def _may_be_module(base: ir.Expression) -> bool:
 
 
 def _unread(body: ir.Body) -> Iterator[str]:
-    named = Counter(node for node in _names(body))
-    for node in walk(body):
+    reads = _reads(body)
+    yield from (name for name in _assigned(body) if not reads[name])
+
+
+def _reads(body: ir.Body) -> Counter[str]:
+    """How often each variable is named and not assigned; what a function names counts for the code
+    around it, unless it is the function's own variable."""
+    found: Counter[str] = Counter()
+    for node in walk_apart(body, (ir.Function,)):
         match node:
+            case ir.Name(name):
+                found[name] += 1
             case ir.Global(names):
-                named.update(names)
+                found.update(names)
             case ir.Assign(targets, _):
-                named.subtract(name for target in targets for name in _names((target,)))
-    yield from (name for name, reads in named.items() if not reads)
+                found.subtract(name for target in targets for name in _names((target,)))
+            case ir.Function():
+                outside = (node.decorators, tuple(p.default for p in node.parameters))
+                found.update(_names(outside))
+                own = {parameter.name for parameter in node.parameters} | _own(node.body)
+                found.update(
+                    {name: n for name, n in _reads(node.body).items() if n > 0 and name not in own}
+                )
+    return found
+
+
+def _assigned(body: ir.Body) -> set[str]:
+    """The variables that the statements of a body assign, those of functions inside it left out."""
+    statements = walk_apart(body, (ir.Function,))
+    assigns = (node for node in statements if isinstance(node, ir.Assign))
+    return {name for assign in assigns for target in assign.targets for name in _names((target,))}
+
+
+def _own(body: ir.Body) -> set[str]:
+    """The variables of a function that are not those of the code around it."""
+    statements = walk_apart(body, (ir.Function,))
+    others = {name for node in statements if isinstance(node, ir.Global) for name in node.names}
+    return _assigned(body) - others
 
 
 def _names(code: object) -> Iterator[str]:

@@ -196,6 +196,16 @@ CASES = {
         "use(net)\n",
         ["BNL101"],
     ),
+    "an output that the script never reads, though a function has a variable of that name": (
+        "def use(net):\n    out = net(data)\n    print(out)\n"
+        "net.load_state_dict(torch.load('a'))\nwith torch.no_grad():\n    out = net(data)\n",
+        [],
+    ),
+    "an output of the script that a function reads": (
+        "def show():\n    print(out)\n"
+        "net.load_state_dict(torch.load('a'))\nwith torch.no_grad():\n    out = net(data)\n",
+        ["BNL101"],
+    ),
     "an output that is called nothing": (
         "net.load_state_dict(torch.load('a'))\nwith torch.no_grad():\n    _ = net(data)\n",
         [],

@@ -65,7 +65,7 @@ class Statements(Contexts):
                 result = self.evaluate(value, frame)
                 for target in targets:
                     self.assign(target, result, frame)
-                if self._is_dropped(targets):
+                if self._is_dropped(targets, frame):
                     self.output_dropped(result, value, frame)
             case ir.AugmentedAssign():
                 self._augmented(statement, frame)
@@ -106,17 +106,22 @@ class Statements(Contexts):
                 pass
         return True
 
-    def _is_dropped(self, targets: tuple[ir.Expression, ...]) -> bool:
+    def _is_dropped(self, targets: tuple[ir.Expression, ...], frame: Frame) -> bool:
         """Whether nothing reads what is assigned: `_ = model(x)`."""
         match targets:
             case (ir.Name("_"),):
                 return True
-            case (ir.Name(name),) if self.invocations:
-                definition = self.invocations[-1].definition
-                return isinstance(definition, ir.Function) and name in self.relevance.unread(
-                    definition
-                )
+            case (ir.Name(name),):
+                body = self._body_around(frame)
+                return body is not None and name in self.relevance.unread(body)
         return False
+
+    def _body_around(self, frame: Frame) -> ir.Body | None:
+        """The body of the file or of the function that runs; None in a class or a lambda."""
+        if isinstance(frame, ModuleScope):
+            return frame.facts.body
+        definition = self.invocations[-1].definition if self.invocations else None
+        return definition.body if isinstance(definition, ir.Function) else None
 
     def output_dropped(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
         """What an expression gives is assigned and never read."""
