@@ -34,6 +34,10 @@ _MANY_PARENTHESES: Final = 50_000
 _LARGE: Final = 500_000
 """Code points from which on a text is measured before `ast` sees it."""
 
+_MOST_PARTS: Final = 4_000
+"""Python's parser keeps every beginning of `a.b.c`: at 20,000 parts they take 400 MB."""
+
+_DOTTED: Final = re.compile(r"\b\w++(?:[ \t\\\n]*+\.[ \t\\\n]*+\w++)++")
 _CASE: Final = re.compile(r"^[ \t\f]*case\b", re.MULTILINE)
 _TOO_DEEP: Final = "is nested too deeply: the limit is {:,} levels"
 _TOO_BRACKETED: Final = "nests too much in brackets: the limit is {:,} of them around its parts"
@@ -62,6 +66,7 @@ def check_text(text: str, limits: Limits = LIMITS) -> ast.Module | SyntaxError:
     lines = split_lines(text)
     _check_lines(lines, limits)
     text = "\n".join(lines)
+    _check_names(text)
     if len(text) > _LARGE:
         _check_size(text, limits)
     try:
@@ -81,6 +86,15 @@ def check_text(text: str, limits: Limits = LIMITS) -> ast.Module | SyntaxError:
     if text.count("(") > _MANY_PARENTHESES:
         _check_tokens(text, limits)
     return tree
+
+
+def _check_names(text: str) -> None:
+    if text.count(".") < _MOST_PARTS:
+        return
+    for found in _DOTTED.finditer(text):
+        if found[0].count(".") >= _MOST_PARTS:
+            message = f"has a name of more than {_MOST_PARTS:,} parts"
+            raise RefusedError(message, text.count("\n", 0, found.start()) + 1)
 
 
 def _check_size(text: str, limits: Limits) -> None:

@@ -126,7 +126,7 @@ class Project:
 
     def _in_folder(self, folder: PurePosixPath, parts: list[str]) -> ModuleScope | None:
         base = folder.joinpath(*parts)
-        if self.root not in (base, *base.parents):
+        if not base.is_relative_to(self.root):
             return None
         candidates = [base / "__init__.py"]
         if parts:

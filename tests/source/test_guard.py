@@ -55,6 +55,8 @@ def test_fifty_levels_are_ordinary(shape: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("import a" + ".a" * 4_000, "4,000 parts"),
+        ("import a" + ". \\\n a" * 4_000, "4,000 parts"),
         ("x = 1\n" * 100_000, "100,001 lines"),
         ("x = '" + "a" * 1_000_000 + "'\n", "1,000,00"),
         ("x = [" + ("1, " * 60_000 + "\n") * 4 + "]", "nodes"),

@@ -6,6 +6,7 @@ Six times as much may take 22 times as long, since times are noisy; quadratic wo
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 from textwrap import dedent
 
@@ -102,3 +103,14 @@ def test_thousands_of_codes_in_one_comment_are_told_in_linear_time() -> None:
 
     printed(comments(5))
     assert printed(comments(120)) < 22 * printed(comments(20))
+
+
+def test_a_name_of_many_parts_takes_memory_in_proportion(tmp_path: Path) -> None:
+    (tmp_path / "names.py").write_text(f"{HEAD}import a{'.a' * 20_000}\n")
+    tracemalloc.start()
+    try:
+        bnlint.lint_paths([tmp_path], settings=SETTINGS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000_000
