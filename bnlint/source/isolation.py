@@ -22,6 +22,9 @@ class Isolation:
         """Run a part of the work; `place` is what it looks at."""
         try:
             yield
+        except RecursionError:  # deeper than can be followed: unknown, as where the steps run out
+            if self.crashes is None:
+                raise
         except Exception as error:  # whatever it is, the rest of the project is judged
             if self.crashes is None:
                 raise
