@@ -41,6 +41,8 @@ from bnlint.source.values import (
 
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
+DEEPEST = 50
+"""Modules inside each other that are drawn one by one."""
 EXPLORING_BUDGET = 20_000
 """Steps for one function that nothing runs."""
 DEEPEST_NESTING = 2
@@ -72,6 +74,8 @@ class GraphArtist:
         """Steps of the machine after which nothing more is drawn: linear in the project's size."""
         self.given_up: Counter[str] = Counter()
         """How often a drawing of a file was given up."""
+        self._divided: set[int] = set()
+        """The modules whose parts are being drawn, by id."""
         self.covered: set[Situation] = set()
         """What is in some graph already."""
         self.reached: set[Place] = set()
@@ -275,6 +279,17 @@ class GraphArtist:
         self, module: Value, title: str, binding: str, situations: set[Situation]
     ) -> None:
         """What forward leaves out: run by other methods, or from outside through a submodule."""
+        if id(module) in self._divided or len(self._divided) >= DEEPEST:
+            return  # a module that holds itself
+        self._divided.add(id(module))
+        try:
+            self._draw_parts(module, title, binding, situations)
+        finally:
+            self._divided.discard(id(module))
+
+    def _draw_parts(
+        self, module: Value, title: str, binding: str, situations: set[Situation]
+    ) -> None:
         parts = [(n, m, set(_situations(m))) for n, m in children(module)]
         parts = [part for part in parts if not {s.place for s in part[2]} <= self.reached]
         if isinstance(module, Instance):
