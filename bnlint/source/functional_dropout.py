@@ -13,7 +13,7 @@ from bnlint.finding import Place
 from bnlint.graph import Kind
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
-from bnlint.source.random_functions import acts_at_random, is_own_flag, random_calls
+from bnlint.source.random_functions import acts_at_random, is_own_flag, random_calls, rate_in
 from bnlint.source.values import (
     ANYTHING,
     ClassObject,
@@ -64,10 +64,10 @@ def is_optional_rate(rate: Value) -> bool:
 def _rate_of(call: ir.Call, method: FunctionObject, module: Instance) -> Value:
     """The rate with which a call drops; 0 of what is not known to act at random."""
     if _follows_mode(call, method):
-        return _rate(_argument(call, 1, "p"), module)
+        return rate_in(module, _argument(call, 1, "p"))
     weights = _attention_rate(call, method)
     if weights is not None:
-        return _rate(weights, module)
+        return rate_in(module, weights)
     return ANYTHING if acts_at_random(call, method, module) else Known(0)
 
 
@@ -120,16 +120,6 @@ def _argument(call: ir.Call, position: int, keyword: str) -> ir.Expression | Non
     named = (a.value for a in call.arguments if a.keyword == keyword)
     positional = [a.value for a in call.arguments if a.keyword is None and not a.star]
     return next(named, positional[position] if position < len(positional) else None)
-
-
-def _rate(rate: ir.Expression | None, module: Instance) -> Value:
-    """What a rate is, as far as it is a constant or an attribute of the module."""
-    match rate:
-        case ir.Constant(value):
-            return Known(value)
-        case ir.Attribute(ir.Name("self"), name):
-            return module.value(name) or ANYTHING
-    return ANYTHING
 
 
 _NEVER = (Known(0), Known(0.0), Known(False))

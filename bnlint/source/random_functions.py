@@ -51,7 +51,7 @@ def acts_at_random(call: ir.Call, method: FunctionObject, module: Instance) -> b
     if function is None:
         rates = [module.value(name) for name in _own_attributes(method)]
     else:
-        rates = [_value_of(each, module) for each in _rates(call, function)]
+        rates = [rate_in(module, each) for each in _rates(call, function)]
     known = [hard(rate) for rate in rates if rate is not None]
     given = [v.value for v in known if isinstance(v, Known) and not isinstance(v.value, bool)]
     return all(given) and any(isinstance(value, float) and 0 < value < 1 for value in given)
@@ -122,13 +122,14 @@ def _rates(call: ir.Call, function: FunctionObject) -> Iterator[ir.Expression | 
             yield rate
 
 
-def _value_of(rate: ir.Expression | Value, module: Instance) -> Value | None:
+def rate_in(module: Instance, rate: ir.Expression | Value | None) -> Value:
+    """What a rate is, as far as it is a constant or an attribute of the module."""
     match rate:
         case ir.Constant(value):
             return Known(value)
         case ir.Attribute(ir.Name("self"), name):
-            return module.value(name)
-        case ir.Node():
+            return module.value(name) or ANYTHING
+        case ir.Node() | None:
             return ANYTHING
     return rate
 
