@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from bnlint.finding import Place
 from bnlint.overrides import (
-    MODE_NAMES,
     SWITCHES,
     HiddenMethod,
     ModeMethod,
@@ -16,7 +15,7 @@ from bnlint.overrides import (
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.project import Project
-from bnlint.source.toggling import Outcome, Toggle, does_nothing, hands_out
+from bnlint.source.toggling import Outcome, Toggle, does_nothing, hands_out, takes_mode
 from bnlint.source.values import ClassObject, External, FunctionObject, Namespace, Value
 from bnlint.source.walk import walk
 from bnlint.torchnames import canonical
@@ -98,7 +97,7 @@ def _override(cls: ClassObject, name: str, method: FunctionObject) -> ModeOverri
     assert isinstance(definition, ir.Function)
     parameters = [p for p in definition.parameters[1:] if p.name]
     given = _given(parameters) if name == "train" else ""
-    parameter = given if _takes_mode(parameters) else ""
+    parameter = given if takes_mode(parameters) else ""
     evaluating = _toggle(cls, definition, parameter, mode=False)
     training = _toggle(cls, definition, parameter, mode=True)
     return ModeOverride(
@@ -180,16 +179,6 @@ def _mentions_modes(code: object) -> bool:
 def _given(parameters: list[ir.Parameter]) -> str:
     """The parameter that a single positional argument goes to."""
     return next((p.name for p in parameters if not p.keyword_only and p.star != "**"), "")
-
-
-def _takes_mode(parameters: list[ir.Parameter]) -> bool:
-    """Whether the first parameter is one for a mode: by its default, its annotation, its name."""
-    first = next((p for p in parameters if not p.keyword_only and p.star != "**"), None)
-    if first is None:
-        return False
-    is_flag = isinstance(first.default, ir.Constant) and isinstance(first.default.value, bool)
-    annotated = isinstance(first.annotation, ir.Name) and first.annotation.id == "bool"
-    return is_flag or annotated or first.star == "*" or first.name in MODE_NAMES
 
 
 def _accepts(parameters: tuple[ir.Parameter, ...], count: int) -> bool:

@@ -7,10 +7,11 @@ is both. Only calls that set modes count: `super().train(mode)`, `nn.Module.trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from bnlint.overrides import MODE_NAMES
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.walk import walk
@@ -218,3 +219,13 @@ def hands_out(body: ir.Body, receiver: str) -> Iterator[ir.Call]:
                 yield node
             case ir.Call(ir.Attribute(ir.Call(ir.Name("super")), "train" | "eval")):
                 yield node
+
+
+def takes_mode(parameters: Sequence[ir.Parameter]) -> bool:
+    """Whether the first parameter is one for a mode: by its default, its annotation, its name."""
+    first = next((p for p in parameters if not p.keyword_only and p.star != "**"), None)
+    if first is None:
+        return False
+    is_flag = isinstance(first.default, ir.Constant) and isinstance(first.default.value, bool)
+    annotated = isinstance(first.annotation, ir.Name) and first.annotation.id == "bool"
+    return is_flag or annotated or first.star == "*" or first.name in MODE_NAMES

@@ -248,3 +248,50 @@ for epoch in range(9):
     settings = Settings(select=("BNL101", "BNL103"))
     found = bnlint.lint_source(HEADER + text, settings=settings).findings
     assert [finding.code for finding in found] == wanted
+
+
+OVERRIDES = """\
+class Deaf(Net):
+    def train(self, mode=True):
+        self.rounds = 0
+        return self
+class Fixed(Net):
+    def train(self, mode=True):
+        return super().train(False)
+class Heard(Net):
+    def train(self, mode=True):
+        self.rounds = 0
+        return super().train(mode)
+class Trainer(Net):
+    def train(self, batches, epochs=1):
+        return len(batches) * epochs
+class Holder(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+    def forward(self, x):
+        return self.part(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("build", "wanted"),
+    [
+        ("net = Deaf()\nnet.eval()", ["BNL101"]),
+        ("net = Deaf()\nnet.train(False)", ["BNL101"]),
+        ("net = Deaf()\nnn.Module.eval(net)", ["BNL101"]),
+        ("net = Deaf()\nnn.Module.train(net, False)", []),
+        ("net = Deaf()\nfor m in net.modules():\n    m.eval()", []),
+        ("net = Holder(Deaf())\nnet.part.eval()", ["BNL101"]),
+        ("net = Holder(Deaf())\nfor part in net.children():\n    part.eval()", ["BNL101"]),
+        ("net = Holder(Deaf())\nnet.apply(lambda m: m.eval())", []),
+        ("net = Heard()\nnet.eval()", []),
+        ("net = Fixed()\nnet.eval()\nnet.train()", []),
+        ("net = Trainer()\nnet.eval()", []),
+    ],
+)
+def test_eval_calls_the_train_of_the_class(build: str, wanted: list[str]) -> None:
+    text = f"{OVERRIDES}{build}\nscore(net, data)\n"
+    settings = Settings(select=("BNL101", "BNL103"))
+    found = bnlint.lint_source(HEADER + text, settings=settings).findings
+    assert [finding.code for finding in found] == wanted

@@ -25,6 +25,7 @@ from bnlint.source.evaluate.module_classes import (
 )
 from bnlint.source.functional_dropout import is_optional_rate
 from bnlint.source.joining import one_of
+from bnlint.source.toggling import takes_mode
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -74,6 +75,11 @@ def _flag_of(value: Value, modules: tuple[Value, ...]) -> ModeFlag | None:
     return value if isinstance(value, ModeFlag) else None
 
 
+def _takes_mode(method: FunctionObject) -> bool:
+    """Whether a `train` switches modes, and is not a training loop of that name."""
+    return takes_mode(method.definition.parameters[1:])
+
+
 class ModuleMethods(Functions, Containers, Core):
     """Methods of modules, looked up on torch's own classes."""
 
@@ -84,7 +90,7 @@ class ModuleMethods(Functions, Containers, Core):
         first = arguments.positional[0] if arguments.positional else None
         match name:
             case "eval":
-                self.set_mode_of((module,), Mode.EVAL, arguments.place, "eval()", frame)
+                self._evaluate((module,), arguments.place, frame)
                 return module
             case "train":
                 self._train((module,), arguments, frame)
@@ -151,6 +157,23 @@ class ModuleMethods(Functions, Containers, Core):
         flag = _flag_of(value, modules) if value is not None else None
         self.set_mode_of(modules, mode, arguments.place, how, frame, flag)
 
+    def _evaluate(self, modules: tuple[Value, ...], place: Place | None, frame: Frame) -> None:
+        """`eval()` of torch, which calls `train(False)`: the one that the class has."""
+        told = Arguments([Known(False)], place=place)
+        rest = self._left_to_torch(modules, told)
+        self.set_mode_of(rest, Mode.EVAL, place, "eval()", frame)
+
+    def _left_to_torch(self, modules: tuple[Value, ...], arguments: Arguments) -> tuple[Value, ...]:
+        """Call the `train` of the modules whose class has one that takes a mode; the others."""
+        rest: list[Value] = []
+        for module in modules:
+            override = self._train_of(module)
+            if override is not None and _takes_mode(override):
+                self.call_function(override, arguments)
+            else:
+                rest.append(module)
+        return tuple(rest)
+
     def set_mode_of(
         self,
         modules: tuple[Value, ...],
@@ -164,6 +187,8 @@ class ModuleMethods(Functions, Containers, Core):
 
         flag: the mode that was read before and is restored.
         """
+        if not modules:
+            return
         note = flag.note if flag is not None else None
         overrides = [found for module in modules for found in self._overriding(module)]
         apart = tuple(override.receiver for override in overrides if override.receiver)
@@ -267,9 +292,10 @@ class ModuleMethods(Functions, Containers, Core):
         """A method called on each module of a loop over `model.modules()`."""
         match name:
             case "eval":
-                self.set_mode_of(group.members, Mode.EVAL, arguments.place, "eval()", frame)
+                self._evaluate(group.members, arguments.place, frame)
             case "train":
-                self._train(group.members, arguments, frame)
+                rest = self._left_to_torch(group.members, arguments)
+                self._train(rest, arguments, frame)
             case "parameters":
                 return Parameters(group.members, listing="plain")
             case "requires_grad_":
