@@ -7,6 +7,7 @@ INPUT node) are kept apart everywhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -48,6 +49,17 @@ class Kind(StrEnum):
 
 TRANSPARENT: Final = frozenset({Kind.IDENTITY, Kind.RESHAPE, Kind.SLICE, Kind.SPLIT})
 """Kinds that change no value: transparent for the order of layers, a barrier for channel counts."""
+
+
+_SPATIAL: Final = re.compile(r"([123])d$")
+
+
+class OneValue(Enum):
+    """For which inputs each sample of a model gives a BatchNorm one value per channel: any, or
+    rows of features (N, C) only."""
+
+    OF_ALL = "any input"
+    OF_ROWS = "rows"
 
 
 class Unknown(Enum):
@@ -95,6 +107,8 @@ class Node:
     inputs: one entry per operand; each is the set of alternative producers (ids), of which exactly
         one feeds the node in any one run.
     positions: values per channel and sample (H*W for images, 1 for (N, C)); None when unknown.
+    one_value: whether positions are surely one, for the samples of the model's own input; None when
+        that is not sure, or when the layer may be left out.
     batch: samples in the input; None when unknown.
     checkpoint: where the call is checkpointed, which repeats it in the backward pass; None when in
         training, with all options at their defaults, some call of the layer is not.
@@ -111,6 +125,7 @@ class Node:
     call_index: int = 0
     inputs: tuple[frozenset[int], ...] = ()
     positions: int | None = None
+    one_value: OneValue | None = None
     batch: int | None = None
     checkpoint: Place | None = None
 
@@ -199,3 +214,21 @@ class LayerGraph:
 def same_block(first: Node, second: Node) -> bool:
     """Whether two nodes belong to one block: the same innermost scope but for bare containers."""
     return first.block == second.block
+
+
+def runs_for_sure(graph: LayerGraph) -> frozenset[int]:
+    """The nodes (ids) without which there is no output: no alternative lies before them."""
+    pending = [node.id for node in graph.of_kind(Kind.OUTPUT)]
+    found: set[int] = set(pending)
+    while pending:
+        for operand in graph[pending.pop()].inputs:
+            if len(operand) == 1 and not operand <= found:
+                found |= operand
+                pending += operand
+    return frozenset(found)
+
+
+def spatial_dimensions(node: Node) -> int | None:
+    """The d of Conv-d, BatchNorm-d and the like, by the layer's name."""
+    found = _SPATIAL.search(node.short_name)
+    return int(found[1]) if found is not None else None

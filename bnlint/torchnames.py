@@ -190,8 +190,7 @@ _FUNCTIONS: Final[tuple[tuple[Kind, str], ...]] = (
     (
         Kind.POOL,
         "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d "
-        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
-        "adaptive_max_pool2d adaptive_max_pool3d max_unpool2d mean sum amax",
+        "max_unpool2d",
     ),
     (Kind.UPSAMPLE, "interpolate upsample pixel_shuffle grid_sample"),
     (
@@ -204,7 +203,7 @@ _FUNCTIONS: Final[tuple[tuple[Kind, str], ...]] = (
     (Kind.SPLIT, "chunk split tensor_split unbind split_with_sizes"),
     (Kind.ADD, "add add_ sub sub_ addmm addcmul"),
     (Kind.MUL, "mul mul_ div div_ matmul mm bmm einsum multiply"),
-    (Kind.CONCAT, "cat concat concatenate stack hstack vstack dstack"),
+    (Kind.CONCAT, "stack hstack vstack dstack"),
     (
         Kind.IDENTITY,
         "to cuda cpu float half double bfloat16 type type_as detach detach_ clone "
@@ -225,6 +224,14 @@ _SPECIAL_FUNCTIONS: Final[tuple[tuple[Kind, tuple[tuple[str, Parameter], ...], s
         "dropout_ alpha_dropout_ feature_dropout feature_alpha_dropout_",
     ),
     (Kind.BATCHNORM, _F_BATCH_NORM, "batch_norm"),
+    (
+        Kind.POOL,
+        (_DATA, *_ADAPTIVE_POOL),
+        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
+        "adaptive_max_pool2d adaptive_max_pool3d",
+    ),
+    (Kind.POOL, (_DATA, ("dim", None), ("keepdim", False)), "mean sum amax"),
+    (Kind.CONCAT, (("tensors", UNKNOWN), ("dim", 0)), "cat concat concatenate"),
     (Kind.RESHAPE, _F_FLATTEN, "flatten"),
     (Kind.ACTIVATION, (_DATA, *_INPLACE), "relu relu6 selu silu mish hardswish"),
     (Kind.ACTIVATION, (_DATA, ("negative_slope", 0.01), *_INPLACE), "leaky_relu"),

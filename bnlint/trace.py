@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 from bnlint.finding import Place
-from bnlint.graph import Kind
+from bnlint.graph import Kind, OneValue
 
 
 class Mode(StrEnum):
@@ -41,6 +41,7 @@ class SensitiveLayer:
 
     id: unique in the trace; path: its name in the model ("layer1.0.bn1"); place: its constructor.
     positions: values per channel and sample in its input, None when unknown.
+    one_value: for which inputs of its model positions are surely one; None for none.
     optional: a dropout whose rate is a command-line option, 0 where nobody gives it.
     """
 
@@ -50,6 +51,7 @@ class SensitiveLayer:
     path: str
     place: Place | None
     positions: int | None = None
+    one_value: OneValue | None = None
     optional: bool = False
 
 
@@ -140,7 +142,8 @@ class Forward:
     somebody says so (the user's `phase` in a live run); else see `ModeTrace.purpose`.
     frozen: layers whose scale and shift do not learn, while their running statistics may move.
     output: id that Backward and Use events refer to. discarded: nothing reads the output.
-    synthetic: the input is made-up noise or zeros. batch: number of samples, None when unknown;
+    synthetic: the input is made-up noise or zeros; dimensions: how many dimensions it has, None
+    when unknown or when it is no noise. batch: number of samples, None when unknown;
     loader: the call that makes the batches, batch_place: where their size is written, when that is
     somewhere else. last_batch: number of samples in the loader's last batch, None when unknown;
     keeps_rest: whether the loader hands out what is left over as a smaller last batch.
@@ -163,6 +166,7 @@ class Forward:
     frozen: frozenset[int] = frozenset()
     discarded: bool = False
     synthetic: bool = False
+    dimensions: int | None = None
     context_place: Place | None = None
     checkpoint: Place | None = None
     receiver: str = ""

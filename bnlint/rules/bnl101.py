@@ -9,7 +9,14 @@ from bnlint.graph import Kind
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import Ground, Inference, inference_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
-from bnlint.rules.predicates import acts_itself, evidence_at, grouped, sensitive_names, wherever
+from bnlint.rules.predicates import (
+    acts_itself,
+    evidence_at,
+    grouped,
+    sensitive_name,
+    sensitive_names,
+    wherever,
+)
 from bnlint.solver import ModeFact
 from bnlint.trace import Forward, LoadState, ModeTrace, SensitiveLayer
 
@@ -51,7 +58,7 @@ def _finding(mistake: Inference, pictures: Pictures) -> Finding:
     measured = pictures.measured.output
     return RULE.finding(
         f"{title} runs {mistake.ground.value}{_by(mistake)}, but is in training mode: "
-        f"{_consequence(layers)}{_drift(measured)}; "
+        f"{_raises(mistake) or _consequence(layers)}{_drift(measured)}; "
         f"call {_receiver(forward, title)}.eval() before this forward",
         forward.place,
         _evidence(mistake),
@@ -61,6 +68,16 @@ def _finding(mistake: Inference, pictures: Pictures) -> Finding:
         else evaluation_fix(forward, trace, mistake.observation, pictures.traces),
         module=(layer.path or title) if pictures.measured.is_live else None,
         measurement=measured,
+    )
+
+
+def _raises(mistake: Inference) -> str:
+    if mistake.raising is None:
+        return ""
+    name = sensitive_name(mistake.trace.layers[mistake.raising])
+    return (
+        f"{name} gets one value per channel from a batch of one, for which PyTorch raises "
+        '"Expected more than 1 value per channel when training"'
     )
 
 
@@ -98,7 +115,7 @@ def _drift(measured: Measurement) -> str:
 def _evidence(mistake: Inference) -> list[Evidence]:
     trace, forward, seen = mistake.trace, mistake.forward, mistake.observation
     model = trace.models.get(forward.model)
-    layer = trace.layers[mistake.layers[0]]
+    layer = trace.layers[mistake.layers[0] if mistake.raising is None else mistake.raising]
     steps: list[Evidence] = []
     if model is not None:
         message = f"{model.title} is built here; new modules start in training mode"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Role, Severity
-from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.graph import Kind, LayerGraph, Node, spatial_dimensions
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     and_more,
@@ -16,7 +16,7 @@ from bnlint.rules.predicates import (
     layer_key,
     layer_name,
 )
-from bnlint.rules.shapes import SETS_CHANNELS, Shapes, count, rows_of_features, spatial_dimensions
+from bnlint.rules.shapes import SETS_CHANNELS, Shapes, count, rows_of_features
 
 MOST_STEPS = 6
 """Layers between the BatchNorm and the deciding layer that the evidence names."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bnlint.finding import Evidence, Finding, Role, Severity
-from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.graph import Kind, LayerGraph, Node, spatial_dimensions
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     and_more,
@@ -17,7 +17,7 @@ from bnlint.rules.predicates import (
     layer_key,
     layer_name,
 )
-from bnlint.rules.shapes import Shapes, count, spatial_dimensions
+from bnlint.rules.shapes import Shapes, count
 
 ACCEPTED: Final = {1: (2, 3), 2: (4,), 3: (5,)}
 """The numbers of dimensions that BatchNorm1d, 2d and 3d take, the batch included."""

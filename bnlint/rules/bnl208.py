@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
-from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.graph import Kind, LayerGraph, Node, runs_for_sure
 from bnlint.rules.base import Example, Measured, Pictures, Rule
 from bnlint.rules.predicates import (
     CALCULATES,
@@ -16,7 +16,6 @@ from bnlint.rules.predicates import (
     layer_key,
     layer_name,
     listed,
-    runs_for_sure,
 )
 
 APART = 0.2

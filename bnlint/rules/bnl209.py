@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bnlint.finding import Finding, Role, Severity
-from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.graph import Kind, LayerGraph, Node, spatial_dimensions
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     block_key,
@@ -16,7 +16,6 @@ from bnlint.rules.predicates import (
     layer_key,
     layer_name,
 )
-from bnlint.rules.shapes import spatial_dimensions
 
 _PRODUCTS = frozenset({"matmul", "bmm", "einsum"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from bnlint.graph import Kind
+from bnlint.graph import Kind, OneValue
 from bnlint.rules.predicates import is_trained, sensitive_layers
 from bnlint.solver import Observation
 from bnlint.trace import (
@@ -38,11 +38,15 @@ class Ground(Enum):
     PREDICTS = "to make predictions"
     MEASURED = "to be measured"
     TIMED = "to have its speed measured"
+    RAISES = "on a batch of one"
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """A forward for inference whose `layers` (ids) are surely in training mode."""
+    """A forward for inference whose `layers` (ids) are surely in training mode.
+
+    raising: the one of them at which PyTorch raises.
+    """
 
     trace: ModeTrace
     observation: Observation
@@ -50,6 +54,7 @@ class Inference:
     ground: Ground
     layers: tuple[int, ...]
     loaded: LoadState | None
+    raising: int | None = None
 
 
 def inference_in_training_mode(
@@ -65,10 +70,23 @@ def inference_in_training_mode(
     layers = layers_in_training_mode(trace, seen)
     if not layers:
         return None
+    raising = _raising(trace, forward, layers)
     ground = _ground(trace, seen, forward, loaded)
+    if ground is None and raising is not None:
+        ground = Ground.RAISES
     if ground is None:
         return None
-    return Inference(trace, seen, forward, ground, layers, loaded)
+    return Inference(trace, seen, forward, ground, layers, loaded, raising)
+
+
+def _raising(trace: ModeTrace, forward: Forward, layers: tuple[int, ...]) -> int | None:
+    """The layer in training mode at which a forward of made-up data raises, as it surely gets one
+    value per channel from a batch of one; None where gradients come back from there, which is for
+    BNL303."""
+    if forward.batch != 1 or forward.dimensions is None or forward.output in trace.trained_outputs:
+        return None
+    fitting = {OneValue.OF_ALL} | ({OneValue.OF_ROWS} if forward.dimensions == 2 else set())
+    return next((each for each in layers if trace.layers[each].one_value in fitting), None)
 
 
 def layers_in_training_mode(trace: ModeTrace, seen: Observation) -> tuple[int, ...]:

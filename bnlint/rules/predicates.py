@@ -52,18 +52,6 @@ def feeds_only(graph: LayerGraph, node: Node, *kinds: Kind) -> bool:
     )
 
 
-def runs_for_sure(graph: LayerGraph) -> frozenset[int]:
-    """The nodes (ids) without which there is no output: no alternative lies before them."""
-    pending = [node.id for node in graph.of_kind(Kind.OUTPUT)]
-    found: set[int] = set(pending)
-    while pending:
-        for operand in graph[pending.pop()].inputs:
-            if len(operand) == 1 and not operand <= found:
-                found |= operand
-                pending += operand
-    return frozenset(found)
-
-
 def has_alternative(graph: LayerGraph, layer: Node) -> bool:
     """Whether something else may stand in a layer's place: `self.norm = choose(name)`.
 

@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
+from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node, spatial_dimensions
 
 Counts: TypeAlias = frozenset[int] | None
 """What a number may be, one value for each alternative; None when an alternative is unknown."""
 
-_SPATIAL: Final = re.compile(r"([123])d$")
 _PADDING: Final = re.compile(r"^[A-Z]\w*Pad[123]d$")
 _KEEPS_SHAPE: Final = frozenset(
     {Kind.ACTIVATION, Kind.GATE, Kind.DROPOUT, Kind.IDENTITY, Kind.OTHER_NORM, Kind.UPSAMPLE}
@@ -36,12 +35,6 @@ _ROWS: Final = frozenset(
 )
 SETS_CHANNELS: Final = frozenset({Kind.CONV, Kind.LINEAR, Kind.BATCHNORM})
 """Kinds whose output has channels of its own, whatever the input has."""
-
-
-def spatial_dimensions(node: Node) -> int | None:
-    """The d of Conv-d, BatchNorm-d and the like, by the layer's name."""
-    found = _SPATIAL.search(node.short_name)
-    return int(found[1]) if found is not None else None
 
 
 def count(node: Node, parameter: str) -> int | None:

@@ -24,7 +24,8 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
-from bnlint.source.evaluate.torch_calls import shape_of, writes_in_place
+from bnlint.source.evaluate.sizes import shape_of
+from bnlint.source.evaluate.torch_calls import writes_in_place
 from bnlint.source.facts import FileFacts
 from bnlint.source.joining import one_of
 from bnlint.source.memory import Memory

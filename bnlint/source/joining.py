@@ -76,6 +76,7 @@ def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
     sources: frozenset[int] = frozenset().union(*(part.sources for part in parts))
     batches = {part.batch for part in parts}
     loaders = {part.loader for part in parts}
+    dimensions = {part.dimensions for part in parts}
     attached: frozenset[int] = frozenset().union(*(part.sources - part.detached for part in parts))
     return Tensor(
         sources,
@@ -84,6 +85,7 @@ def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
         loaders.pop() if len(loaders) == 1 else None,
         sources - attached,
         all(part.volatile for part in parts) and bool(parts),
+        dimensions.pop() if len(dimensions) == 1 else None,
     )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import TypeVar
 
 from bnlint.finding import Place
-from bnlint.graph import Kind, LayerGraph
+from bnlint.graph import Kind, LayerGraph, OneValue
 from bnlint.source import ir
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.functions import ir_name
@@ -28,6 +29,8 @@ from bnlint.source.traces import TraceDomain
 from bnlint.source.values import ANYTHING, ClassObject, FunctionObject, Known, ModuleScope
 from bnlint.source.walk import walk
 from bnlint.trace import Built, Clock, Forward, ModeNotCalled, ModeTrace
+
+T = TypeVar("T")
 
 ENTRY_BUDGET = 250_000
 """Steps for one script: a few seconds."""
@@ -235,17 +238,25 @@ class TraceArtist:
     def finished_traces(self, graphs: Iterable[LayerGraph]) -> Iterator[ModeTrace]:
         """The traces, with what the graphs tell of each layer's input."""
         positions: dict[Place, set[int | None]] = {}
+        surely: dict[tuple[Place, str], set[OneValue | None]] = {}
         for graph in graphs:
             for node in graph.of_kind(Kind.BATCHNORM):
                 if node.place is not None:
                     positions.setdefault(node.place, set()).add(node.positions)
+                    surely.setdefault((node.place, node.path), set()).add(node.one_value)
         layers = {}
         for number, layer in self.domain.layers.items():
-            known = positions.get(layer.place, set()) if layer.place is not None else set()
-            single = next(iter(known)) if len(known) == 1 else None
-            layers[number] = replace(layer, positions=single)
+            if layer.place is not None:
+                single = _only(positions.get(layer.place, set()))
+                sure = _only(surely.get((layer.place, layer.path), set()))
+                layer = replace(layer, positions=single, one_value=sure)
+            layers[number] = layer
         for trace in self.traces:
             yield replace(trace, layers=layers)
+
+
+def _only(found: set[T]) -> T | None:
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def share_of(budget: int, given_up: int) -> int:

@@ -21,6 +21,7 @@ from bnlint.source.evaluate.module_classes import (
     is_module_class,
     kind_of,
 )
+from bnlint.source.evaluate.torch_calls import VARIABLES
 from bnlint.source.joining import merge_tensors
 from bnlint.source.members import SENSITIVE, Held, Members, has_flag, sensitive_kind
 from bnlint.source.values import (
@@ -273,7 +274,7 @@ class TraceDomain(Members):
         assert isinstance(module, Layer | Instance)
         layers = self.reached(machine, module)
         if not layers:
-            return replace(made, synthetic=False)
+            return replace(made, synthetic=False, dimensions=None)
         known = [v for v in given if list(tensors_in([v])) or isinstance(v, Known)]
         # A module that runs its own parts while it is built asks for a size.
         synthetic = bool(self._new) or (made.synthetic and len(known) == len(given))
@@ -293,6 +294,7 @@ class TraceDomain(Members):
                 keeps_rest=made.loader.keeps_rest if made.loader is not None else None,
                 frozen=self._frozen(machine, module, layers),
                 synthetic=synthetic,
+                dimensions=made.dimensions,
                 context_place=gradient.place,
                 checkpoint=machine.checkpoint,
                 receiver=_receiver(arguments.callee, frame),
@@ -300,7 +302,8 @@ class TraceDomain(Members):
             )
         )
         sources = made.sources | {output}
-        return replace(made, sources=sources, detached=made.detached - {output}, synthetic=False)
+        made = replace(made, synthetic=False, dimensions=None)
+        return replace(made, sources=sources, detached=made.detached - {output})
 
     def call_torch(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
@@ -348,6 +351,8 @@ class TraceDomain(Members):
         usage = USAGES.get(last)
         if merged.sources and usage is not None:
             machine.events.append(Use(merged.sources, usage, arguments.place))
+        if merged.dimensions is not None and not _keeps_size(name):
+            merged = replace(merged, dimensions=None)
         return replace(merged, detached=merged.sources) if last in DETACH else merged
 
     def numbers_read(
@@ -513,7 +518,14 @@ USAGES = {
 _THRESHOLDS = frozenset({"LessThan", "LessThanEqual", "GreaterThan", "GreaterThanEqual"})
 
 
+_KEEPS_SIZE = frozenset({Kind.IDENTITY, Kind.ACTIVATION, Kind.GATE})
 CLOCKS = frozenset({"time.time", "time.perf_counter", "time.monotonic", "timeit.default_timer"})
+
+
+def _keeps_size(name: str) -> bool:
+    """Whether a function hands out a tensor of the size that it was given."""
+    known = lookup(name)
+    return name in VARIABLES or (known is not None and known.kind in _KEEPS_SIZE)
 
 
 def _receiver(callee: str, frame: Frame) -> str:

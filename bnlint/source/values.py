@@ -89,7 +89,8 @@ class Tensor:
     """Data that flows through layers.
 
     sources: in a layer graph the nodes (ids) of which one has made it; in a trace the forward
-    outputs that it depends on. synthetic: made of noise or zeros only. batch: its first dimension.
+    outputs that it depends on. synthetic: made of noise or zeros only; dimensions: how many it was
+    made with, as long as nothing may have changed that. batch: its first dimension.
     loader: the data loader that it comes from. detached: the sources to which no gradient flows.
     volatile: declared with `Variable(x, volatile=True)`, the no_grad of PyTorch before 0.4.
     """
@@ -100,6 +101,7 @@ class Tensor:
     loader: Loader | None = None
     detached: frozenset[int] = frozenset()
     volatile: bool = False
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

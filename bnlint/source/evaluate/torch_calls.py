@@ -30,6 +30,7 @@ from bnlint.source.evaluate.module_classes import (
     reachable_modules,
 )
 from bnlint.source.evaluate.module_methods import ModuleMethods
+from bnlint.source.evaluate.sizes import made_up_size
 from bnlint.source.evaluate.stochastic_depth import stochastic_depth
 from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
@@ -132,7 +133,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core)
         if name in GRADIENT_CONTEXTS or name in SET_GRADIENT:
             return self._gradient(name, arguments)
         if name in MADE_UP or (name in BY_SIZES and _are_sizes(arguments)):
-            return Tensor(synthetic=True, batch=_first_dimension(arguments))
+            batch, dimensions = made_up_size(name, arguments)
+            return Tensor(synthetic=True, batch=batch, dimensions=dimensions)
         if name in VARIABLES and self.truth(arguments.keywords.get("volatile", NONE)):
             return replace(merge_tensors(tensors_in([first or ANYTHING])), volatile=True)
         if name in WRAPPERS:
@@ -331,28 +333,6 @@ def writes_in_place(name: str, arguments: Arguments) -> bool:
     names = [parameter for parameter, _ in entry.parameters]
     position = names.index("inplace") if "inplace" in names else -1
     return hard(arguments.get(position, "inplace") or NONE) == Known(True)
-
-
-def shape_of(arguments: Arguments) -> Parameter:
-    """The new shape that `x.view(...)` or `reshape` names; UNKNOWN where its length is."""
-    given = arguments.positional[1:]
-    if len(given) == 1:
-        single = hard(given[0])
-        if isinstance(single, Sequence) and is_exact(items_of(single)):
-            return parameter_of(single)
-        return UNKNOWN
-    if arguments.unknown or arguments.keywords:
-        return UNKNOWN
-    return tuple(parameter_of(value) for value in given)
-
-
-def _first_dimension(arguments: Arguments) -> int | None:
-    first = hard(arguments.positional[0]) if arguments.positional else ANYTHING
-    if isinstance(first, Sequence) and items_of(first):
-        first = items_of(first)[0]  # type: ignore[assignment]
-    if isinstance(first, Known) and type(first.value) is int:
-        return first.value
-    return None
 
 
 def _collect_owners(machine: Core, value: object, owners: list[Value], depth: int) -> None:
