@@ -38,7 +38,11 @@ def last_round_tests(loop: ir.For) -> Mapping[ir.Compare, bool]:
         for test in _required(statement.test)
         if (truth := _truth(test, variable, last)) is not None
     }
-    if not found or _changes(loop.body, {variable, *map(_inside, last)}) or _breaks(loop.body):
+    if (
+        not found
+        or _changes(loop.body, {variable, *map(_inside, last)})
+        or is_left_early(loop.body)
+    ):
         return {}
     return found
 
@@ -176,12 +180,12 @@ def _targets(body: ir.Body) -> Iterator[str]:
             yield from filter(None, map(_name, parts))
 
 
-def _breaks(body: ir.Body) -> bool:
+def is_left_early(body: ir.Body) -> bool:
     """Whether a loop's own body leaves the loop."""
-    return any(isinstance(node, ir.Break) for node in _own(body))
+    return any(isinstance(node, ir.Break) for node in own_records(body))
 
 
-def _own(code: object) -> Iterator[object]:
+def own_records(code: object) -> Iterator[object]:
     """The records of a loop's body that belong to no loop or function inside it."""
     pending = [code]
     while pending:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import LoopRun
+from bnlint.source.evaluate.counting import asks_for, last_round
 from bnlint.source.evaluate.freezing import (
     FREEZES,
     any_parameter,
@@ -15,23 +16,23 @@ from bnlint.source.evaluate.freezing import (
     named_parameters,
 )
 from bnlint.source.evaluate.generators import Generators
-from bnlint.source.evaluate.last_round import last_round_tests
-from bnlint.source.joining import ABSENT, bounded, one_of
-from bnlint.source.store import Changes, Key
+from bnlint.source.evaluate.last_round import is_left_early, last_round_tests
+from bnlint.source.evaluate.widening import widen
+from bnlint.source.joining import one_of
+from bnlint.source.store import Key
 from bnlint.source.values import (
     ANYTHING,
-    Alternatives,
     AnythingType,
     Choice,
     Element,
     Frame,
     Known,
+    ModuleScope,
     Parameters,
     Repeat,
     Sequence,
     Value,
     flat,
-    hard,
     is_exact,
     items_of,
 )
@@ -119,8 +120,43 @@ class Loops(Generators):
             self._emit([tuple(events)], False, statement, frame)
             if not falls:
                 return self._end(run, False)
-        falls = self._open_while(statement, frame, endless=endless)
+        numbered = self._numbered_while(statement, frame) if together else None
+        if numbered is not None:
+            return self._end(run, numbered)
+        return self._end(run, self._open_while(statement, frame, endless=endless))
+
+    def _numbered_while(self, statement: ir.While, frame: Frame) -> bool | None:
+        """A training loop whose rounds are numbered by constants: any of them, then the last.
+
+        None for every other loop, and where other functions may change the number.
+        """
+        if isinstance(frame, ModuleScope) or frame.is_kept:
+            return None
+        last = last_round(statement, lambda value: self._integer(value, frame))
+        if last is None:
+            return None
+        leaving = {} if last.leaving is None else {last.leaving: False}
+        with self.deciding(leaving):
+            self._generic(lambda: None, replace(statement, orelse=()), frame)
+        run = self._begin()
+        self.store.write(frame, last.variable, Known(last.value))
+        with self.recording() as events:
+            falls = self._round(statement.body, run, frame)
+        self._emit([tuple(events)], False, statement, frame)
+        if falls and last.leaving is None:
+            falls = self.execute(statement.orelse, frame)
         return self._end(run, falls)
+
+    def _integer(self, expression: ir.Expression, frame: Frame) -> int | None:
+        """A number that is written out, or the one that a local variable surely has."""
+        match expression:
+            case ir.Constant(number):
+                value: object = Known(number)
+            case ir.Name(name):
+                value = frame.fields.get(name)
+            case _:
+                return None
+        return value.value if isinstance(value, Known) and type(value.value) is int else None
 
     def _stands_for_training(self, body: ir.Body) -> bool:
         """Whether a loop may be one over epochs or batches, whose rounds are not told apart."""
@@ -138,7 +174,7 @@ class Loops(Generators):
     def _unrolled(self, statement: ir.For, elements: tuple[Value, ...], frame: Frame) -> bool:
         if _counts(elements) and self._stands_for_training(statement.body):
             values: list[Value] = [ANYTHING] if len(elements) > 1 else list(elements)
-            return self._counted(statement, values, frame)
+            return self._counted(statement, values, frame, last=elements[-1])
         bodies: list[tuple[Item, ...]] = []
         run = self._begin()
         falls = True
@@ -154,20 +190,27 @@ class Loops(Generators):
             falls = self.execute(statement.orelse, frame)
         return self._end(run, falls)
 
-    def _counted(self, statement: ir.For, values: list[Value], frame: Frame) -> bool:
+    def _counted(
+        self, statement: ir.For, values: list[Value], frame: Frame, last: Value | None = None
+    ) -> bool:
         """Rounds that are not told apart, except for the last where the body asks for it."""
 
         def bind() -> None:
             self.assign(statement.target, one_of(values), frame)
 
         tests = last_round_tests(statement) if not self.draws_layers else {}
-        if not tests:
+        if len(values) > 1 or values[0] is not ANYTHING or not _is_numbered(statement):
+            last = None
+        if not tests and last is None:
             return self._generic(bind, statement, frame)
         with self.deciding({test: not truth for test, truth in tests.items()}):
             self._generic(bind, replace(statement, orelse=()), frame)
         run = self._begin()
         with self.deciding(dict(tests)), self.recording() as events:
-            bind()
+            if last is None:
+                bind()
+            else:
+                self.assign(statement.target, last, frame)
             falls = self._round(statement.body, run, frame)
         self._emit([tuple(events)], False, statement, frame)
         return self._end(run, falls and self.execute(statement.orelse, frame))
@@ -231,7 +274,7 @@ class Loops(Generators):
             falls = self._round(statement.body, run, frame)
             changes = self.store.rollback()
         self._emit([tuple(events)], True, statement, frame)
-        self._widen(changes, grown, counters)
+        widen(self.store, changes, grown, counters)
         if endless:
             return self._end(run, False)
         falls = self.execute(statement.orelse, frame)
@@ -251,29 +294,8 @@ class Loops(Generators):
             bind()
             self._round(statement.body, run, frame)
         changes = self.store.rollback()
-        self._widen(changes, frozenset(), counters)
+        widen(self.store, changes, frozenset(), counters)
         return frozenset(changes)
-
-    def _widen(self, changes: Changes, grown: frozenset[Key], counters: frozenset[str]) -> None:
-        """Join a round's writes into the state before it; what a list has gained is repeated.
-
-        grown: lists that an earlier round of the loop has written: their gain is repeated already.
-        counters: names of numbers that each round changes: they may be any number.
-        """
-        outcome: Changes = {}
-        for (obj, name), after in changes.items():
-            before = obj.fields.get(name, ABSENT)
-            if isinstance(before, tuple) and isinstance(after, tuple):
-                outcome[obj, name] = _grown(before, after, again=(obj, name) in grown)
-            elif name in counters and _is_number(after):
-                outcome[obj, name] = ANYTHING
-            else:
-                outcome[obj, name] = after
-        plain = {key: value for key, value in outcome.items() if not isinstance(value, tuple)}
-        self.store.merge([{}, plain])
-        for (obj, name), value in outcome.items():
-            if isinstance(value, tuple):
-                self.store.write(obj, name, value)
 
     def _round(self, body: ir.Body, run: LoopRun, frame: Frame) -> bool:
         """One round: its normal end and its `continue`s joined."""
@@ -337,10 +359,12 @@ def _is_unknown(value: Value) -> bool:
     return isinstance(value, AnythingType)
 
 
-def _is_number(value: object) -> bool:
-    """Whether a field holds a number that is known, or one of several."""
-    values = value.values if isinstance(value, Alternatives) else (value,)
-    return any(isinstance(hard(v), Known) for v in values)  # type: ignore[arg-type]
+def _is_numbered(loop: ir.For) -> bool:
+    """Whether a loop asks for the number of its round, and is not left early."""
+    match loop.target:
+        case ir.Name(name):
+            return asks_for(loop.body, name) and not is_left_early(loop.body)
+    return False
 
 
 def _counts(elements: tuple[Value, ...]) -> bool:
@@ -348,15 +372,3 @@ def _counts(elements: tuple[Value, ...]) -> bool:
     return bool(elements) and all(
         isinstance(element, Known) and isinstance(element.value, int) for element in elements
     )
-
-
-def _grown(
-    before: tuple[Element, ...], after: tuple[Element, ...], *, again: bool
-) -> tuple[Element, ...]:
-    """A list that a loop has appended to: what was appended is repeated."""
-    if after[: len(before)] != before:
-        return before if len(after) <= len(before) else bounded((Repeat(after),))
-    gained = after[len(before) :]
-    if not gained or (again and before and isinstance(before[-1], Repeat)):
-        return before
-    return bounded((*before, Repeat(gained)))
