@@ -169,6 +169,9 @@ inference when
 - or (a warning) a number is made of its output (`loss.item()`) outside the loop that trains, and no
   gradient flows back from it;
 - or (a warning) a clock is read before and behind it, and a new network has nothing else to do;
+- or its input is a single sample of made-up data, of which some BatchNorm surely gets one value per
+  channel (behind global pooling, in a head on flat features): PyTorch raises there, so a mere test
+  of shapes is reported, too;
 - or, in the live check, you say so: `bnlint.check(model, inputs, phase="inference")`.
 
 The mode is followed from the entry point (a script, a notebook's cells, `main()`) through calls

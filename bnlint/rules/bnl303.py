@@ -91,6 +91,7 @@ issue 4534). The usual places are a classifier head with BatchNorm1d and the ima
 of DeepLab and PSPNet; it also strikes at the end of an epoch, when the last batch holds a single
 sample.""",
     fine_when="""\
+- No gradient comes back from the forward: then evaluation mode is missing, and BNL101 says so.
 - The layer is frozen: in evaluation mode a batch of one is fine, and bnlint is silent then.
 - One item of the loader holds many rows (graphs, point clouds): then the batch is not one.""",
     references=(
