@@ -47,8 +47,13 @@ def _expected(path: Path) -> Iterator[Mark]:
                 yield name, index, line, code
 
 
+def _folders() -> list[Path]:
+    return [path for path in sorted(FIXTURES.iterdir()) if path.is_dir()]
+
+
 def _scripts(pattern: str) -> list[Path]:
-    return sorted(p for p in FIXTURES.glob(pattern) if p.suffix in (".py", ".ipynb"))
+    found = (path for folder in _folders() for path in sorted(folder.glob(pattern)))
+    return [path for path in found if path.suffix in (".py", ".ipynb")]
 
 
 def _mark(finding: Finding) -> Mark:
@@ -66,10 +71,10 @@ def _settings(folder: Path) -> Settings:
 def linted() -> list[Finding]:
     """The findings of all fixtures: of an opt-in rule those in its own folder."""
     optional = {rule.code for rule in all_rules() if not rule.default}
-    folders = [path for path in sorted(FIXTURES.iterdir()) if path.is_dir()]
+    folders = _folders()
     apart = [folder for folder in folders if folder.name[:6].upper() in optional]
     together = [folder for folder in folders if folder not in apart]
-    findings = list(bnlint.lint_paths(together, settings=Settings()).findings)
+    findings = list(bnlint.lint_paths(together, settings=Settings()).findings) if together else []
     for folder in apart:
         findings += bnlint.lint_paths([folder], settings=_settings(folder)).findings
     return [finding for finding in findings if not finding.suppressed]
@@ -77,7 +82,7 @@ def linted() -> list[Finding]:
 
 def test_the_fixtures_give_exactly_the_expected_findings(linted: list[Finding]) -> None:
     found = {_mark(finding) for finding in linted}
-    expected = {mark for path in _scripts("*/*") for mark in _expected(path)}
+    expected = {mark for path in _scripts("*") for mark in _expected(path)}
     expected = {mark for mark in expected if mark[3] not in LIVE_ONLY}
     assert sorted(found - expected, key=str) == []
     assert sorted(expected - found, key=str) == []
@@ -85,7 +90,7 @@ def test_the_fixtures_give_exactly_the_expected_findings(linted: list[Finding]) 
 
 
 def test_every_rule_has_fixtures_that_are_wrong_and_right() -> None:
-    folders = {path.name[:6].upper(): path for path in FIXTURES.iterdir() if path.is_dir()}
+    folders = {path.name[:6].upper(): path for path in _folders()}
     for rule in all_rules():
         if rule.code == "BNL903":  # nothing is known that makes a rule crash
             continue
@@ -112,7 +117,7 @@ def test_what_a_finding_says_is_complete(linted: list[Finding]) -> None:
             assert step.place != finding.place or step.role is not Role.INSTANCE
 
 
-RUNNABLE = [p for p in _scripts("*/*.py") if "\ndef build(" in p.read_text(encoding="utf-8")]
+RUNNABLE = [p for p in _scripts("*.py") if "\ndef build(" in p.read_text(encoding="utf-8")]
 
 
 def _load(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -153,7 +158,7 @@ def test_both_halves_say_the_same(
     assert (code in from_run) is path.stem.startswith("bad")
 
 
-REHEARSED = [p for p in _scripts("*/*.py") if "\ndef rehearse(" in p.read_text(encoding="utf-8")]
+REHEARSED = [p for p in _scripts("*.py") if "\ndef rehearse(" in p.read_text(encoding="utf-8")]
 
 
 @pytest.mark.filterwarnings("ignore::bnlint.live.errors.BatchNormWarning")

@@ -304,3 +304,29 @@ def admission(files: Iterable[str] | None, root: Path) -> Callable[[str], str | 
         return inside if admitted is None or inside in admitted else None
 
     return admit
+
+
+def seen_folders(files: Iterable[str], around: Iterable[str], root: Path) -> Callable[[str], bool]:
+    """What an import may take for a package without `__init__.py`: a function that tells whether a
+    path is a folder that discovery has seen, or that holds a file which it found.
+
+    What lies below an excluded folder is not looked at, so that nothing there can change what is
+    found. A link counts when it ends at such a folder. around: see `Discovered`.
+    """
+    known = {posix(root), *around}
+    for path in files:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in known:
+            known.add(folder)
+            folder = folder.rpartition("/")[0]
+    links = tuple(f"{link}/" for link, arrow, _ in (s.partition(" -> ") for s in around) if arrow)
+    top = posix(root).rstrip("/") + "/"
+    real_top = posix(Path(os.path.realpath(root))).rstrip("/") + "/"
+
+    def is_folder(path: str) -> bool:
+        if path in known or not f"{path}/".startswith(links):
+            return path in known
+        real = posix(Path(os.path.realpath(path))) + "/"
+        return real.startswith(real_top) and (top + real[len(real_top) :])[:-1] in known
+
+    return is_folder

@@ -192,6 +192,7 @@ def _open(task: Task) -> Links:
         digest_of = None if cache is None else cache.digest
         chosen = relevant(everything, ground.given.files, ground.given.named, digest_of)
     links = Links(ground.root, ground.admit, _read(sorted(chosen), task), task.settings)
+    links.is_folder = ground.is_folder
     if cache is not None:
         links.read = cache.read
     return links

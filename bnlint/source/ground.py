@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bnlint.source.discover import (
     find_root,
     is_too_wide,
     posix,
+    seen_folders,
 )
 
 
@@ -39,6 +41,13 @@ class Ground:
     def admit(self) -> Callable[[str], str | None]:
         """See `discover.admission`."""
         return admission(self.project, self.root)
+
+    @property
+    def is_folder(self) -> Callable[[str], bool]:
+        """See `discover.seen_folders`; every folder where the root is too wide to be walked."""
+        if self.project is None:
+            return os.path.isdir
+        return seen_folders(self.project, self.around, self.root)
 
 
 def survey(paths: Iterable[Path], settings: Settings) -> Ground:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Links:
-    """The opened files by absolute path. admit: see `discover.admission`; read: how a file is
-    read."""
+    """The opened files by absolute path. admit: see `discover.admission`; is_folder: see
+    `discover.seen_folders`; read: how a file is read."""
 
     root: Path
     admit: Callable[[str], str | None]
@@ -29,6 +30,7 @@ class Links:
     behind: dict[str, Outcome] = field(default_factory=dict)
     """Files that were read and matter only when an import asks for them."""
     read: Callable[[str], Outcome] = read_file
+    is_folder: Callable[[str], bool] = os.path.isdir
 
     def load(self, path: str) -> FileFacts | None:
         """A file that an import asks for; None when it may not be opened."""
@@ -50,7 +52,9 @@ class Links:
         from bnlint.source.evaluate.explained import Explained
         from bnlint.source.project import Project
 
-        return Project(self.root, self.facts, self.load, Explained.by(self.settings))
+        return Project(
+            self.root, self.facts, self.load, Explained.by(self.settings), self.is_folder
+        )
 
     @property
     def suppressions(self) -> dict[str, FileSuppressions]:

@@ -19,7 +19,8 @@ class Project:
 
     facts: the files that were extracted, by absolute path with forward slashes. load: extracts a
     further file of the project when an import asks for it; None when there is no such file, or
-    when it may not be opened. explained: what the settings say about names.
+    when it may not be opened. explained: what the settings say about names. is_folder: whether an
+    import may end at a folder, see `discover.seen_folders`.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class Project:
         facts: Mapping[str, FileFacts],
         load: Callable[[str], FileFacts | None] = lambda path: None,
         explained: Explained | None = None,
+        is_folder: Callable[[str], bool] = os.path.isdir,
     ) -> None:
         self.explained = explained or Explained()
         self.root = PurePosixPath(root.as_posix())
         self._facts: dict[str, FileFacts | None] = dict(facts)
         self._load = load
+        self._is_folder = is_folder
         self._scopes: dict[str, ModuleScope] = {}
         self._searched = 0
         self._added: dict[PurePosixPath, None] = {}
@@ -139,7 +142,7 @@ class Project:
 
     def _namespace_package(self, folder: PurePosixPath) -> ModuleScope | None:
         """A folder without `__init__.py` that holds modules of the project."""
-        if folder == self.root or not os.path.isdir(folder):
+        if folder == self.root or not self._is_folder(str(folder)):
             return None
         path = f"{folder}/__init__.py"
         scope = ModuleScope(self.module_name(path), FileFacts(path, (), (0,)))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,60 @@ def killed_while_writing(folder: Path, trials: int) -> int:
         files = [folder / f"f{number}.py" for number in range(5)]
         torn += sum(not f.exists() or f.read_bytes() not in (old, new) for f in files)
     return torn
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What kills of the whole command have left. torn: files that are neither old nor new;
+    partial: kills between the first file that was written and the last; left: files besides."""
+
+    torn: int
+    partial: int
+    left: int
+
+
+def killed_while_fixing(folder: Path, trials: int, files: int = 12) -> Killed:
+    """Kill `bnlint lint --fix` at random moments, from its start to its end, over and over with
+    what the killed run has left in the cache; at last let it finish."""
+    padding = b'TEXT = "' + b"x" * 150_000 + b'"\n'
+    old, new = OLD + padding, NEW + padding
+    names = [folder / f"f{number:02}.py" for number in range(files)]
+    command = [sys.executable, "-m", "bnlint", "lint", "--fix", "--unsafe-fixes", "."]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    def start() -> subprocess.Popen[bytes]:
+        for name in names:
+            name.write_bytes(old)
+        nowhere = subprocess.DEVNULL
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=nowhere, stderr=nowhere
+        )
+
+    begin = time.perf_counter()
+    assert start().wait() == 0
+    needed = time.perf_counter() - begin
+    torn = partial = 0
+    for number in range(trials):
+        process = start()
+        if number % 2:  # from the first write on
+            while process.poll() is None and names[0].read_bytes() == old:
+                time.sleep(0.001)
+            time.sleep(random.random() * needed / 10)
+        else:
+            time.sleep(random.random() * needed)
+        process.kill()
+        process.wait()
+        found = [name.read_bytes() if name.exists() else b"" for name in names]
+        torn += sum(each not in (old, new) for each in found)
+        partial += len(set(found)) > 1
+    assert start().wait() == 0
+    torn += sum(name.read_bytes() != new for name in names)
+    return Killed(torn, partial, len(list(folder.glob(".bnlint-*"))))
+
+
+def test_a_killed_command_leaves_whole_files(tmp_path: Path) -> None:
+    killed = killed_while_fixing(tmp_path, 6)
+    assert (killed.torn, killed.left) == (0, 0)
 
 
 def test_a_killed_run_leaves_whole_files(tmp_path: Path) -> None:
