@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,13 +16,14 @@ from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.start import Start, start_run
 from bnlint.source.cache.store import Cache
 from bnlint.source.collecting import collecting_rarely
+from bnlint.source.compact import LARGE, read_compactly
 from bnlint.source.discover import Discovered, find_root, posix
 from bnlint.source.ground import Ground, ground_of
 from bnlint.source.links import Links
 from bnlint.source.outcome import Outcome
-from bnlint.source.pool import read_files
+from bnlint.source.pool import Reader, read_files
 from bnlint.source.prefilter import relevant
-from bnlint.source.reader import read_code, read_text
+from bnlint.source.reader import read_code, read_file, read_text
 from bnlint.source.result import Crash, LintError, LintResult
 from bnlint.source.verdicts import shown, source_rules, verdicts_of
 from bnlint.suppress import FileSuppressions
@@ -191,14 +193,14 @@ def _open(task: Task) -> Links:
     if task.settings.prefilter:
         digest_of = None if cache is None else cache.digest
         chosen = relevant(everything, ground.given.files, ground.given.named, digest_of)
-    links = Links(ground.root, ground.admit, _read(sorted(chosen), task), task.settings)
+    reader = read_compactly if len(chosen) >= LARGE else read_file
+    links = Links(ground.root, ground.admit, _read(sorted(chosen), task, reader), task.settings)
     links.is_folder = ground.is_folder
-    if cache is not None:
-        links.read = cache.read
+    links.read = reader if cache is None else partial(cache.read, reader=reader)
     return links
 
 
-def _read(paths: Sequence[str], task: Task) -> dict[str, Outcome]:
+def _read(paths: Sequence[str], task: Task, reader: Reader) -> dict[str, Outcome]:
     outcomes = {path: read_text(path, text) for path, text in task.texts.items()}
     missing: list[str] = []
     for path in paths:
@@ -209,7 +211,8 @@ def _read(paths: Sequence[str], task: Task) -> dict[str, Outcome]:
             else:
                 outcomes[path] = known
     before = len(paths) - len(missing)
-    for number, outcome in enumerate(read_files(missing, task.settings.jobs, task.executor), 1):
+    found = read_files(missing, task.settings.jobs, task.executor, reader)
+    for number, outcome in enumerate(found, 1):
         outcomes[outcome.path] = outcome
         if task.cache is not None:
             task.cache.add(outcome)

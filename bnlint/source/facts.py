@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bnlint.finding import Place
 from bnlint.source.ir import Span, Statement
+
+if TYPE_CHECKING:
+    Offsets: TypeAlias = Sequence[int]
+else:
+    Offsets = tuple[int, ...]  # as which msgspec reads them
 
 
 class CellStart(NamedTuple):
@@ -29,10 +36,15 @@ class FileFacts:
 
     path: str
     body: tuple[Statement, ...]
-    line_starts: tuple[int, ...]
+    line_starts: Offsets
     cells: tuple[CellStart, ...] = ()
     logical_lines: tuple[tuple[int, int], ...] = ()
     mentions_batchnorm: bool = False
+
+    def packed(self) -> FileFacts:
+        """The same with its numbers side by side, which takes a tenth of the memory."""
+        is_small = bool(self.line_starts) and self.line_starts[-1] < 2**32
+        return replace(self, line_starts=array("I", self.line_starts)) if is_small else self
 
     def place(self, span: Span) -> Place:
         """The 1-based place of a span of offsets; in a notebook relative to its cell."""

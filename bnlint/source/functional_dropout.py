@@ -83,7 +83,7 @@ def dropout_calls(cls: ClassObject) -> Iterator[tuple[FunctionObject, ir.Call]]:
 
 
 def _calls(method: FunctionObject) -> Iterator[ir.Call]:
-    for node in walk(method.definition.body):
+    for node in walk(method.definition.read()):
         if isinstance(node, ir.Call) and (
             _follows_mode(node, method) or _attention_rate(node, method) is not None
         ):

@@ -5,11 +5,17 @@ A span is a pair of offsets in code points; it excludes enclosing parentheses.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.structs import force_setattr
 
 Span: TypeAlias = tuple[int, int]
+
+if TYPE_CHECKING:
+    Code: TypeAlias = "Raw | Body"
+else:
+    Code = Raw  # as which msgspec reads it
 
 
 class Node(Struct, frozen=True, array_like=True, tag=True, tag_field="node", gc=False):
@@ -157,6 +163,10 @@ class Lambda(Node, frozen=True):
     parameters: tuple[Parameter, ...]
     body: Expression
     span: Span
+
+    def read(self) -> Expression:
+        """The body, as of a function."""
+        return self.body
 
 
 class Clause(Node, frozen=True):
@@ -326,14 +336,43 @@ class Return(Node, frozen=True):
 
 
 class Function(Node, frozen=True):
-    """`def name(parameters): body`; header is the span of the name."""
+    """`def name(parameters): body`; header is the span of the name.
+
+    code: the body; as bytes for as long as nobody has run it, since most functions of a large
+    project are never run.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
-    body: Body
+    code: Code
     decorators: tuple[Expression, ...]
     span: Span
     header: Span
+
+    @property
+    def body(self) -> Body:
+        """The statements, the same objects each time."""
+        body = self.read()
+        if body is not self.code:
+            force_setattr(self, "code", body)
+        return body
+
+    def read(self) -> Body:
+        """The statements, for a look at them: they are not kept."""
+        if not isinstance(self.code, Raw):
+            return self.code
+        from bnlint.source.bodies import read_body
+
+        return read_body(self.code)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Function) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.span))
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.name, self.parameters, self.read(), self.decorators, self.span, self.header)
 
 
 class Class(Node, frozen=True):

@@ -253,7 +253,7 @@ class _Scan:
             if isinstance(base, ClassObject)
             for function in base.definition.body
             if isinstance(function, ir.Function)
-            for node in walk(function.body)
+            for node in walk(function.read())
             if isinstance(node, ir.Assign)
             for target in node.targets
             if isinstance(target, ir.Attribute)

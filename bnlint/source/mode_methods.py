@@ -254,7 +254,7 @@ def _assigned(cls: ClassObject) -> Iterator[tuple[str, ir.Assign, ir.Function]]:
     for statement in cls.definition.body:
         if not isinstance(statement, ir.Function):
             continue
-        for node in walk(statement.body):
+        for node in walk(statement.read()):
             if not isinstance(node, ir.Assign):
                 continue
             for target in node.targets:

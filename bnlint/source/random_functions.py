@@ -32,7 +32,7 @@ DRAWS = frozenset(
 def random_calls(method: FunctionObject) -> Iterator[ir.Call]:
     """The calls in a method that draw random numbers while its module trains."""
     tested = method.name == "forward" and _tests_own_flag(method)
-    for node in walk(method.definition.body):
+    for node in walk(method.definition.read()):
         if not isinstance(node, ir.Call):
             continue
         if (tested and _draws(node, method)) or _drawn_by(node, method) is not None:
@@ -40,7 +40,7 @@ def random_calls(method: FunctionObject) -> Iterator[ir.Call]:
 
 
 def _tests_own_flag(method: FunctionObject) -> bool:
-    tests = (node.test for node in walk(method.definition.body) if isinstance(node, ir.If))
+    tests = (node.test for node in walk(method.definition.read()) if isinstance(node, ir.If))
     return any(is_own_flag(node) for test in tests for node in walk(test))
 
 
@@ -84,7 +84,7 @@ def _drawn_by(call: ir.Call, method: FunctionObject) -> FunctionObject | None:
     function = _called(call.function, method)
     if function is None:
         return None
-    inside = walk(function.definition.body)
+    inside = walk(function.definition.read())
     draws = any(isinstance(n, ir.Call) and _draws(n, function) for n in inside)
     return function if draws else None
 
@@ -136,7 +136,7 @@ def rate_in(module: Instance, rate: ir.Expression | Value | None) -> Value:
 
 def _own_attributes(method: FunctionObject) -> set[str]:
     """The attributes of its own that a method reads."""
-    nodes = walk(method.definition.body)
+    nodes = walk(method.definition.read())
     return {
         node.attr
         for node in nodes

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from sys import intern
 from typing import NamedTuple
 
 from bnlint.source import ir
@@ -130,7 +131,8 @@ class Relevance:
                     returned.add(node.value.id)
             elif isinstance(node, _LOOPS):
                 loops = True
-        return Profile(frozenset(words), size, loops, frozenset(returned), frozenset(told))
+        found = frozenset(map(intern, words))
+        return Profile(found, size, loops, frozenset(returned), frozenset(told))
 
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function must be followed for its own sake, not for its arguments'."""
@@ -214,9 +216,10 @@ def _reads(body: ir.Body) -> Counter[str]:
             case ir.Function():
                 outside = (node.decorators, tuple(p.default for p in node.parameters))
                 found.update(_names(outside))
-                own = {parameter.name for parameter in node.parameters} | _own(node.body)
+                body = node.read()
+                own = {parameter.name for parameter in node.parameters} | _own(body)
                 found.update(
-                    {name: n for name, n in _reads(node.body).items() if n > 0 and name not in own}
+                    {name: n for name, n in _reads(body).items() if n > 0 and name not in own}
                 )
     return found
 

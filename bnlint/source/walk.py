@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from bnlint.source import ir
 from bnlint.source.ir import Node
@@ -12,6 +12,8 @@ from bnlint.source.ir import Node
 
 def fields_of(record: Node) -> list[object]:
     """The fields of a record of the intermediate representation."""
+    if isinstance(record, ir.Function):
+        return [*_parts_of_function(record)[::-1], record.name, record.span, record.header]
     return [getattr(record, name) for name in record.__struct_fields__]
 
 
@@ -55,7 +57,9 @@ def definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
 
 def _bodies(statement: ir.Statement) -> tuple[ir.Body, ...]:
     match statement:
-        case ir.Function() | ir.Class() | ir.With():
+        case ir.Function():
+            return (statement.read(),)
+        case ir.Class() | ir.With():
             return (statement.body,)
         case ir.If() | ir.For() | ir.While():
             return (statement.body, statement.orelse)
@@ -79,4 +83,11 @@ def _reader(kind: type[Node]) -> Callable[[object], tuple[object, ...]] | None:
     return attrgetter(*reversed(names)) if names else None
 
 
-_PARTS: Final = {kind: _reader(kind) for kind in Node.__subclasses__()}
+def _parts_of_function(function: ir.Function) -> tuple[object, ...]:
+    return function.decorators, function.read(), function.parameters
+
+
+_PARTS: Final[dict[type[Node], Callable[[Any], tuple[object, ...]] | None]] = {
+    **{kind: _reader(kind) for kind in Node.__subclasses__()},
+    ir.Function: _parts_of_function,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final
@@ -11,9 +12,9 @@ import msgspec
 from msgspec.msgpack import Decoder, Encoder, Ext
 
 from bnlint.source import ir
+from bnlint.source.bodies import COMPLEX, ELLIPSIS, INTEGER, TEXT, from_extension
 from bnlint.source.outcome import Outcome
 
-_COMPLEX, _ELLIPSIS, _INTEGER, _TEXT = 1, 2, 3, 4
 _PLAIN_INTEGERS: Final = range(-(2**63), 2**64)
 
 
@@ -63,35 +64,24 @@ def _encoder() -> Encoder:
 
 @cache
 def _decoder() -> Decoder[Outcome]:
-    return Decoder(Outcome, ext_hook=_from_extension)
+    return Decoder(Outcome, ext_hook=from_extension)
 
 
-def _to_extension(value: object) -> Ext:
+def _to_extension(value: object) -> Ext | list[int]:
     match value:
+        case array():
+            return value.tolist()
         case complex():
-            return Ext(_COMPLEX, struct.pack("<dd", value.real, value.imag))
+            return Ext(COMPLEX, struct.pack("<dd", value.real, value.imag))
         case _ if value is Ellipsis:
-            return Ext(_ELLIPSIS, b"")
+            return Ext(ELLIPSIS, b"")
         case _Wrapped(value=int() as number):
             return Ext(
-                _INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+                INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
             )
         case _Wrapped(value=str() as text):
-            return Ext(_TEXT, text.encode("utf-8", "surrogatepass"))
+            return Ext(TEXT, text.encode("utf-8", "surrogatepass"))
     raise TypeError(f"no form for {type(value).__name__}")
-
-
-def _from_extension(code: int, data: memoryview) -> object:
-    match code:
-        case 1:
-            return complex(*struct.unpack("<dd", data))
-        case 2:
-            return Ellipsis
-        case 3:
-            return int.from_bytes(data, "little", signed=True)
-        case 4:
-            return bytes(data).decode("utf-8", "surrogatepass")
-    raise ValueError(f"no extension {code}")
 
 
 def _wrapped(part: Any) -> Any:

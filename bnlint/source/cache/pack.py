@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -55,7 +56,8 @@ class Pack:
         if outcome is None or outcome.digest != content:
             return None
         self._used.add(key)
-        return outcome
+        facts = outcome.facts
+        return outcome if facts is None else replace(outcome, facts=facts.packed())
 
     def add(self, outcome: Outcome) -> None:
         """Keep what was read from a file."""

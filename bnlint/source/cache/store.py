@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,13 +50,13 @@ class Cache:
         """Keep what was read from a file."""
         self._pack.add(outcome)
 
-    def read(self, path: str) -> Outcome:
+    def read(self, path: str, reader: Callable[[str], Outcome] | None = None) -> Outcome:
         """The outcome of a file, known or read now."""
         from bnlint.source.reader import read_file
 
         outcome = self.known(path)
         if outcome is None:
-            outcome = read_file(path)
+            outcome = (reader or read_file)(path)
             self.add(outcome)
         return outcome
 

@@ -1,0 +1,42 @@
+"""Bodies of functions as bytes, and back."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+
+import msgspec
+from msgspec import Raw
+from msgspec.msgpack import Decoder
+
+from bnlint.source import ir
+
+COMPLEX, ELLIPSIS, INTEGER, TEXT = 1, 2, 3, 4
+"""Constants that msgpack has no form for."""
+
+
+def read_body(code: Raw) -> ir.Body:
+    """The statements in these bytes; none where they are no body, as nobody has written them."""
+    try:
+        return _decoder().decode(code)
+    except (msgspec.MsgspecError, ValueError, TypeError, struct.error):
+        return ()
+
+
+def from_extension(number: int, data: memoryview) -> object:
+    """The constant behind an extension of msgpack; raises ValueError for one of others."""
+    match number:
+        case 1:
+            return complex(*struct.unpack("<dd", data))
+        case 2:
+            return Ellipsis
+        case 3:
+            return int.from_bytes(data, "little", signed=True)
+        case 4:
+            return bytes(data).decode("utf-8", "surrogatepass")
+    raise ValueError(f"no extension {number}")
+
+
+@cache
+def _decoder() -> Decoder[ir.Body]:
+    return Decoder(tuple[ir.Statement, ...], ext_hook=from_extension)
