@@ -18,9 +18,17 @@ COMPLEX, ELLIPSIS, INTEGER, TEXT = 1, 2, 3, 4
 def read_body(code: Raw) -> ir.Body:
     """The statements in these bytes; none where they are no body, as nobody has written them."""
     try:
-        return _decoder().decode(code)
+        return _bodies().decode(code)
     except (msgspec.MsgspecError, ValueError, TypeError, struct.error):
         return ()
+
+
+def read_expression(code: Raw) -> ir.Expression | None:
+    """The expression in these bytes; None where there is none."""
+    try:
+        return _expressions().decode(code)
+    except (msgspec.MsgspecError, ValueError, TypeError, struct.error):
+        return None
 
 
 def from_extension(number: int, data: memoryview) -> object:
@@ -38,5 +46,10 @@ def from_extension(number: int, data: memoryview) -> object:
 
 
 @cache
-def _decoder() -> Decoder[ir.Body]:
+def _expressions() -> Decoder[ir.Expression | None]:
+    return Decoder(ir.Expression | None, ext_hook=from_extension)
+
+
+@cache
+def _bodies() -> Decoder[ir.Body]:
     return Decoder(tuple[ir.Statement, ...], ext_hook=from_extension)

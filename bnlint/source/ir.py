@@ -5,7 +5,7 @@ A span is a pair of offsets in code points; it excludes enclosing parentheses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Raw, Struct
 from msgspec.structs import force_setattr
@@ -14,13 +14,24 @@ Span: TypeAlias = tuple[int, int]
 
 if TYPE_CHECKING:
     Code: TypeAlias = "Raw | Body"
+    Hint: TypeAlias = "Raw | Expression | None"
 else:
-    Code = Raw  # as which msgspec reads it
+    Code = Hint = Raw  # as which msgspec reads them
 
 
-class Node(Struct, frozen=True, array_like=True, tag=True, tag_field="node", gc=False):
+_RECORDS: Final = (
+    "Node Name Constant Attribute Argument Call Subscript Slice Display Starred DictDisplay "
+    "Binary Compare Boolean Unary Conditional Parameter Lambda Clause Comprehension "
+    "FormatString Walrus Opaque Yield Assign AugmentedAssign Declare Evaluate If For While With "
+    "Handler Try Return Function Class Import ImportFrom Global Raise Assert Delete Break "
+    "Continue Case Match"
+).split()
+"""All records, in an order that stays: their numbers tell them apart on disk."""
+
+
+class Node(Struct, frozen=True, array_like=True, tag=_RECORDS.index, tag_field="node", gc=False):
     """What all records share: compared by value, small in memory, and written to disk as an array
-    that begins with the name of its class."""
+    that begins with the number of its class."""
 
 
 # --- expressions -----------------------------------------------------------------------------
@@ -148,13 +159,34 @@ class Conditional(Node, frozen=True):
 
 
 class Parameter(Node, frozen=True):
-    """A parameter; star is "", "*" (also keyword-only separator with an empty name) or "**"."""
+    """A parameter; star is "", "*" (also keyword-only separator with an empty name) or "**".
+
+    hint: the annotation; as bytes when it was read from some, since hardly any is looked at.
+    """
 
     name: str
     default: Expression | None
     star: str
     keyword_only: bool
-    annotation: Expression | None
+    hint: Hint
+
+    @property
+    def annotation(self) -> Expression | None:
+        """The annotation; None where there is none."""
+        if not isinstance(self.hint, Raw):
+            return self.hint
+        from bnlint.source.bodies import read_expression
+
+        return read_expression(self.hint)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parameter) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.star, self.keyword_only))
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.name, self.default, self.star, self.keyword_only, self.annotation)
 
 
 class Lambda(Node, frozen=True):

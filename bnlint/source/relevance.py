@@ -134,6 +134,12 @@ class Relevance:
         found = frozenset(map(intern, words))
         return Profile(found, size, loops, frozenset(returned), frozenset(told))
 
+    def acts_inside(self, definition: ir.Function) -> bool:
+        """Whether a function's body does so; its decorators and defaults are left aside."""
+        if self.profile(definition).words.isdisjoint(self.acting):
+            return False
+        return not self._read(definition.read()).words.isdisjoint(self.acting)
+
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function must be followed for its own sake, not for its arguments'."""
         if isinstance(definition, ir.Lambda):

@@ -231,10 +231,7 @@ class TraceArtist:
             return False
         if not isinstance(function.frame, ModuleScope):
             return False
-        relevance = self.project.relevance
-        if relevance.profile(definition).words.isdisjoint(relevance.acting):
-            return False  # told without its body
-        if not relevance.acts(definition.body):
+        if not self.project.relevance.acts_inside(definition):
             return False  # it sets no mode and runs no model
         return (function.frame.facts.path, definition.span) not in self.machine.called
 

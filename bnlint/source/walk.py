@@ -12,8 +12,9 @@ from bnlint.source.ir import Node
 
 def fields_of(record: Node) -> list[object]:
     """The fields of a record of the intermediate representation."""
-    if isinstance(record, ir.Function):
-        return [*_parts_of_function(record)[::-1], record.name, record.span, record.header]
+    read = _READ.get(type(record))
+    if read is not None:
+        return [*reversed(read(record))]
     return [getattr(record, name) for name in record.__struct_fields__]
 
 
@@ -87,7 +88,16 @@ def _parts_of_function(function: ir.Function) -> tuple[object, ...]:
     return function.decorators, function.read(), function.parameters
 
 
+def _parts_of_parameter(parameter: ir.Parameter) -> tuple[object, ...]:
+    return parameter.annotation, parameter.default
+
+
+_READ: Final[dict[type[Node], Callable[[Any], tuple[object, ...]]]] = {
+    ir.Function: _parts_of_function,
+    ir.Parameter: _parts_of_parameter,
+}
+"""What reads records parts of which may be bytes, the last part first."""
 _PARTS: Final[dict[type[Node], Callable[[Any], tuple[object, ...]] | None]] = {
     **{kind: _reader(kind) for kind in Node.__subclasses__()},
-    ir.Function: _parts_of_function,
+    **_READ,
 }

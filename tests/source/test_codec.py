@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from bnlint.source import ir
+from bnlint.source.bodies import read_body, read_expression
 from bnlint.source.cache.codec import decode, encode
+from bnlint.source.compact import compact
 from bnlint.source.outcome import Outcome
 from bnlint.source.reader import read_text
-from bnlint.source.walk import walk, walk_apart
+from bnlint.source.walk import walk
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
@@ -31,11 +35,16 @@ def returned(outcome: Outcome, path: str) -> Outcome | None:
     return None if data is None else decode(data, path)
 
 
-def keep_bodies(body: ir.Body) -> None:
-    """Read the bodies of all functions, for good."""
-    for node in walk_apart(body, (ir.Function,)):
-        if isinstance(node, ir.Function):
-            keep_bodies(node.body)
+def plainly(body: ir.Body) -> list[str]:
+    """All that is no record in some code, in order, with its type."""
+    return [
+        f"{type(node).__name__} {name} {value!r}"
+        for node in walk(body)
+        if isinstance(node, ir.Node)
+        for name in node.__struct_fields__
+        if not isinstance(value := getattr(node, name), Raw | tuple | ir.Node)
+        and name not in ("code", "hint")
+    ]
 
 
 @pytest.mark.parametrize("part", PART)
@@ -47,8 +56,8 @@ def test_the_facts_of_real_files_come_back(part: int) -> None:
         assert again == outcome
         assert again is not None
         assert again.facts is not None
-        keep_bodies(again.facts.body)
-        assert repr(again.facts) == repr(outcome.facts)
+        assert plainly(again.facts.body) == plainly(outcome.facts.body)
+        assert again.facts.logical_lines == outcome.facts.logical_lines
 
 
 CONSTANTS = (
@@ -108,3 +117,34 @@ def test_a_notebook_comes_back() -> None:
 @given(st.binary(max_size=200))
 def test_bytes_of_others_are_refused_and_do_nothing(data: bytes) -> None:
     assert decode(data, "/a.py") is None
+
+
+def test_bodies_are_bytes_until_they_are_run() -> None:
+    text = "def f(x: int = 0) -> int:\n    return g(x)\n"
+    again = returned(read_text("/a.py", text), "/a.py")
+    assert again is not None
+    assert again.facts is not None
+    (function,) = again.facts.body
+    assert isinstance(function, ir.Function)
+    assert len(list(walk(function))) > len(function.parameters)
+    assert isinstance(function.code, Raw)  # a look at them does not keep them
+    assert isinstance(function.parameters[0].annotation, ir.Name)
+    assert function.body is function.body
+    assert function.code is function.body
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x05", b"\x93\x01\x02\x03"])
+def test_bytes_that_are_no_code_are_none(data: bytes) -> None:
+    assert read_body(Raw(data)) == ()
+    assert read_expression(Raw(data)) is None
+
+
+def test_a_large_project_in_little_memory_says_the_same() -> None:
+    for path in FILES[::9]:
+        outcome = read_text(str(path), path.read_text(encoding="utf-8"))
+        small = compact(outcome)
+        assert outcome.facts is not None
+        assert small.facts is not None
+        assert isinstance(small.facts.line_starts, array)
+        assert plainly(small.facts.body) == plainly(outcome.facts.body)
+        assert encode(small) == encode(outcome)

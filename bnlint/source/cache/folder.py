@@ -19,7 +19,7 @@ from bnlint.source.discover import is_too_wide
 from bnlint.source.plain import open_plain
 
 NAME: Final = ".bnlint_cache"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when what is written changes its form."""
 LARGEST: Final = 1 << 30
 """Bytes of the largest file that is read."""
