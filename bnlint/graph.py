@@ -112,6 +112,7 @@ class Node:
     batch: samples in the input; None when unknown.
     checkpoint: where the call is checkpointed, which repeats it in the backward pass; None when in
         training, with all options at their defaults, some call of the layer is not.
+    holder: where the module was constructed whose own code calls the function `batch_norm`.
     """
 
     id: int
@@ -128,6 +129,7 @@ class Node:
     one_value: OneValue | None = None
     batch: int | None = None
     checkpoint: Place | None = None
+    holder: Place | None = None
 
     @property
     def block(self) -> Scope | None:

@@ -276,12 +276,18 @@ class GraphDomain(Domain):
             case _:
                 operands = self._operands(given[:1])
         parameters = self._parameters(name, arguments)
-        tensor = self.add(kind, name, operands, arguments.place, parameters)
+        more = {"holder": self._holder()} if kind is Kind.BATCHNORM else {}
+        tensor = self.add(kind, name, operands, arguments.place, parameters, **more)
         if writes_in_place(name, arguments):
             self.wrote(machine, given[0], tensor)
         if kind is Kind.SPLIT:
             return self._split(tensor, arguments)
         return tensor
+
+    def _holder(self) -> Place | None:
+        """Where the module was constructed whose forward runs now."""
+        module = self.running[-1] if self.running else None
+        return module.place if isinstance(module, Instance | Layer) else None
 
     def _split(self, tensor: Tensor, arguments: Arguments) -> Value:
         return Sequence("tuple", (Repeat((tensor,)),))

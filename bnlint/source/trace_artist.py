@@ -241,9 +241,11 @@ class TraceArtist:
         surely: dict[tuple[Place, str], set[OneValue | None]] = {}
         for graph in graphs:
             for node in graph.of_kind(Kind.BATCHNORM):
-                if node.place is not None:
-                    positions.setdefault(node.place, set()).add(node.positions)
-                    surely.setdefault((node.place, node.path), set()).add(node.one_value)
+                place = node.holder or node.place
+                if place is not None:
+                    positions.setdefault(place, set()).add(node.positions)
+                    path = node.path or (node.scope[-1].path if node.scope else "")
+                    surely.setdefault((place, path), set()).add(node.one_value)
         layers = {}
         for number, layer in self.domain.layers.items():
             if layer.place is not None:

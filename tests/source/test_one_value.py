@@ -43,6 +43,22 @@ net = Net()
 """
 
 
+OWN_NORM = """\
+class Norm(nn.modules.batchnorm._BatchNorm):
+    def __init__(self, features):
+        super().__init__(features)
+        self.is_parallel = False
+
+    def forward(self, x):
+        if not (self.is_parallel and self.training):
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias,
+                self.training, self.momentum, self.eps,
+            )
+        return synchronised(x)
+
+
+"""
 NORM2, NORM1 = "bn = nn.BatchNorm2d(8)", "bn = nn.BatchNorm1d(8)"
 RAISING = {
     "pooled to 1x1": (
@@ -104,6 +120,10 @@ RAISING = {
         "nn.BatchNorm1d(8))\n",
         "torch.randn(1, 2, 9)",
     ),
+    "normalised by a class of the project": (
+        OWN_NORM + "net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), Norm(8))\n",
+        IMAGE,
+    ),
 }  # fmt: skip
 RUNNING = {
     "a batch of two": (RAISING["pooled to 1"][0], "torch.randn(2, 3, 16, 16)"),
@@ -112,6 +132,10 @@ RUNNING = {
     "frozen": (
         RAISING["pooled to 1"][0] + "for m in net.modules():\n"
         "    if isinstance(m, nn.BatchNorm2d):\n        m.eval()\n",
+        IMAGE,
+    ),
+    "a map for a class of the project": (
+        OWN_NORM + "net = nn.Sequential(nn.Conv2d(3, 8, 3), Norm(8), nn.AdaptiveAvgPool2d(1))\n",
         IMAGE,
     ),
     "upsampled again": (
