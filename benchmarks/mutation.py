@@ -53,7 +53,12 @@ NUMERICS: Final = (
     "tests/live/test_live_statistics.py",
 )
 FIXTURES: Final = "tests/test_fixtures.py"
-EXAMPLES: Final = "tests/rules/test_rules.py"
+OF_ALL_RULES: Final = (
+    FIXTURES,
+    "tests/rules/test_rules.py",
+    "tests/rules/test_copies.py",
+    "tests/rules/test_instances.py",
+)
 """Tests of every rule, of which those count whose parameters name the rule."""
 OF_ALL_FIXTURES: Final = ("expected_findings", "says_is_complete")
 """Tests without parameters that hold for the fixtures of any rule."""
@@ -62,6 +67,9 @@ PROGRAMS: Final = {
     "bnl102": ("tests/source/test_loaders.py",),
     "bnl103": ("tests/source/test_leaks.py", "tests/source/test_mode_programs.py"),
     "bnl106": ("tests/source/test_freezing.py",),
+    "inference": ("tests/source/test_mode_programs.py", "tests/source/test_outcome_programs.py"),
+    "left_behind": ("tests/source/test_leaks.py", "tests/source/test_mode_programs.py"),
+    "mode_fixes": ("tests/cli/test_fix.py", "tests/source/test_insertion.py"),
 }
 """Tests of the source half that are about a rule."""
 SLOWEST: Final = 0.5
@@ -186,7 +194,7 @@ def _tests(path: Path) -> list[str]:
     found = _naming("tests/rules", words)
     if not found:  # a rule of the live half alone
         found = _naming("tests/live", words)
-    return [*found, *PROGRAMS.get(path.stem, ()), FIXTURES, EXAMPLES]
+    return list(dict.fromkeys((*found, *PROGRAMS.get(path.stem, ()), *OF_ALL_RULES)))
 
 
 def _naming(folder: str, words: list[str]) -> list[str]:
@@ -218,7 +226,7 @@ class Trials:
         return [folder for folder in folders if folder.name[3:6] in self._codes]
 
     def _concerns(self, item: pytest.Item) -> bool:
-        if item.nodeid.partition("::")[0] not in (FIXTURES, EXAMPLES):
+        if item.nodeid.partition("::")[0] not in OF_ALL_RULES:
             return True
         named = set(re.findall(r"bnl(\d{3})", item.nodeid.lower()))
         if named:

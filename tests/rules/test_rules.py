@@ -10,6 +10,7 @@ import libcst
 import pytest
 
 import bnlint
+from bnlint.finding import Severity
 from bnlint.rules import all_rules, find_rule
 from bnlint.rules.base import Example, Rule
 from bnlint.settings import Settings, SettingsError
@@ -29,6 +30,27 @@ examples = pytest.mark.parametrize(
         for number, example in enumerate((*rule.wrong, *rule.right))
     ],
 )
+
+
+SEVERITIES = {
+    Severity.ERROR: "101 102 103 104 105 206 207 301 303 401 402 503 505 601 602 901 903",
+    Severity.WARNING: "201 202 501 504 506 603",
+    Severity.NOTE: "106 203 204 205 208 209 302 304 305 403 404 405 502 902",
+}
+LIVE_SEVERITIES = {"BNL208": Severity.WARNING, "BNL302": Severity.ERROR}
+OPT_IN = {f"BNL{n}" for n in (204, 205, 208, 209, 302, 304, 305, 403, 404, 405, 501)}
+ON_IN_A_RUN = {"BNL208", "BNL302", "BNL501"}
+NEED_DATA = {"BNL301", "BNL501", "BNL504", "BNL506"}
+
+
+@rules
+def test_what_fails_a_run_changes_only_on_purpose(rule: Rule) -> None:
+    """The severities and defaults that users build their gates on."""
+    assert rule.code[3:] in SEVERITIES[rule.severity].split()
+    assert rule.live_severity == LIVE_SEVERITIES.get(rule.code)
+    assert rule.default is (rule.code not in OPT_IN)
+    assert rule.is_default(live=True) is (rule.default or rule.code in ON_IN_A_RUN)
+    assert rule.needs_data is (rule.code in NEED_DATA)
 
 
 def expected_lines(text: str) -> list[tuple[int, str]]:
