@@ -72,6 +72,8 @@ PROGRAMS: Final = {
     "mode_fixes": ("tests/cli/test_fix.py", "tests/source/test_insertion.py"),
 }
 """Tests of the source half that are about a rule."""
+LIVE_RULES: Final = frozenset({"503", "504", "505", "506", "603"})
+"""Rules that only a run knows."""
 SLOWEST: Final = 0.5
 """Seconds: a test that takes longer is left out."""
 
@@ -192,8 +194,10 @@ def _tests(path: Path) -> list[str]:
     codes = _codes(path)
     words = [path.stem, *(f"bnl{code}" for code in codes)]
     found = _naming("tests/rules", words)
-    if not found:  # a rule of the live half alone
-        found = _naming("tests/live", words)
+    if path.stem in ("curves", "statistics"):  # formulas that the live half tests
+        found += _naming("tests/live", [rf"bnlint\.rules\.{path.stem}"])
+    elif not found or codes & LIVE_RULES:
+        found += _naming("tests/live", words)
     return list(dict.fromkeys((*found, *PROGRAMS.get(path.stem, ()), *OF_ALL_RULES)))
 
 

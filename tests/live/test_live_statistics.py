@@ -337,6 +337,33 @@ def test_recalibration_averages_as_torch_does() -> None:
     assert float(d) < after < 1.8 * float(d)  # the variance adds to the shift of the mean
 
 
+def test_one_half_of_a_batch_calibrates_and_the_other_is_measured() -> None:
+    """Running statistics that fit the second half alone: before it is right, afterwards wrong."""
+    model = nn.Sequential(nn.BatchNorm1d(12, momentum=None)).train()
+    first, second = rows(64, 1) - 5, rows(64, 2) + 5
+    model(second)
+    report = check(model.eval(), torch.cat((first, second)), recalibrate=True)
+    before, after = report.output["drift_before"], report.output["drift_recalibrated"]
+    assert isinstance(before, float) and isinstance(after, float)
+    assert before < 0.05 < 0.5 < after
+    d = report.layers[0].numbers["d_recalibrated"]
+    exact = (first.mean(0) - second.mean(0)).abs() / first.var(0).sqrt()
+    assert d == pytest.approx(float(exact.mean()), rel=0.05)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_later_half_of_several_batches_is_measured(count: int) -> None:
+    model = nn.Sequential(nn.BatchNorm1d(12)).eval()
+    data = [rows(64, seed) + 10 * seed for seed in range(count)]
+    report = check(model, DataLoader(data, batch_size=None), batches=count, recalibrate=True)
+    given, rest = torch.cat(data[: count // 2]), torch.cat(data[count // 2 :])
+    variance = torch.stack([part.var(0) for part in data[: count // 2]]).mean(0)
+    shift = (rest.mean(0) - given.mean(0)) / variance.sqrt()
+    scale = (rest.var(0) / variance).sqrt() - 1
+    exact = (shift.square() + scale.square()).sqrt().mean()
+    assert report.layers[0].numbers["d_recalibrated"] == pytest.approx(float(exact), rel=0.05)
+
+
 def test_recalibration_of_three_samples_is_reported_as_impossible() -> None:
     report = check(fitted(), rows(3), recalibrate=True)
     assert "drift_recalibrated" not in report.output

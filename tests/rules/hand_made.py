@@ -32,6 +32,8 @@ DEFAULTS: dict[Kind, dict[str, Parameter]] = {
     Kind.DROPOUT: {"p": 0.5, "inplace": False},
     Kind.CONV: {"dilation": 1, "groups": 1},
 }
+FUNCTIONS: dict[Kind, dict[str, Parameter]] = {Kind.BATCHNORM: {"eps": 1e-5, "momentum": 0.1}}
+"""Parameters of functions, which have fewer."""
 
 
 def at(line: int, path: str = "net.py") -> Place:
@@ -57,12 +59,15 @@ class Drawing:
     ) -> int:
         new = len(self.nodes)
         operands = tuple(frozenset([i] if isinstance(i, int) else i) for i in inputs)
+        called = name or NAMES.get(kind, f"torch.{kind}")
+        is_function = called.rpartition(".")[2][:1].islower() and kind in FUNCTIONS
+        usual = (FUNCTIONS if is_function else DEFAULTS).get(kind, {})
         self.nodes.append(
             Node(
                 new,
                 kind,
-                name or NAMES.get(kind, f"torch.{kind}"),
-                {**DEFAULTS.get(kind, {}), **params},
+                called,
+                {**usual, **params},
                 at(new + 1 if line is None else line, self.path),
                 scope=scope,
                 path=path,

@@ -38,6 +38,9 @@ def judged(rule: Rule, name: str | None = None, **params: object) -> list[Findin
         (FUNCTION, {"momentum": 0.9, **STATISTICS}, True),
         (FUNCTION, {"momentum": 1.0, **STATISTICS}, False),
         (FUNCTION, {"momentum": 0.9, "running_mean": None}, False),
+        (FUNCTION, {"momentum": 0.9}, False),
+        ("torch.batch_norm", {"momentum": 0.9, **STATISTICS}, True),
+        ("torch.batch_norm", {"momentum": 1.0, **STATISTICS}, False),
     ],
 )
 def test_keras_momentum(name: str | None, params: dict[str, object], wrong: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 from hand_made import DROP, NORM, at, built, forward, judged, lines, trace
@@ -16,6 +17,7 @@ from bnlint.trace import (
     Export,
     LoadState,
     Mode,
+    Model,
     PrepareTraining,
     SetMode,
     Step,
@@ -70,6 +72,21 @@ EVAL, TRAIN, UNKNOWN = map(set_mode, (Mode.EVAL, Mode.TRAIN, Mode.UNKNOWN))
 )
 def test_which_exports_are_mistakes(body: tuple, wrong: bool) -> None:
     assert lines(judged(bnl601.RULE, trace(*body))) == ([30] if wrong else [])
+
+
+@pytest.mark.parametrize(
+    ("loaded", "wrong"),
+    [(frozenset({NORM}), True), (frozenset({NORM, DROP}), True), (frozenset({DROP}), False)],
+    ids=["the same layers", "more layers", "other layers"],
+)
+def test_weights_that_a_wrapper_has_loaded_count(loaded: frozenset[int], wrong: bool) -> None:
+    drawn = trace(built(), LoadState(1, at(25, "test.py")), export())
+    models = {**drawn.models, 1: Model(1, "wrapped", None, loaded)}
+    assert bool(judged(bnl601.RULE, replace(drawn, models=models))) is wrong
+
+
+def test_weights_of_a_model_that_nobody_knows_do_not_count() -> None:
+    assert not judged(bnl601.RULE, trace(built(), LoadState(9, at(25, "test.py")), export()))
 
 
 def test_unit_tests_export_as_they_like() -> None:
