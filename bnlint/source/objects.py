@@ -61,7 +61,7 @@ def _is_unrun(machine: Interpreter, method: FunctionObject) -> bool:
     definition = method.definition
     if not isinstance(definition, ir.Function) or definition.name in _OF_MODULES:
         return False
-    if machine.relevance.profile(definition).words.isdisjoint(machine.relevance.judging):
+    if machine.relevance.profile(definition).references.isdisjoint(machine.relevance.judging):
         return False
     place = method.frame.module.facts.path, definition.span
     return place not in machine.called or place in machine.tested
@@ -71,11 +71,14 @@ def _runs_models(machine: Interpreter, cls: ClassObject) -> bool:
     """Whether a class mentions what builds models, and what is done with them; a module, that it
     trains itself."""
     own = [base for base in cls.linearization() if isinstance(base, ClassObject)]
-    words = frozenset[str]().union(*(machine.relevance.profile(b.definition).words for b in own))
     relevance = machine.relevance
+    profiles = [relevance.profile(base.definition) for base in own]
     if cls.derives_from_module:
-        return words >= _TRAINS_ITSELF
-    return not (words.isdisjoint(relevance.modelling) or words.isdisjoint(relevance.judging))
+        return frozenset[str]().union(*(p.words for p in profiles)) >= _TRAINS_ITSELF
+    references = frozenset[str]().union(*(profile.references for profile in profiles))
+    return not (
+        references.isdisjoint(relevance.modelling) or references.isdisjoint(relevance.judging)
+    )
 
 
 _OF_MODULES = frozenset({"forward", "train", "eval", "__call__"})

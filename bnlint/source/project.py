@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -37,8 +38,10 @@ class Project:
         self._load = load
         self._is_folder = is_folder
         self._scopes: dict[str, ModuleScope] = {}
+        self._found: dict[tuple[str, str], ModuleScope | None] = {}
+        """Modules that were looked for, by the folder and the path below it."""
         self._searched = 0
-        self._added: dict[PurePosixPath, None] = {}
+        self._added: dict[str, None] = {}
         self.given = tuple(sorted(facts))
 
     @cached_property
@@ -77,22 +80,22 @@ class Project:
         folder, its ancestors up to the root, and `src`: nearest first, as a script sees them; then
         in the folders that files of the project add to `sys.path`.
         """
-        folder = PurePosixPath(importer).parent
-        parts = module.split(".") if module else []
+        folder = posixpath.dirname(importer)
+        below = module.replace(".", "/")
         if level:
             for _ in range(level - 1):
-                folder = folder.parent
-            return self._in_folder(folder, parts)
+                folder = posixpath.dirname(folder)
+            return self._in_folder(folder, below)
         for start in self._search_path(folder):
-            found = self._in_folder(start, parts)
+            found = self._in_folder(start, below)
             if found is not None:
                 return found
-        return self._in_added(parts)
+        return self._in_added(below)
 
     def submodule(self, package: ModuleScope, name: str) -> ModuleScope | None:
         """The module `name` inside a package; None when there is none."""
-        path = PurePosixPath(package.facts.path)
-        return self._in_folder(path.parent, [name]) if path.name == "__init__.py" else None
+        folder, _, file = package.facts.path.rpartition("/")
+        return self._in_folder(folder, name) if file == "__init__.py" else None
 
     def submodules(self, package: ModuleScope) -> list[ModuleScope]:
         """The modules of a package, in the order of their names; none of a plain module."""
@@ -103,7 +106,7 @@ class Project:
         scopes = [self.scope(path) for path in paths if path != package.facts.path]
         return [scope for scope in scopes if scope is not None]
 
-    def _added_folders(self) -> tuple[PurePosixPath, ...]:
+    def _added_folders(self) -> tuple[str, ...]:
         """What the files that were read so far add to `sys.path`, below the root."""
         if self._searched < len(self._facts):
             for facts in list(self._facts.values())[self._searched :]:
@@ -111,40 +114,53 @@ class Project:
             self._searched = len(self._facts)
         return tuple(self._added)
 
-    def _added_by(self, facts: FileFacts) -> tuple[PurePosixPath, ...]:
+    def _added_by(self, facts: FileFacts) -> tuple[str, ...]:
         folders = map(PurePosixPath, added_folders(facts))
-        return tuple(folder for folder in folders if self.root in folder.parents)
+        return tuple(str(folder) for folder in folders if self.root in folder.parents)
 
-    def _in_added(self, parts: list[str]) -> ModuleScope | None:
+    def _in_added(self, below: str) -> ModuleScope | None:
         """The module in a folder of `sys.path`; None where several folders have one."""
-        found = {id(s): s for f in self._added_folders() if (s := self._in_folder(f, parts))}
+        found = {id(s): s for f in self._added_folders() if (s := self._in_folder(f, below))}
         return next(iter(found.values())) if len(found) == 1 else None
 
-    def _search_path(self, folder: PurePosixPath) -> list[PurePosixPath]:
+    def _search_path(self, folder: str) -> list[str]:
+        root = str(self.root)
         found = [folder]
-        while folder != self.root and self.root in folder.parents:
-            folder = folder.parent
+        while folder != root and _is_below(folder, root):
+            folder = posixpath.dirname(folder)
             found.append(folder)
-        return [*found, self.root / "src"]
+        return [*found, posixpath.join(root, "src")]
 
-    def _in_folder(self, folder: PurePosixPath, parts: list[str]) -> ModuleScope | None:
-        base = folder.joinpath(*parts)
-        if not base.is_relative_to(self.root):
+    def _in_folder(self, folder: str, below: str) -> ModuleScope | None:
+        """The module at a path below a folder, the folder's own package for ""."""
+        key = (folder, below)
+        if key not in self._found:
+            self._found[key] = self._look(folder, below)
+        return self._found[key]
+
+    def _look(self, folder: str, below: str) -> ModuleScope | None:
+        base = posixpath.join(folder, below).rstrip("/") or "/"
+        root = str(self.root)
+        if base != root and not _is_below(base, root):
             return None
-        candidates = [base / "__init__.py"]
-        if parts:
-            candidates.insert(0, base.with_name(base.name + ".py"))
+        candidates = [posixpath.join(base, "__init__.py")]
+        if below:
+            candidates.insert(0, f"{base}.py")
         for candidate in candidates:
-            scope = self.scope(str(candidate))
+            scope = self.scope(candidate)
             if scope is not None:
                 return scope
-        return self._namespace_package(base) if parts else None
+        return self._namespace_package(base) if below else None
 
-    def _namespace_package(self, folder: PurePosixPath) -> ModuleScope | None:
+    def _namespace_package(self, folder: str) -> ModuleScope | None:
         """A folder without `__init__.py` that holds modules of the project."""
-        if folder == self.root or not self._is_folder(str(folder)):
+        if folder == str(self.root) or not self._is_folder(folder):
             return None
         path = f"{folder}/__init__.py"
         scope = ModuleScope(self.module_name(path), FileFacts(path, (), (0,)))
         self._scopes[path] = scope
         return scope
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path.startswith(root if root.endswith("/") else f"{root}/")

@@ -1,7 +1,9 @@
 """Which functions can matter at all: the rest is not followed, which keeps large projects quick.
 
 By names only, so that it errs on the side of following: a function matters when it mentions one
-of the words below, or the name of a function or class of the project that matters.
+of the words below, or the name of a function or class of the project that matters. A variable of
+its own is no such name, unless it is called; a method's name counts behind a dot only, and not
+behind the name of a package from outside: `torch.save` is no method `save` of the project.
 """
 
 from __future__ import annotations
@@ -44,14 +46,24 @@ class Profile(NamedTuple):
     """What a piece of code mentions, its size in nodes, whether it loops, and the variables that
     it returns.
 
-    told: the names of keyword arguments, and the flags among the constants.
+    told: the names of keyword arguments, and the flags among the constants. references: what may
+    mean a definition of the project: `name`, and `.name` behind a dot.
     """
 
     words: frozenset[str]
+    references: frozenset[str]
     size: int
     loops: bool
     returned: frozenset[str]
     told: frozenset[str | bool | None]
+
+
+class Definition(NamedTuple):
+    """A function, a class or another name for one; is_method: of a class, named behind a dot."""
+
+    name: str
+    is_method: bool
+    profile: Profile
 
 
 class Relevance:
@@ -63,12 +75,19 @@ class Relevance:
         self._counters: dict[int, frozenset[str]] = {}
         self._unread: dict[int, frozenset[str]] = {}
         self._own: dict[int, frozenset[type[ir.Node]]] = {}
-        definitions: list[tuple[str, Profile]] = []
         read = list(files)
+        self._outside = frozenset(_packages_outside(read))
+        definitions: list[Definition] = []
         layers: set[str] = set()
         for facts in read:
-            definitions += [(d.name, self.profile(d)) for d in all_definitions(facts.body)]
-            definitions += [(name, self.profile(v)) for name, v in _aliases(facts.body)]
+            methods = _methods(facts.body)
+            definitions += [
+                Definition(d.name, id(d) in methods, self.profile(d))
+                for d in all_definitions(facts.body)
+            ]
+            definitions += [
+                Definition(name, False, self.profile(v)) for name, v in _aliases(facts.body)
+            ]
             layers |= _imported_layers(facts.body)
         self.size = sum(self.profile(facts.body).size for facts in read)
         """Nodes of the whole project."""
@@ -82,7 +101,7 @@ class Relevance:
     @cached_property
     def modelling(self) -> frozenset[str]:
         """Words of code that builds whole models: module classes, and functions that build one."""
-        builders = [(function.name, self.profile(function)) for function in self._functions]
+        builders = [Definition(f.name, False, self.profile(f)) for f in self._functions]
         return _closure(builders, MODELS | self._modules)
 
     @cached_property
@@ -102,6 +121,9 @@ class Relevance:
     def _read(self, code: object) -> Profile:
         """The profile of code that is read for the first time; definitions in it are read once."""
         words: set[str] = set()
+        references: set[str] = set()
+        own = {p.name for p in code.parameters} if isinstance(code, ir.Function) else set()
+        named: set[str] = set()
         returned: set[str] = set()
         told: set[str | bool | None] = set()
         size = 0
@@ -110,6 +132,7 @@ class Relevance:
             if isinstance(node, _DEFINITIONS) and node is not code:
                 inner = self.profile(node)
                 words |= inner.words
+                references |= inner.references
                 returned |= inner.returned
                 told |= inner.told
                 size += inner.size
@@ -118,8 +141,14 @@ class Relevance:
             size += 1
             if isinstance(node, ir.Name):
                 words.add(node.id)
+                named.add(node.id)
             elif isinstance(node, ir.Attribute):
                 words.add(node.attr)
+                if node.attr in _TELLING or not self._is_outside(node.value):
+                    references.add(f".{node.attr}")
+            elif isinstance(node, ir.Call):
+                if isinstance(node.function, ir.Name):
+                    references.add(node.function.id)
             elif isinstance(node, ir.Argument):
                 if node.keyword is not None:
                     told.add(node.keyword)
@@ -131,14 +160,25 @@ class Relevance:
                     returned.add(node.value.id)
             elif isinstance(node, _LOOPS):
                 loops = True
-        found = frozenset(map(intern, words))
-        return Profile(found, size, loops, frozenset(returned), frozenset(told))
+            own |= _targets(node)
+        return Profile(
+            frozenset(map(intern, words)),
+            frozenset(map(intern, references | (named - own))),
+            size,
+            loops,
+            frozenset(returned),
+            frozenset(told),
+        )
+
+    def _is_outside(self, value: ir.Expression) -> bool:
+        """Whether an expression is the name of a package that is not of the project."""
+        return isinstance(value, ir.Name) and value.id in self._outside
 
     def acts_inside(self, definition: ir.Function) -> bool:
         """Whether a function's body does so; its decorators and defaults are left aside."""
-        if self.profile(definition).words.isdisjoint(self.acting):
+        if self.profile(definition).references.isdisjoint(self.acting):
             return False
-        return not self._read(definition.read()).words.isdisjoint(self.acting)
+        return not self._read(definition.read()).references.isdisjoint(self.acting)
 
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function must be followed for its own sake, not for its arguments'."""
@@ -147,7 +187,7 @@ class Relevance:
         profile = self.profile(definition)
         if profile.size <= SMALL and not profile.loops:
             return True
-        return not profile.words.isdisjoint(self._mattering)
+        return not profile.references.isdisjoint(self._mattering)
 
     def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function returns one of its parameters."""
@@ -182,7 +222,7 @@ class Relevance:
     def acts(self, body: ir.Body) -> bool:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
         apart."""
-        return not self.profile(body).words.isdisjoint(self.acting)
+        return not self.profile(body).references.isdisjoint(self.acting)
 
 
 def _module_classes(body: ir.Body) -> Iterator[str]:
@@ -260,28 +300,32 @@ def _counters(body: ir.Body) -> Iterator[str]:
                 yield name
 
 
-def _closure(definitions: list[tuple[str, Profile]], seed: frozenset[str]) -> frozenset[str]:
-    """The seed words, and the names of definitions that mention them, directly or not."""
-    mentioned_by: dict[str, set[str]] = {}
-    for name, profile in definitions:
-        for word in profile.words:
-            mentioned_by.setdefault(word, set()).add(name)
-    found = set(seed)
-    pending = list(seed)
+def _closure(definitions: Iterable[Definition], seed: frozenset[str]) -> frozenset[str]:
+    """The seed words, and the names of definitions that refer to them, directly or not; each behind
+    a dot, too."""
+    referred_by: dict[str, list[Definition]] = {}
+    for definition in definitions:
+        for reference in definition.profile.references:
+            referred_by.setdefault(reference, []).append(definition)
+    found = {spelled for word in seed for spelled in (word, f".{word}")}
+    pending = list(found)
     while pending:
-        for name in mentioned_by.get(pending.pop(), ()):
-            if name not in found and name not in COMMON:
-                found.add(name)
-                pending.append(name)
+        for name, is_method, _ in referred_by.get(pending.pop(), ()):
+            if name in COMMON:
+                continue
+            new = {f".{name}"} if is_method else {name, f".{name}"}
+            pending += new - found
+            found |= new
     return frozenset(found)
 
 
 COMMON = frozenset(
     "__init__ __getitem__ __len__ forward __repr__ main __call__ "
-    "append extend insert pop keys values items sort index count join split strip format".split()
+    "append extend insert pop keys values items sort index count join split strip format "
+    "add remove discard close read write to cpu cuda float half size".split()
 )
-"""Method names that say nothing of what they are, those of Python's own lists, dictionaries and
-strings among them: they make nobody relevant who mentions them."""
+"""Method names that say nothing of what they are, those of Python's own lists, dictionaries, sets,
+strings and files, and of tensors, among them: they make nobody relevant who mentions them."""
 
 
 def _always_run(body: ir.Body) -> Iterator[ir.Statement]:
@@ -333,6 +377,58 @@ def _is_alias(value: ir.Expression) -> bool:
     return False
 
 
+def _methods(body: ir.Body) -> frozenset[int]:
+    """The ids of the functions that stand in the bodies of classes."""
+    classes = (d for d in all_definitions(body) if isinstance(d, ir.Class))
+    return frozenset(
+        id(statement)
+        for cls in classes
+        for statement in _always_run(cls.body)
+        if isinstance(statement, ir.Function)
+    )
+
+
+def _packages_outside(files: list[FileFacts]) -> Iterator[str]:
+    """The names under which files import packages that the project has no file or folder for."""
+    inside = {part.removesuffix(".py") for facts in files for part in facts.path.split("/")}
+    for facts in files:
+        for statement in _always_run(facts.body):
+            if isinstance(statement, ir.Import):
+                for name, alias in statement.names:
+                    first = name.partition(".")[0]
+                    if first not in inside:
+                        yield alias or first
+
+
+def _targets(node: ir.Node) -> set[str]:
+    """The variables that one record binds."""
+    match node:
+        case ir.Assign(targets):
+            return _bound(targets)
+        case ir.For(target) | ir.Clause(target) | ir.AugmentedAssign(target):
+            return _bound((target,))
+        case ir.With(items):
+            return _bound(tuple(target for _, target in items if target is not None))
+        case ir.Walrus(ir.Name(name)):
+            return {name}
+    return set()
+
+
+def _bound(targets: tuple[ir.Expression, ...]) -> set[str]:
+    found: set[str] = set()
+    for target in targets:
+        match target:
+            case ir.Name(name):
+                found.add(name)
+            case ir.Display(_, elements):
+                found |= _bound(elements)
+            case ir.Starred(value):
+                found |= _bound((value,))
+    return found
+
+
 _DEFINITIONS = (ir.Function, ir.Class)
+_TELLING = ACTS | BUILDS | MODELS | JUDGES
+"""Words that tell something behind any name."""
 _LOOPS = (ir.For, ir.While, ir.Comprehension)
 _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}

@@ -10,6 +10,7 @@ from bnlint.source.joining import ABSENT, join_fields
 from bnlint.source.values import (
     ITEMS,
     MAYBE,
+    Frame,
     HeapObject,
     Instance,
     Layer,
@@ -50,6 +51,9 @@ class Store:
         if before is not value:
             if self._logs:
                 self._logs[-1].setdefault((obj, key), before)
+            if type(obj) is Frame and value is not ABSENT:
+                fields[key] = value
+                return
             self._put(obj, key, value)
         if MAYBE in fields and key in maybe_absent(obj):
             self.write(obj, MAYBE, maybe_absent(obj) - {key})
@@ -74,7 +78,10 @@ class Store:
         log = self._logs.pop()
         changes: Changes = {key: key[0].fields.get(key[1], ABSENT) for key in log}
         for (obj, key), before in log.items():
-            self._put(obj, key, before)
+            if type(obj) is Frame and before is not ABSENT:
+                obj.fields[key] = before
+            else:
+                self._put(obj, key, before)
         self.version = self._versions.pop()
         return changes
 
@@ -89,14 +96,17 @@ class Store:
         """
         if not outcomes:
             return
+        if len(outcomes) == 1:
+            self._charge(len(outcomes[0]) // JOINS_PER_STEP)
+            for (obj, name), value in outcomes[0].items():
+                if obj is not gone:
+                    self.write(obj, name, value)
+            return
         keys = dict.fromkeys(key for changes in outcomes for key in changes if key[0] is not gone)
         self._charge(len(keys) * len(outcomes) // JOINS_PER_STEP)
         for key in keys:
             obj, name = key
             before = obj.fields.get(name, ABSENT)
-            if len(outcomes) == 1:
-                self.write(obj, name, outcomes[0].get(key, before))
-                continue
             found = [changes.get(key, before) for changes in outcomes]
             joined = found[0]
             for value in found[1:]:

@@ -502,16 +502,25 @@ class Arguments:
     """The evaluated arguments of one call.
 
     positional: in order; keywords: by name; unknown: whether `*x` or `**x` of unknown content is
-    among them. place: of the whole call. callee: the dotted name that is called, "" for others;
-    first: that of the first argument.
+    among them. place: of the whole call. call: how it is written; None where it is not.
     """
 
     positional: list[Value] = field(default_factory=list)
     keywords: dict[str, Value] = field(default_factory=dict)
     unknown: bool = False
     place: Place | None = None
-    callee: str = ""
-    first: str = ""
+    call: ir.Call | None = None
+
+    @property
+    def callee(self) -> str:
+        """The names that the callee spells ("self.net"); "" for anything else."""
+        return "" if self.call is None else dotted(self.call.function)
+
+    @property
+    def first(self) -> str:
+        """The names that the first argument spells."""
+        given = self.call.arguments if self.call is not None else ()
+        return dotted(given[0].value) if given else ""
 
     def get(self, index: int, name: str) -> Value | None:
         """The argument given by position or by name; None when it is not given."""
@@ -524,3 +533,14 @@ class Arguments:
     def all(self) -> list[Value]:
         """All argument values."""
         return [*self.positional, *self.keywords.values()]
+
+
+def dotted(expression: ir.Expression) -> str:
+    """The names that an expression spells ("self.net"); "" when it is anything else."""
+    match expression:
+        case ir.Name(name):
+            return name
+        case ir.Attribute(value, attr):
+            base = dotted(value)
+            return f"{base}.{attr}" if base else ""
+    return ""

@@ -17,6 +17,7 @@ from bnlint.source.values import (
     Known,
     Layer,
     Mapping,
+    Method,
     Partial,
     Repeat,
     Sequence,
@@ -51,14 +52,12 @@ def template_key(cls: ClassObject, arguments: Arguments) -> object | None:
 
     None when an argument is an object of its own (another module, say): then each is built anew.
     """
-    if arguments.unknown:
-        return None
     try:
         positional = tuple(_content(value) for value in arguments.positional)
         keywords = tuple((name, _content(v)) for name, v in sorted(arguments.keywords.items()))
     except TypeError:
         return None
-    return (cls, positional, keywords)
+    return (cls, positional, keywords, arguments.unknown)
 
 
 def content_of(value: object) -> object | None:
@@ -76,8 +75,16 @@ def _content(value: object) -> object:
             return value
         case Soft(inner):
             return ("soft", _content(inner))
+        case Alternatives(values):
+            return ("one of", tuple(_content(single) for single in values))
+        case Method(receiver, name):
+            return ("method", _content(receiver), name)
         case Sequence():
             return (value.kind, tuple(_content(item) for item in items_of(value)))
+        case Repeat(run):
+            return ("repeat", tuple(_content(item) for item in run))
+        case Choice(runs):
+            return ("choice", tuple(tuple(_content(item) for item in run) for run in runs))
         case Partial(function, positional, keywords):
             parts = tuple(_content(v) for v in positional)
             return (_content(function), parts, tuple((k, _content(v)) for k, v in keywords))

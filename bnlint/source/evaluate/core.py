@@ -130,6 +130,8 @@ class Core(ABC):
         self.periods: list[Period | None] = []
         self.explored: ir.Function | None = None
         """A function of which both branches of every `if` are run, however its test turns out."""
+        self.rehearsing = False
+        """Whether what happens is not noted: it shows only what a round of a loop changes."""
         self.decided: dict[ir.Compare, bool] = {}
         """Tests whose outcome the running round of a loop decides."""
         self.on_yield: tuple[object, Callable[[Value], None]] | None = None
@@ -191,6 +193,15 @@ class Core(ABC):
             yield
         finally:
             self.decided = outer
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Run code of which only the changes are of interest."""
+        outer, self.rehearsing = self.rehearsing, True
+        try:
+            yield
+        finally:
+            self.rehearsing = outer
 
     @contextmanager
     def recording(self) -> Iterator[list[Item]]:

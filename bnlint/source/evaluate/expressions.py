@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
+from typing import Any, Final
+
 from bnlint.source import ir
-from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.core import Core, OutOfBudget
 from bnlint.source.evaluate.folding import (
     as_text,
     compare,
@@ -19,6 +23,7 @@ from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
+    NONE,
     OPEN,
     Alternatives,
     Arguments,
@@ -30,7 +35,6 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     ModeFlag,
-    ModuleScope,
     Repeat,
     Sequence,
     Soft,
@@ -52,6 +56,7 @@ BUILTINS = frozenset(
         "TypeError NotImplementedError RuntimeError KeyError ImportError AssertionError"
     ).split()
 )
+_BUILTINS: Final = {name: External(f"builtins.{name}") for name in BUILTINS}
 LONGEST_COMPREHENSION = 256
 LONGEST_MULTIPLE = 256
 ORDERINGS = frozenset("Equal NotEqual LessThan LessThanEqual GreaterThan GreaterThanEqual".split())
@@ -69,67 +74,61 @@ class Expressions(Core):
 
     def evaluate(self, expression: ir.Expression, frame: Frame) -> Value:
         """The value of an expression."""
-        self.spend()
-        if isinstance(expression, ir.Name):  # the frequent kinds first: a match tries one by one
-            return self.load(expression.id, frame)
-        if isinstance(expression, ir.Call):
-            return self._call(expression, frame)
-        if isinstance(expression, ir.Attribute):
-            return self.attribute(self.evaluate(expression.value, frame), expression.attr, frame)
-        if isinstance(expression, ir.Constant):
-            return Known(expression.value)
-        match expression:
-            case ir.Subscript(value, index):
-                return self._subscript(
-                    self.evaluate(value, frame), self.evaluate(index, frame), frame, expression
-                )
-            case ir.Display(kind, elements):
-                return Sequence(kind, self._display(elements, frame))
-            case ir.Binary(operator, left, right):
-                return self.binary(
-                    operator, self.evaluate(left, frame), self.evaluate(right, frame), frame,
-                    expression.span,
-                )  # fmt: skip
-            case ir.Compare():
-                return self._compare(expression, frame)
-            case ir.Boolean():
-                return self._boolean(expression, frame)
-            case ir.Unary(operator, operand):
-                return self._unary(operator, self.evaluate(operand, frame), frame, expression.span)
-            case ir.Conditional():
-                return self._conditional(expression, frame)
-            case ir.Lambda(parameters):
-                defaults = tuple(
-                    None if p.default is None else self.evaluate(p.default, frame)
-                    for p in parameters
-                )
-                frame.keep()
-                return FunctionObject(expression, frame, defaults)
-            case ir.DictDisplay(items):
-                return self._dict(items, frame)
-            case ir.Comprehension():
-                return self._comprehension(expression, frame)
-            case ir.FormatString(parts):
-                return self._format([self.evaluate(part, frame) for part in parts])
-            case ir.Walrus(target, value):
-                result = self.evaluate(value, frame)
-                self.assign(target, result, frame)
-                return result
-            case ir.Slice(lower, upper, step):
-                bounds = tuple(
-                    Known(None) if part is None else self.evaluate(part, frame)
-                    for part in (lower, upper, step)
-                )
-                return Sequence("slice", bounds)
-            case ir.Starred(value):
-                return self.evaluate(value, frame)
-            case ir.Yield(value, delegates):
-                self.yielded(self.evaluate(value, frame), delegates)
-                return ANYTHING
-            case ir.Opaque(parts):
-                for part in parts:
-                    self.evaluate(part, frame)
-                return ANYTHING
+        self.budget -= 1
+        if self.budget < 0:
+            raise OutOfBudget
+        return _EVALUATIONS[type(expression)](self, expression, frame)
+
+    def _name(self, name: ir.Name, frame: Frame) -> Value:
+        return self.load(name.id, frame)
+
+    def _attribute(self, expression: ir.Attribute, frame: Frame) -> Value:
+        return self.attribute(self.evaluate(expression.value, frame), expression.attr, frame)
+
+    def _constant(self, constant: ir.Constant, frame: Frame) -> Value:
+        return Known(constant.value)
+
+    def _subscripted(self, expression: ir.Subscript, frame: Frame) -> Value:
+        value = self.evaluate(expression.value, frame)
+        return self._subscript(value, self.evaluate(expression.index, frame), frame, expression)
+
+    def _sequence(self, display: ir.Display, frame: Frame) -> Value:
+        return Sequence(display.kind, self._display(display.elements, frame))
+
+    def _operation(self, expression: ir.Binary, frame: Frame) -> Value:
+        left = self.evaluate(expression.left, frame)
+        right = self.evaluate(expression.right, frame)
+        return self.binary(expression.operator, left, right, frame, expression.span)
+
+    def _lambda(self, expression: ir.Lambda, frame: Frame) -> Value:
+        defaults = tuple(
+            None if p.default is None else self.evaluate(p.default, frame)
+            for p in expression.parameters
+        )
+        frame.keep()
+        return FunctionObject(expression, frame, defaults)
+
+    def _walrus(self, expression: ir.Walrus, frame: Frame) -> Value:
+        result = self.evaluate(expression.value, frame)
+        self.assign(expression.target, result, frame)
+        return result
+
+    def _bounds(self, expression: ir.Slice, frame: Frame) -> Value:
+        parts = (expression.lower, expression.upper, expression.step)
+        bounds = tuple(NONE if part is None else self.evaluate(part, frame) for part in parts)
+        return Sequence("slice", bounds)
+
+    def _starred(self, expression: ir.Starred, frame: Frame) -> Value:
+        return self.evaluate(expression.value, frame)
+
+    def _yield(self, expression: ir.Yield, frame: Frame) -> Value:
+        self.yielded(self.evaluate(expression.value, frame), expression.delegates)
+        return ANYTHING
+
+    def _opaque(self, expression: ir.Opaque, frame: Frame) -> Value:
+        for part in expression.parts:
+            self.evaluate(part, frame)
+        return ANYTHING
 
     def yielded(self, value: Value, delegates: bool) -> None:
         """The running generator gives a value, or all elements of one."""
@@ -152,17 +151,12 @@ class Expressions(Core):
         if name in frame.globals:
             scope = frame.module
         while scope is not None:
-            found = scope.value(name)
+            found = scope.fields.get(name)
             if found is not None:
-                return found
+                return found  # type: ignore[return-value]  # a variable holds a value
             scope = scope.outer
-        module: ModuleScope = frame.module
-        found = module.value(name)
-        if found is not None:
-            return found
-        if name in BUILTINS:
-            return External(f"builtins.{name}")
-        return ANYTHING
+        found = frame.module.value(name)
+        return _BUILTINS.get(name, ANYTHING) if found is None else found
 
     def truth(self, value: Value) -> bool | None:
         """Whether a value counts as true; None when that is open."""
@@ -172,9 +166,8 @@ class Expressions(Core):
         function = self.evaluate(call.function, frame)
         arguments = self.arguments(call.arguments, frame)
         arguments.place = self.place(frame, call.span)
-        arguments.callee = dotted(call.function)
-        arguments.first = dotted(call.arguments[0].value) if call.arguments else ""
-        if arguments.callee.endswith("add_graph"):
+        arguments.call = call
+        if type(call.function) is ir.Attribute and call.function.attr == "add_graph":
             self.program_drawn(arguments)
         return self.call(function, arguments, frame)
 
@@ -220,11 +213,9 @@ class Expressions(Core):
                 found.append(value)
         return tuple(found)
 
-    def _dict(
-        self, items: tuple[tuple[ir.Expression | None, ir.Expression], ...], frame: Frame
-    ) -> Value:
+    def _dict(self, expression: ir.DictDisplay, frame: Frame) -> Value:
         result = Mapping()
-        for key, value in items:
+        for key, value in expression.items:
             entry = self.evaluate(value, frame)
             name = None if key is None else hard(self.evaluate(key, frame))
             if key is None and isinstance(entry, Mapping):
@@ -324,10 +315,12 @@ class Expressions(Core):
             return right if isinstance(right.value, bool) else one_of((left, right))
         return one_of((left, right)) if left is not ANYTHING else ANYTHING
 
-    def _unary(self, operator: str, operand: Value, frame: Frame, span: ir.Span) -> Value:
+    def _unary(self, expression: ir.Unary, frame: Frame) -> Value:
+        operator = expression.operator
+        operand = self.evaluate(expression.operand, frame)
         if operator != "Not":
             if any(isinstance(single, Tensor) for single in alternatives(operand)):
-                arguments = Arguments([operand], place=self.place(frame, span))
+                arguments = Arguments([operand], place=self.place(frame, expression.span))
                 return self.call_external(f"operator.{operator.lower()}", arguments, frame)
             return fold_unary(operator, operand)
         if isinstance(operand, ModeFlag) and operand.note is not None:
@@ -358,9 +351,9 @@ class Expressions(Core):
                 return soft(values[0] if truth else values[1])
         return one_of(values)
 
-    def _format(self, parts: list[Value]) -> Value:
+    def _format(self, expression: ir.FormatString, frame: Frame) -> Value:
         text: Value = Known("")
-        for part in parts:
+        for part in [self.evaluate(part, frame) for part in expression.parts]:
             text = fold_binary("Add", text, as_text(part))
         return text
 
@@ -453,12 +446,28 @@ class Expressions(Core):
         return one_of(values)
 
 
-def dotted(expression: ir.Expression) -> str:
-    """The names that an expression spells ("self.net"); "" when it is anything else."""
-    match expression:
-        case ir.Name(name):
-            return name
-        case ir.Attribute(value, attr):
-            base = dotted(value)
-            return f"{base}.{attr}" if base else ""
-    return ""
+_EVALUATIONS: Final[
+    MappingType[type[ir.Expression], Callable[[Expressions, Any, Frame], Value]]
+] = {
+    ir.Name: Expressions._name,
+    ir.Constant: Expressions._constant,
+    ir.Attribute: Expressions._attribute,
+    ir.Call: Expressions._call,
+    ir.Subscript: Expressions._subscripted,
+    ir.Slice: Expressions._bounds,
+    ir.Display: Expressions._sequence,
+    ir.Starred: Expressions._starred,
+    ir.DictDisplay: Expressions._dict,
+    ir.Binary: Expressions._operation,
+    ir.Compare: Expressions._compare,
+    ir.Boolean: Expressions._boolean,
+    ir.Unary: Expressions._unary,
+    ir.Conditional: Expressions._conditional,
+    ir.Lambda: Expressions._lambda,
+    ir.Comprehension: Expressions._comprehension,
+    ir.FormatString: Expressions._format,
+    ir.Walrus: Expressions._walrus,
+    ir.Opaque: Expressions._opaque,
+    ir.Yield: Expressions._yield,
+}
+"""How each kind is evaluated: a `match` would try one kind after the other, millions of times."""

@@ -263,10 +263,16 @@ class Loops(Generators):
         *,
         endless: bool = False,
     ) -> bool:
-        """Two rounds: the first from the state before the loop, the second from any state."""
+        """Two rounds: the first from the state before the loop, the second from any state.
+
+        The first is a rehearsal: nobody sees its events. A loop in it runs once only, or nested
+        loops would run their bodies twice as often with each level.
+        """
         run = self._begin()
         counters = self.relevance.counters(statement.body)
         grown = self._first_round(bind, statement, run, frame, counters)
+        if self.rehearsing:
+            return self._end(run, not endless and self.execute(statement.orelse, frame))
         run.breaks.clear()
         with self.recording() as events:
             self.store.begin()
@@ -290,7 +296,7 @@ class Loops(Generators):
     ) -> frozenset[Key]:
         """Run the body once; the lists that have grown."""
         self.store.begin()
-        with self.recording():
+        with self.recording(), self.rehearsal():
             bind()
             self._round(statement.body, run, frame)
         changes = self.store.rollback()

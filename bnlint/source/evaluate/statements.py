@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping as MappingType
+from typing import Any, Final
 
 from bnlint.source import ir
 from bnlint.source.evaluate.configurations import default_of, is_configuration
 from bnlint.source.evaluate.contexts import Contexts
+from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import sources_in
 from bnlint.source.evaluate.enums import as_member, is_enum, member_names
 from bnlint.source.evaluate.freezing import is_known_part
@@ -17,6 +20,7 @@ from bnlint.source.joining import ABSENT, join_fields, one_of
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
+    NONE,
     OPEN,
     OTHERS,
     Arguments,
@@ -49,61 +53,72 @@ class Statements(Contexts):
 
     def execute(self, body: ir.Body, frame: Frame) -> bool:
         """Run statements in order; False when control never reaches the end."""
-        run = self._statement
         for statement in body:  # a generator for `all` would cost a level of recursion each
-            falls = run(statement, frame)
-            if not falls:
+            self.budget -= 1
+            if self.budget < 0:
+                raise OutOfBudget
+            if not _EXECUTIONS[type(statement)](self, statement, frame):
                 return False
         return True
 
-    def _statement(self, statement: ir.Statement, frame: Frame) -> bool:
-        self.spend()
-        match statement:
-            case ir.Evaluate(value):
-                return self._evaluate_statement(value, frame)
-            case ir.Assign(targets, value):
-                result = self.evaluate(value, frame)
-                for target in targets:
-                    self.assign(target, result, frame)
-                if self._is_dropped(targets, frame):
-                    self.output_dropped(result, value, frame)
-            case ir.AugmentedAssign():
-                self._augmented(statement, frame)
-            case ir.If():
-                return self._if(statement, frame)
-            case ir.For() | ir.While():
-                return self.loop(statement, frame)
-            case ir.With():
-                return self.enter(statement, frame)
-            case ir.Try():
-                return self._try(statement, frame)
-            case ir.Match():
-                return self._match(statement, frame)
-            case ir.Return(value):
-                return self._return(value, frame)
-            case ir.Break():
-                return self._break()
-            case ir.Continue():
-                return self._continue()
-            case ir.Raise(value):
-                return self.leave(ExitKind.RAISE)
-            case ir.Function():
-                self._bind(statement.name, self._function(statement, frame), frame)
-            case ir.Class():
-                self._bind(statement.name, self._class(statement, frame), frame)
-            case ir.Import() | ir.ImportFrom():
-                self.import_names(statement, frame)
-            case ir.Global(names, nonlocal_):
-                (frame.nonlocals if nonlocal_ else frame.globals).update(names)
-            case ir.Assert(test):
-                if self.truth(self.evaluate(test, frame)) is False:
-                    return self.leave(ExitKind.RAISE)
-                narrow(self, test, True, frame)
-            case ir.Delete(targets):
-                for target in targets:
-                    self._delete(target, frame)
-            case ir.Declare():
-                pass
+    def _evaluated(self, statement: ir.Evaluate, frame: Frame) -> bool:
+        expression = statement.value
+        value = self.evaluate(expression, frame)
+        self.statement_value(value, expression, frame)
+        if isinstance(value, Tensor):
+            names = _written_in_place(expression)
+            tensors = (n for n in names if isinstance(self.evaluate(n, frame), Tensor))
+            if (written := next(tensors, None)) is not None:
+                self.assign(written, value, frame)
+        if value == NEVER_RETURNS:
+            return self.leave(ExitKind.RAISE)
+        return True
+
+    def _assigned(self, statement: ir.Assign, frame: Frame) -> bool:
+        result = self.evaluate(statement.value, frame)
+        for target in statement.targets:
+            self.assign(target, result, frame)
+        if isinstance(result, Tensor) and self._is_dropped(statement.targets, frame):
+            self.output_dropped(result, statement.value, frame)
+        return True
+
+    def _loop(self, statement: ir.For | ir.While, frame: Frame) -> bool:
+        return self.loop(statement, frame)
+
+    def _with(self, statement: ir.With, frame: Frame) -> bool:
+        return self.enter(statement, frame)
+
+    def _raise(self, statement: ir.Raise, frame: Frame) -> bool:
+        return self.leave(ExitKind.RAISE)
+
+    def _define_function(self, statement: ir.Function, frame: Frame) -> bool:
+        self._bind(statement.name, self._function(statement, frame), frame)
+        return True
+
+    def _define_class(self, statement: ir.Class, frame: Frame) -> bool:
+        self._bind(statement.name, self._class(statement, frame), frame)
+        return True
+
+    def _import_here(self, statement: ir.Import | ir.ImportFrom, frame: Frame) -> bool:
+        self.import_names(statement, frame)
+        return True
+
+    def _global(self, statement: ir.Global, frame: Frame) -> bool:
+        (frame.nonlocals if statement.nonlocal_ else frame.globals).update(statement.names)
+        return True
+
+    def _assert(self, statement: ir.Assert, frame: Frame) -> bool:
+        truth = self.truth(self.evaluate(statement.test, frame))
+        if truth is None:
+            narrow(self, statement.test, True, frame)
+        return self.leave(ExitKind.RAISE) if truth is False else True
+
+    def _delete_all(self, statement: ir.Delete, frame: Frame) -> bool:
+        for target in statement.targets:
+            self._delete(target, frame)
+        return True
+
+    def _declare(self, statement: ir.Declare, frame: Frame) -> bool:
         return True
 
     def _is_dropped(self, targets: tuple[ir.Expression, ...], frame: Frame) -> bool:
@@ -129,29 +144,18 @@ class Statements(Contexts):
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
         """An expression statement has been evaluated and its value is dropped."""
 
-    def _evaluate_statement(self, expression: ir.Expression, frame: Frame) -> bool:
-        value = self.evaluate(expression, frame)
-        self.statement_value(value, expression, frame)
-        if isinstance(value, Tensor):
-            names = _written_in_place(expression)
-            tensors = (n for n in names if isinstance(self.evaluate(n, frame), Tensor))
-            if (written := next(tensors, None)) is not None:
-                self.assign(written, value, frame)
-        if value == NEVER_RETURNS:
-            return self.leave(ExitKind.RAISE)
-        return True
-
-    def _augmented(self, statement: ir.AugmentedAssign, frame: Frame) -> None:
+    def _augmented(self, statement: ir.AugmentedAssign, frame: Frame) -> bool:
         current = self.evaluate(statement.target, frame)
         value = self.evaluate(statement.value, frame)
         if statement.operator == "Add" and isinstance(current, Sequence | Layer):
             added = self.elements(value)
             if isinstance(added, tuple):
                 self.store.write(current, ITEMS, items_of(current) + added)
-                return
+                return True
         result = self._binary(statement, current, value, frame)
         self.wrote(current, result)
         self.assign(statement.target, result, frame)
+        return True
 
     def _binary(
         self, statement: ir.AugmentedAssign, left: Value, right: Value, frame: Frame
@@ -161,13 +165,15 @@ class Statements(Contexts):
     def _if(self, statement: ir.If, frame: Frame) -> bool:
         test = self.evaluate(statement.test, frame)
         decided = self.decide(test)
-        if decided is not None:
-            narrow(self, statement.test, decided, frame)
+        if decided is not None:  # every alternative agrees: none is to be dropped
             return self.execute(statement.body if decided else statement.orelse, frame)
 
         def run(body: ir.Body, truth: bool) -> bool:
             narrow(self, statement.test, truth, frame)
-            with self.periodic(period_of(self, statement.test, truth, frame)):
+            period = period_of(self, statement.test, truth, frame)
+            if period is None:
+                return self.execute(body, frame)
+            with self.periodic(period):
                 return self.execute(body, frame)
 
         return self.branch(
@@ -225,20 +231,20 @@ class Statements(Contexts):
 
         return run
 
-    def _return(self, value: ir.Expression | None, frame: Frame) -> bool:
-        result = Known(None) if value is None else self.evaluate(value, frame)
+    def _return(self, statement: ir.Return, frame: Frame) -> bool:
+        result = NONE if statement.value is None else self.evaluate(statement.value, frame)
         if self.invocations:
             invocation = self.invocations[-1]
             invocation.returns.append(result)
             invocation.exits.append(self.store.capture(invocation.depth))
         return self.leave(ExitKind.RETURN)
 
-    def _break(self) -> bool:
+    def _break(self, statement: ir.Break, frame: Frame) -> bool:
         if self.loops:
             self.loops[-1].breaks.append(self.store.capture(self.loops[-1].depth))
         return self.leave(ExitKind.BREAK)
 
-    def _continue(self) -> bool:
+    def _continue(self, statement: ir.Continue, frame: Frame) -> bool:
         if self.loops:
             self.loops[-1].continues.append(self.store.capture(self.loops[-1].round_depth))
         return self.leave(ExitKind.CONTINUE)
@@ -425,6 +431,31 @@ class Statements(Contexts):
         tail = elements[len(elements) - after :] if after else ()
         return [*elements[:star], Sequence("list", middle), *tail]
 
+
+_EXECUTIONS: Final[MappingType[type[ir.Statement], Callable[[Statements, Any, Frame], bool]]] = {
+    ir.Evaluate: Statements._evaluated,
+    ir.Assign: Statements._assigned,
+    ir.AugmentedAssign: Statements._augmented,
+    ir.Declare: Statements._declare,
+    ir.If: Statements._if,
+    ir.For: Statements._loop,
+    ir.While: Statements._loop,
+    ir.With: Statements._with,
+    ir.Try: Statements._try,
+    ir.Match: Statements._match,
+    ir.Return: Statements._return,
+    ir.Break: Statements._break,
+    ir.Continue: Statements._continue,
+    ir.Raise: Statements._raise,
+    ir.Function: Statements._define_function,
+    ir.Class: Statements._define_class,
+    ir.Import: Statements._import_here,
+    ir.ImportFrom: Statements._import_here,
+    ir.Global: Statements._global,
+    ir.Assert: Statements._assert,
+    ir.Delete: Statements._delete_all,
+}
+"""How each kind is executed: a `match` would try one kind after the other, millions of times."""
 
 NEVER_RETURNS = External("never returns")
 """What a call gives behind which nothing happens."""
