@@ -129,12 +129,16 @@ class GraphArtist:
         """Functions that may build models; of those that mention the same names, the first two."""
         counts: Counter[tuple[str, frozenset[str]]] = Counter()
         for definition in definitions:
-            if isinstance(definition, FunctionObject) and definition.owner is None:
+            if isinstance(definition, FunctionObject) and self._may_build(definition):
                 words = self.project.relevance.profile(definition.definition).words
                 key = (definition.frame.module.facts.path, words)
                 counts[key] += 1
                 if counts[key] <= SIMILAR_FACTORIES:
                     yield definition
+
+    def _may_build(self, function: FunctionObject) -> bool:
+        """Whether a function that is no method gives its caller anything."""
+        return function.owner is None and self.project.relevance.gives(function.definition)
 
     def draw_definition(
         self,

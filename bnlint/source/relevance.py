@@ -139,6 +139,9 @@ class Relevance:
                 loops |= inner.loops
                 continue
             size += 1
+            kind = type(node)
+            if kind in _BINDING:
+                own |= _targets(node)
             if isinstance(node, ir.Name):
                 words.add(node.id)
                 named.add(node.id)
@@ -155,12 +158,9 @@ class Relevance:
             elif isinstance(node, ir.Constant):
                 if node.value is None or isinstance(node.value, bool):
                     told.add(node.value)
-            elif isinstance(node, ir.Return):
-                if isinstance(node.value, ir.Name):
-                    returned.add(node.value.id)
-            elif isinstance(node, _LOOPS):
-                loops = True
-            own |= _targets(node)
+            elif isinstance(node, ir.Return) and isinstance(node.value, ir.Name):
+                returned.add(node.value.id)
+            loops |= kind in _LOOPS
         return Profile(
             frozenset(map(intern, words)),
             frozenset(map(intern, references | (named - own))),
@@ -193,6 +193,14 @@ class Relevance:
         """Whether a function returns one of its parameters."""
         names = {parameter.name for parameter in definition.parameters}
         return not self.profile(definition).returned.isdisjoint(names)
+
+    def gives(self, function: ir.Function | ir.Lambda) -> bool:
+        """Whether a function returns or yields a value."""
+        if isinstance(function, ir.Lambda):
+            return True
+        nodes = walk_apart(function, (ir.Function, ir.Class, ir.Lambda))
+        returns = (node.value for node in nodes if isinstance(node, ir.Return | ir.Yield))
+        return any(value is not None for value in returns)
 
     def counters(self, body: ir.Body) -> frozenset[str]:
         """The variables and attributes that a loop's body changes step by step: `n += 1`."""
@@ -430,5 +438,6 @@ def _bound(targets: tuple[ir.Expression, ...]) -> set[str]:
 _DEFINITIONS = (ir.Function, ir.Class)
 _TELLING = ACTS | BUILDS | MODELS | JUDGES
 """Words that tell something behind any name."""
-_LOOPS = (ir.For, ir.While, ir.Comprehension)
+_BINDING = frozenset({ir.Assign, ir.For, ir.Clause, ir.AugmentedAssign, ir.With, ir.Walrus})
+_LOOPS = frozenset({ir.For, ir.While, ir.Comprehension})
 _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}
