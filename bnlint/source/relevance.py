@@ -80,11 +80,9 @@ class Relevance:
         definitions: list[Definition] = []
         layers: set[str] = set()
         for facts in read:
-            methods = _methods(facts.body)
-            definitions += [
-                Definition(d.name, id(d) in methods, self.profile(d))
-                for d in all_definitions(facts.body)
-            ]
+            defined = list(all_definitions(facts.body))
+            methods = _methods(defined)
+            definitions += [Definition(d.name, id(d) in methods, self.profile(d)) for d in defined]
             definitions += [
                 Definition(name, False, self.profile(v)) for name, v in _aliases(facts.body)
             ]
@@ -385,9 +383,9 @@ def _is_alias(value: ir.Expression) -> bool:
     return False
 
 
-def _methods(body: ir.Body) -> frozenset[int]:
-    """The ids of the functions that stand in the bodies of classes."""
-    classes = (d for d in all_definitions(body) if isinstance(d, ir.Class))
+def _methods(defined: list[ir.Function | ir.Class]) -> frozenset[int]:
+    """The ids of the functions that stand in the bodies of these classes."""
+    classes = (d for d in defined if isinstance(d, ir.Class))
     return frozenset(
         id(statement)
         for cls in classes
