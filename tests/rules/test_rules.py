@@ -40,6 +40,7 @@ SEVERITIES = {
 LIVE_SEVERITIES = {"BNL208": Severity.WARNING, "BNL302": Severity.ERROR}
 OPT_IN = {f"BNL{n}" for n in (204, 205, 208, 209, 302, 304, 305, 403, 404, 405, 501)}
 ON_IN_A_RUN = {"BNL208", "BNL302", "BNL501"}
+OF_A_RUN = {"BNL503", "BNL504", "BNL505", "BNL506", "BNL603"}
 NEED_DATA = {"BNL301", "BNL501", "BNL504", "BNL506"}
 
 
@@ -51,6 +52,7 @@ def test_what_fails_a_run_changes_only_on_purpose(rule: Rule) -> None:
     assert rule.default is (rule.code not in OPT_IN)
     assert rule.is_default(live=True) is (rule.default or rule.code in ON_IN_A_RUN)
     assert rule.needs_data is (rule.code in NEED_DATA)
+    assert rule.source is (rule.code not in OF_A_RUN)
 
 
 def expected_lines(text: str) -> list[tuple[int, str]]:
