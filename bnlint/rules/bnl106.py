@@ -21,7 +21,6 @@ from bnlint.rules.predicates import (
 from bnlint.solver import Observation
 from bnlint.trace import (
     Block,
-    Branch,
     Call,
     Forward,
     Freeze,
@@ -32,6 +31,7 @@ from bnlint.trace import (
     Purpose,
     SensitiveLayer,
     SetMode,
+    blocks_of,
 )
 
 
@@ -127,19 +127,13 @@ def _learn_in_turns(body: Block) -> frozenset[int]:
     found: set[int] = set()
     pending: list[Item] = list(body)
     while pending:
-        match pending.pop():
-            case Branch(blocks):
-                pending += [item for block in blocks for item in block]
-            case Call(_, _, inner):
-                pending += inner
-            case Loop(bodies, repeat):
-                if repeat:
-                    events = list(ModeTrace("", tuple(chain(*bodies)), {}, {}).events())
-                    freezes = [event for event in events if isinstance(event, Freeze)]
-                    frozen = frozenset[int]().union(*(f.layers for f in freezes if f.frozen))
-                    freed = frozenset[int]().union(*(f.layers for f in freezes if not f.frozen))
-                    found |= frozen & freed
-                pending += [item for block in bodies for item in block]
+        item = pending.pop()
+        pending += chain(*blocks_of(item))
+        if isinstance(item, Loop) and item.repeat:
+            freezes = list(ModeTrace("", (item,), {}, {}).of(Freeze))
+            frozen = frozenset[int]().union(*(f.layers for f in freezes if f.frozen))
+            freed = frozenset[int]().union(*(f.layers for f in freezes if not f.frozen))
+            found |= frozen & freed
     return frozenset(found)
 
 

@@ -10,7 +10,9 @@ from bnlint.rules.bnl106 import RULE
 from bnlint.solver import solve
 from bnlint.trace import (
     Backward,
+    Branch,
     Call,
+    Context,
     Forward,
     Freeze,
     Item,
@@ -18,6 +20,7 @@ from bnlint.trace import (
     Mode,
     SetMode,
     Step,
+    Within,
 )
 
 BOTH = frozenset({NORM, DROP})
@@ -71,6 +74,38 @@ def test_layers_that_are_frozen_and_freed_in_each_round() -> None:
     assert not judged(RULE, trace(*body, Loop(((Call("step", None, step),),), repeat=True)))
     assert judged(RULE, trace(*body, freeze(), Loop((training(frozen=ONE),), repeat=True)))
     assert judged(RULE, trace(*body, *step))
+
+
+TURNS = Loop(((freeze(10), *training(frozen=ONE), freeze(11, frozen=False)),), repeat=True)
+ANYTHING = told(Mode.TRAIN, DROP, line=50)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        (TURNS, ANYTHING),
+        (Loop(((TURNS,),), repeat=True),),
+        (Loop(((ANYTHING,), (TURNS,)), repeat=False),),
+        (Branch(((ANYTHING,), (TURNS,))),),
+        (Call("fit", None, (TURNS,)),),
+        (Context((Within((TURNS,)), ANYTHING)),),
+        (TURNS, Branch(((ANYTHING,), ())), Loop(((ANYTHING,),), repeat=True)),
+        (TURNS, Call("log", None, (ANYTHING,)), Loop(((ANYTHING,),), repeat=False)),
+        (TURNS, Loop(((freeze(12),),), repeat=True)),
+    ],
+)
+def test_rounds_that_freeze_and_free_are_found_wherever_they_stand(body: tuple[Item, ...]) -> None:
+    assert not judged(RULE, trace(built(NORM, DROP), TRAINED, *body))
+
+
+def test_only_what_freezes_this_layer_is_named() -> None:
+    others = (
+        Freeze(frozenset({DROP}), True, at(9)),
+        freeze(11, frozen=False),
+        Freeze(ONE, True, None),
+    )
+    (finding,) = judged(RULE, trace(built(), *others, freeze(), TRAINED, *training(frozen=ONE)))
+    assert [step.place.line for step in finding.evidence] == [10, 3]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from bnlint.trace import (
     Call,
     Exit,
     ExitKind,
+    Freeze,
     Loop,
     Mode,
     Model,
@@ -168,3 +169,46 @@ def test_one_finding_for_each_eval() -> None:
     (finding,) = judged(bnl103.RULE, of((built(), loop(*body, VALIDATE))))
     assert finding.place == at(30, "test.py")
     assert [s.place.line for s in finding.evidence if s.role.value == "instance"] == [33]
+
+
+def test_without_a_name_for_the_model_there_is_no_fix() -> None:
+    (finding,) = judged(bnl103.RULE, of(WRONG["train() once"]))
+    assert finding.fix is None
+
+
+def test_a_loop_of_another_file_is_not_where_the_fix_stands() -> None:
+    run = replace(RUN, receiver="net")
+    elsewhere = Loop(((run, *LEARN[1:]),), True, at(5, "engine.py"))
+    (finding,) = judged(bnl103.RULE, of((built(), loop(elsewhere, VALIDATE))))
+    assert finding.fix is not None
+    assert finding.fix.intents == (InsertBefore(at(30, "test.py"), "net.train()", "net"),)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"), [((), True), ((True,), False), ((True, False), True), ((False,), True)]
+)
+def test_what_is_frozen_for_good_is_an_average(flags: tuple[bool, ...], wrong: bool) -> None:
+    frozen = [Freeze(ALL, flag, at(22)) for flag in flags]
+    body = (built(), *frozen, loop(BATCHES, VALIDATE))
+    assert bool(judged(bnl103.RULE, of(body))) is wrong
+
+
+@pytest.mark.parametrize(("stepped", "wrong"), [(0, True), (1, False), (2, True), (9, False)])
+def test_an_optimizer_of_another_model_counts_where_the_layer_is_a_part_of_it(
+    stepped: int, wrong: bool
+) -> None:
+    drawn = of((built(), loop(*LEARN[:2], Step(frozenset({stepped}), None), VALIDATE)))
+    models = {**drawn.models, 2: Model(2, "wrapped", None, frozenset({NORM, DROP}))}
+    assert bool(judged(bnl103.RULE, replace(drawn, models=models))) is wrong
+
+
+def test_a_layer_that_is_meant_does_not_hide_one_that_leaks() -> None:
+    both = frozenset({NORM, DROP})
+    step = (forward(NORM, DROP, grad=True), *LEARN[1:])
+    freeze_statistics = Branch(((SetMode(ALL, Mode.EVAL, at(60), "eval()"),), ()))
+    leak = SetMode(frozenset({DROP}), Mode.EVAL, at(40), "eval()")
+    score = replace(SCORE, layers=frozenset({DROP}))
+    body = (built(NORM, DROP), loop(*step, freeze_statistics, leak, score))
+    drawn = replace(of(body), models={0: Model(0, "net", at(20, "test.py"), both)})
+    (finding,) = judged(bnl103.RULE, drawn)
+    assert "drop" in finding.message

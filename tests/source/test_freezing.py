@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 import bnlint
@@ -296,3 +298,30 @@ def test_other_trainers_are_not_known() -> None:
     text = FITTED.format(middle="net.bn.requires_grad_(False)", given="net")
     text = text.replace("L.LightningModule", "nn.Module")
     assert not bnlint.lint_source(text, settings=Settings(select=("BNL106",))).findings
+
+
+TURNS = """\
+for x, y in torch.load("a.pt"):
+    set_grad(model.stem, False)
+    model.train()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    set_grad(model.stem, True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        ("", ""),
+        ("try:\n", "except KeyboardInterrupt:\n    pass\n"),
+        ("try:\n", "finally:\n    model.eval()\n"),
+        ("with torch.autograd.detect_anomaly():\n", ""),
+        ("if torch.cuda.is_available():\n", ""),
+    ],
+)
+def test_layers_that_learn_in_turns_are_not_frozen(head: str, tail: str) -> None:
+    optimizer = "optimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+    body = textwrap.indent(TURNS, "    ") if head else TURNS
+    assert not judged("", optimizer + head + body + tail)
