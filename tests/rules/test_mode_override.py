@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hand_made import at
 
 from bnlint.finding import Finding, Severity
 from bnlint.overrides import HiddenMethod, ModeMethod, ModeOverride, Reach
-from bnlint.rules.base import Pictures
+from bnlint.rules.base import Measured, Pictures
 from bnlint.rules.bnl104 import RULE, check
 
 
@@ -88,3 +90,13 @@ def test_an_attribute_that_hides_a_method(
     assert finding.severity is severity
     assert f"Net.{hidden.attribute} hides" in finding.message
     assert len(finding.evidence) == evidence
+
+
+@pytest.mark.parametrize(("path", "module"), [("encoder", "encoder"), ("", "Net")])
+def test_a_run_names_the_module_and_the_text_none(path: str, module: str) -> None:
+    broken = override(accepts=False, path=path)
+    hidden = HiddenMethod("Net", "eval", at(5), path=path)
+    pictures = Pictures(mode_methods=(broken, hidden))
+    run = replace(pictures, measured=Measured(output={"batch": 8}))
+    assert [finding.module for finding in check(pictures)] == [None, None]
+    assert [finding.module for finding in check(run)] == [module, module]

@@ -305,7 +305,28 @@ def test_neighbours_in_a_sequential_can_be_swapped() -> None:
     assert finding.fix.intents == (SwapElements(at(act + 1), at(norm + 1)),)
 
 
-@pytest.mark.parametrize(("act", "norm"), [("relu", "bn"), ("features.0", "head.1"), ("", "")])
+@pytest.mark.parametrize(
+    ("act", "norm", "swapped"),
+    [
+        ("net.features.1", "net.features.2", True),
+        ("net.features.9", "net.features.10", True),
+        ("net.features.1", "net.features.3", False),
+        ("net.features.2", "net.features.1", False),
+        ("net.features.1", "net.head.2", False),
+        ("features.1", "features.bn", False),
+        ("features.relu", "features.2", False),
+    ],
+)
+def test_only_neighbours_are_swapped(act: str, norm: str, swapped: bool) -> None:
+    drawing = Drawing()
+    scope = (BLOCK, SEQUENTIAL)
+    conv = drawing.add(CONV, drawing.add(INPUT), scope=scope, path="net.features.0")
+    drawing.add(NORM, drawing.add(ACT, conv, scope=scope, path=act), scope=scope, path=norm)
+    (finding,) = findings(bnl201.RULE, drawing.graph())
+    assert (finding.fix is not None) is swapped
+
+
+@pytest.mark.parametrize(("act", "norm"), [("relu", "bn"), ("features.0", "features.1"), ("", "")])
 def test_others_cannot_be_swapped(act: str, norm: str) -> None:
     drawing = Drawing()
     conv = drawing.add(CONV, drawing.add(INPUT))

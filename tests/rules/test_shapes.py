@@ -237,6 +237,68 @@ def test_a_linear_layer_and_batchnorm2d_of_one_container(
     assert bool(findings(bnl207.RULE, drawing.graph())) is wrong
 
 
+@pytest.mark.parametrize(
+    ("between", "wrong"),
+    [
+        ((ACT,), True),
+        ((Kind.DROPOUT,), True),
+        ((ACT, Kind.DROPOUT), True),
+        ((ACT, Kind.DROPOUT, ACT), True),
+        ((Kind.POOL,), False),
+        ((ACT, Kind.UNKNOWN), False),
+    ],
+)
+def test_what_may_stand_between_them(between: tuple[Kind, ...], wrong: bool) -> None:
+    drawing = Drawing()
+    last = drawing.add(LINEAR, drawing.add(INPUT), scope=(SEQUENTIAL,), out_features=8)
+    for kind in between:
+        last = drawing.add(kind, last, scope=(SEQUENTIAL,))
+    drawing.add(NORM, last, scope=(SEQUENTIAL,), num_features=8)
+    assert bool(findings(bnl207.RULE, drawing.graph())) is wrong
+
+
+@pytest.mark.parametrize(
+    ("between", "wrong"),
+    [((), True), ((ACT,), True), ((ACT, Kind.DROPOUT), True), ((Kind.POOL,), False)],
+)
+def test_what_may_stand_between_rows_and_their_batchnorm(
+    between: tuple[Kind, ...], wrong: bool
+) -> None:
+    drawing = Drawing()
+    last = drawing.add(LINEAR, drawing.add(INPUT), out_features=32)
+    last = drawing.add(NORM, last, name=NORM1D, num_features=32)
+    last = drawing.add(LINEAR, last, out_features=64)
+    for kind in between:
+        last = drawing.add(kind, last)
+    drawing.add(NORM, last, name=NORM1D, num_features=65)
+    assert bool(findings(bnl206.RULE, drawing.graph())) is wrong
+
+
+def test_a_batchnorm_in_order_does_not_hide_the_next() -> None:
+    drawing = Drawing()
+    conv = drawing.add(CONV, drawing.add(INPUT), name="torch.nn.Conv2d", out_channels=8)
+    fits = drawing.add(NORM, conv, num_features=8)
+    drawing.add(NORM, fits, name=NORM1D, num_features=8, line=20)
+    drawing.add(NORM, fits, name=NORM3D, num_features=9, line=21)
+    assert lines(findings(bnl207.RULE, drawing.graph())) == [20, 21]
+    assert lines(findings(bnl206.RULE, drawing.graph())) == [21]
+
+
+def test_the_proof_goes_back_to_the_layer_that_decides() -> None:
+    drawing = Drawing()
+    first = drawing.add(CONV, drawing.add(INPUT), out_channels=32, path="stem")
+    conv = drawing.add(CONV, first, out_channels=64, path="conv")
+    pool = drawing.add(Kind.POOL, drawing.add(ACT, conv), name="torch.nn.MaxPool2d")
+    drawing.add(NORM, pool, name=NORM1D, num_features=65, path="bn", line=9)
+    (dimensions,) = findings(bnl207.RULE, drawing.graph())
+    assert [step.place.line for step in dimensions.evidence] == [5, 4, 3]
+    assert [step.role for step in dimensions.evidence][-1] is Role.CAUSE
+    assert dimensions.evidence[-1].message == "Conv2d 'conv' feeds it"
+    (channels,) = findings(bnl206.RULE, drawing.graph())
+    assert channels.evidence[-1].message == "Conv2d 'conv' gives 64 channels"
+    assert dimensions.module == channels.module == "bn"
+
+
 def test_a_linear_layer_on_images_is_no_mistake() -> None:
     drawing = Drawing()
     conv = drawing.add(CONV, drawing.add(INPUT), scope=(SEQUENTIAL,), out_channels=8)
