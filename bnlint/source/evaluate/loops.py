@@ -64,6 +64,8 @@ class Loops(Generators):
             if not _are_alike(elements):
                 return self._by_element(statement, elements, frame)
         values: list[Value] = [ANYTHING] if elements is None else list(flat(elements))
+        if not values:  # whichever list it is, it is empty
+            return self._unrolled(statement, (), frame)
         return self._counted(statement, values, frame)
 
     def _driven(self, statement: ir.For, frame: Frame) -> bool | None:
@@ -199,7 +201,7 @@ class Loops(Generators):
             self.assign(statement.target, one_of(values), frame)
 
         tests = last_round_tests(statement) if not self.draws_layers else {}
-        if len(values) > 1 or values[0] is not ANYTHING or not _is_numbered(statement):
+        if values != [ANYTHING] or not _is_numbered(statement):
             last = None
         if not tests and last is None:
             return self._generic(bind, statement, frame)

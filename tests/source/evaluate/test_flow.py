@@ -35,6 +35,17 @@ def test_a_write_in_place_is_seen_by_all_who_share_the_memory(forward: str, fed:
     assert feeds(body_of(LAYERS, forward)) == fed
 
 
+def test_a_loop_over_the_parts_of_one_of_two_that_have_none_runs_no_round() -> None:
+    forward = (
+        "part = nn.ReLU() if x.sum() > 0 else nn.GELU()\n"
+        "for name, child in part.named_children():\n"
+        "    x = self.d(x)\n"
+        "return self.b(x)"
+    )
+    drawn = body_of(LAYERS, forward)
+    assert "d" not in paths(drawn)
+
+
 @pytest.mark.parametrize(
     ("forward", "called"),
     [
