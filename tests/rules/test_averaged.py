@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from hand_made import LAYERS as ALL_LAYERS
 from hand_made import NORM, at, built, forward, judged, lines, trace
 
 import bnlint
+from bnlint.graph import Kind
 from bnlint.rules import bnl501
 from bnlint.settings import Settings
-from bnlint.trace import Averaged, Backward, Branch, LoadState, Mode, Recalibrated, SetMode, Step
+from bnlint.trace import (
+    Averaged,
+    Backward,
+    Branch,
+    Call,
+    LoadState,
+    Mode,
+    Recalibrated,
+    SensitiveLayer,
+    SetMode,
+    Step,
+)
 
 LAYERS = frozenset({NORM})
 AVERAGED = Averaged(LAYERS, at(21, "test.py"), at(24, "test.py"))
@@ -61,6 +74,24 @@ def test_the_evidence_names_the_copy_and_the_average() -> None:
     (found,) = judged(bnl501.RULE, trace(built(), AVERAGED, EVAL, forward(**NO_GRAD)))
     assert [step.place.line for step in found.evidence] == [21, 24, 3]
     assert not judged(bnl501.RULE, trace(built(), AVERAGED, EVAL, forward(), is_test=True))
+
+
+def test_two_evaluations_are_two_findings_and_the_same_place_is_one() -> None:
+    first, second = forward(**NO_GRAD), forward(**NO_GRAD, line=31, output=1)
+    body = (built(), AVERAGED, EVAL)
+    assert lines(judged(bnl501.RULE, trace(*body, first, second))) == [30, 31]
+    assert lines(judged(bnl501.RULE, trace(*body, first), trace(*body, first))) == [30]
+
+
+def test_only_averaged_layers_are_named() -> None:
+    other = SensitiveLayer(5, Kind.BATCHNORM, "torch.nn.BatchNorm1d", "other", at(6))
+    modes = SetMode(frozenset({NORM, 5}), Mode.EVAL, at(27, "test.py"), "eval()")
+    body = (built(NORM, 5), AVERAGED, modes, forward(NORM, 5, **NO_GRAD))
+    (found,) = judged(bnl501.RULE, trace(*body, layers={**ALL_LAYERS, 5: other}))
+    assert "'bn' kept those" in found.message
+    inside = Call("evaluate", at(40), body[-2:])
+    (found,) = judged(bnl501.RULE, trace(*body[:2], inside, layers={**ALL_LAYERS, 5: other}))
+    assert "evaluated (called through evaluate) with" in found.message
 
 
 PROGRAM = """\

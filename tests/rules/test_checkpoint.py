@@ -9,7 +9,8 @@ from hand_made import NORM, Drawing, at, built, findings, forward, judged, trace
 
 from bnlint.graph import Kind, Parameter
 from bnlint.rules import bnl502
-from bnlint.trace import Backward, Mode, SetMode, Step
+from bnlint.rules.base import Measured, Pictures
+from bnlint.trace import Backward, Mode, Purpose, SensitiveLayer, SetMode, Step
 
 HERE = at(50)
 LEARN = (Backward(frozenset({0}), None), Step(frozenset(), None))
@@ -82,3 +83,32 @@ def test_a_training_step_through_a_checkpoint(
     found = judged(bnl502.RULE, trace(built(), *before, run, *learn))
     assert [finding.place for finding in found] == ([HERE] if wrong else [])
     assert not judged(bnl502.RULE, trace(built(), *before, forward(grad=True), *learn))
+
+
+@pytest.mark.parametrize(
+    ("mode", "stated", "wrong"),
+    [
+        (Mode.TRAIN, Purpose.TRAINING, True),
+        (Mode.EVAL, Purpose.TRAINING, False),
+        (Mode.TRAIN, Purpose.INFERENCE, False),
+        (Mode.TRAIN, Purpose.UNSTATED, False),
+    ],
+)
+def test_a_run_knows_which_layers_train(mode: Mode, stated: Purpose, wrong: bool) -> None:
+    graph = checkpointed(drawn()).graph()
+    (node,) = graph.of_kind(Kind.BATCHNORM)
+    layer = SensitiveLayer(node.id, Kind.BATCHNORM, node.name, "body.1", node.place)
+    run = trace(built(node.id, mode=mode), forward(node.id, stated=stated), layers={node.id: layer})
+    measured = Measured(output={"batch": 8})
+    found = list(bnl502.check(Pictures((graph,), (run,), measured=measured)))
+    assert [finding.module for finding in found] == (["body.1"] if wrong else [])
+    (from_text,) = bnl502.check(Pictures((graph,), (run,)))
+    assert from_text.module is None
+
+
+def test_a_function_has_torch_s_default_momentum() -> None:
+    drawing = Drawing()
+    drawing.add(Kind.BATCHNORM, drawing.add(Kind.INPUT), name="project.Norm")
+    drawing.nodes = [replace(node, params={}) for node in drawing.nodes]
+    (finding,) = findings(bnl502.RULE, checkpointed(drawing).graph())
+    assert "a momentum of 0.1 acts like 0.19" in finding.message

@@ -7,9 +7,9 @@ from hand_made import NORM, Drawing, built, forward, trace
 
 from bnlint.finding import Finding, Measurement, Number, Role
 from bnlint.graph import Kind
-from bnlint.rules import bnl503, bnl504, bnl505, bnl506
+from bnlint.rules import bnl501, bnl503, bnl504, bnl505, bnl506
 from bnlint.rules.base import Measured, Pictures, Rule
-from bnlint.trace import Purpose
+from bnlint.trace import Averaged, Purpose
 
 STALE: dict[str, Number] = {"channels": 8, "d": 1.0, "floor": 0.1, "samples": 100.0}
 
@@ -19,10 +19,11 @@ def judged(
     purpose: Purpose,
     *layers: tuple[str, Measurement],
     output: Measurement | None = None,
+    averaged: frozenset[int] = frozenset(),
 ) -> list[Finding]:
     """What a rule says of a live run through these BatchNorm calls: module paths and numbers.
 
-    The first call is in line 2, the second in line 3.
+    The first call is node 1 in line 2, the second node 2 in line 3. averaged: nodes of an average.
     """
     drawing = Drawing("Net")
     last = drawing.add(Kind.INPUT)
@@ -31,7 +32,8 @@ def judged(
         last = drawing.add(Kind.BATCHNORM, last, path=path)
         measured[last] = numbers
     drawing.add(Kind.OUTPUT, last)
-    run = trace(built(NORM), forward(stated=purpose))
+    events = (Averaged(averaged, None, None),) if averaged else ()
+    run = trace(built(NORM), *events, forward(stated=purpose))
     given = Measured(layers=measured, output=output or {"batch": 8})
     assert rule.check is not None
     return list(rule.check(Pictures((drawing.graph(),), (run,), measured=given)))
@@ -246,3 +248,15 @@ def test_the_cause_is_the_layer_that_is_furthest_off() -> None:
     layers = [(name, {**OFF, "d": d}) for name, d in (("a", 0.5), ("b", 2.0), ("c", 0.7))]
     (finding,) = judged(bnl506.RULE, Purpose.INFERENCE, *layers, output=CLASSES)
     assert "of 'b' are furthest off (2.00" in finding.message
+
+
+def test_of_averaged_weights_another_rule_tells() -> None:
+    layers = [(name, {**OFF, "d": d}) for name, d in (("a", 0.5), ("b", 2.0), ("c", 9.0))]
+    averaged = frozenset({1, 2})
+    (finding,) = judged(bnl501.RULE, Purpose.INFERENCE, *layers, averaged=averaged)
+    assert (finding.module, finding.severity) == ("b", bnl501.RULE.severity)
+    assert finding.measurement == {**OFF, "d": 2.0, "layers": ["a", "b"]}
+    assert not judged(bnl504.RULE, Purpose.INFERENCE, *layers, averaged=averaged)
+    fits = [(name, {**OFF, "d": 0.1}) for name in ("a", "b")]
+    assert not judged(bnl501.RULE, Purpose.INFERENCE, *fits, averaged=averaged)
+    assert not judged(bnl501.RULE, Purpose.INFERENCE, *layers)
