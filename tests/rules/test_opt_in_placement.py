@@ -82,6 +82,15 @@ def test_the_bias_is_switched_off_by_a_fix() -> None:
     assert not finding.fix.safe
 
 
+def test_another_reader_behind_an_identity_needs_the_bias() -> None:
+    drawing = Drawing()
+    same = drawing.add(Kind.IDENTITY, drawing.add(CONV, drawing.add(INPUT), bias=True))
+    drawing.add(OUTPUT, drawing.add(NORM, same))
+    assert findings(bnl205.RULE, drawing.graph())
+    drawing.add(OUTPUT, drawing.add(ACT, same))
+    assert not findings(bnl205.RULE, drawing.graph())
+
+
 def test_another_reader_needs_the_bias() -> None:
     drawing = Drawing()
     conv = drawing.add(CONV, drawing.add(INPUT), bias=True)

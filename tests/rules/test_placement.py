@@ -361,6 +361,8 @@ def test_live_layers_of_one_statement_are_told_apart() -> None:
         ("torch.nn.functional.dropout", {"p": 0.3, "training": False}, False),
         ("torch.nn.Dropout", {"p": 0.0}, False),
         ("torch.nn.Dropout", {"p": 0}, False),
+        ("torch.nn.Dropout", {"p": 1}, True),
+        ("torch.nn.Dropout", {"p": 1.5}, False),
         ("torch.nn.Dropout", {"p": UNKNOWN}, False),
         ("torch.nn.Dropout", {"p": True}, False),
         ("torch.nn.Dropout", {"p": "0.5"}, False),

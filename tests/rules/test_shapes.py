@@ -220,6 +220,73 @@ def test_what_keeps_the_dimensions(kind: Kind, name: str, wrong: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "name", "params", "dimensions"),
+    [
+        (Kind.RESHAPE, "torch.unsqueeze", {}, 5),
+        (Kind.RESHAPE, "torch.flatten", {"start_dim": 1, "end_dim": -1}, 2),
+        (Kind.RESHAPE, "torch.flatten", {"start_dim": 2, "end_dim": -1}, 3),
+        (Kind.RESHAPE, "torch.flatten", {"start_dim": 0, "end_dim": -1}, 1),
+        (Kind.RESHAPE, "torch.flatten", {"start_dim": 1, "end_dim": 2}, None),
+        (Kind.RESHAPE, "torch.flatten", {"start_dim": -2, "end_dim": -1}, None),
+        (Kind.RESHAPE, "torch.flatten", {"start_dim": 1}, None),
+        (Kind.RESHAPE, "torch.flatten", {"end_dim": -1}, None),
+        (Kind.RESHAPE, "torch.Tensor.view", {"shape": (2, UNKNOWN)}, 2),
+        (Kind.RESHAPE, "torch.Tensor.view", {"shape": UNKNOWN}, None),
+        (Kind.RESHAPE, "torch.Tensor.reshape", {}, None),
+        (LINEAR, "torch.nn.Linear", {"out_features": 8}, 4),
+        (Kind.ADD, "torch.add", {}, None),
+    ],
+)
+def test_the_dimensions_behind_an_operation(
+    kind: Kind, name: str, params: dict[str, Parameter], dimensions: int | None
+) -> None:
+    graph = after(kind, name, **params)
+    (norm,) = graph.of_kind(NORM)
+    assert Shapes(graph).dimensions(norm) == dimensions
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "kind", "name", "dimensions"),
+    [
+        (("Conv2d", "Conv2d"), Kind.ADD, "torch.add", 4),
+        (("Conv2d", "Conv2d"), Kind.MUL, "torch.mul", 4),
+        (("Conv2d", "Conv2d"), Kind.CONCAT, "torch.cat", 4),
+        (("Conv2d", "Conv2d"), Kind.MUL, "torch.matmul", None),
+        (("Conv2d", "Conv2d"), Kind.CONCAT, "torch.stack", None),
+        (("Conv2d", "Conv3d"), Kind.ADD, "torch.add", None),
+        (("Conv3d", "Conv3d", "Conv3d"), Kind.ADD, "torch.add", 5),
+    ],
+)
+def test_the_dimensions_behind_several_operands(
+    convolutions: tuple[str, ...], kind: Kind, name: str, dimensions: int | None
+) -> None:
+    drawing = Drawing()
+    first = drawing.add(INPUT)
+    operands = [drawing.add(CONV, first, name=f"torch.nn.{each}") for each in convolutions]
+    norm = drawing.add(NORM, drawing.add(kind, *operands, name=name))
+    graph = drawing.graph()
+    assert Shapes(graph).dimensions(graph[norm]) == dimensions
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [
+        ((-1, 8, 4), {8}),
+        ((8, 1), {1}),
+        ((-1, 0, 4), None),
+        ((2, -1), None),
+        ((8,), None),
+        ((2, UNKNOWN), None),
+        ((2, True), None),
+    ],
+)
+def test_the_channels_that_a_view_sets(shape: Parameter, channels: set[int] | None) -> None:
+    graph = after(Kind.RESHAPE, "torch.Tensor.view", shape=shape)
+    (norm,) = graph.of_kind(NORM)
+    assert Shapes(graph).channels(norm) == channels
+
+
+@pytest.mark.parametrize(
     ("scope", "features", "wrong"),
     [
         ((BLOCK, SEQUENTIAL), 8, True),
