@@ -31,6 +31,17 @@ class Ground:
     root: Path
     project: tuple[str, ...] | None
     around: tuple[str, ...] = ()
+    beyond: Discovered | None = None
+    """All that lies below the root, where more was seen than was asked for."""
+
+    @property
+    def whole(self) -> Ground | None:
+        """The ground of a run over the whole project; None where this is one, or where something
+        was asked for that does not belong to it."""
+        beyond = self.beyond
+        if beyond is None or not set(self.given.files) <= set(beyond.files):
+            return None
+        return Ground(beyond, self.root, beyond.files, beyond.around)
 
     @property
     def everything(self) -> list[str]:
@@ -65,4 +76,5 @@ def ground_of(given: Discovered, paths: Sequence[Path], settings: Settings) -> G
         return Ground(given, root, None)
     whole = discover([root], replace(settings, force_exclude=False), Path.cwd())
     files = tuple(sorted({*whole.files, *given.files}))
-    return Ground(given, root, files, (*whole.around, *given.around))
+    around = (*whole.around, *given.around)
+    return Ground(given, root, files, around, None if settings.force_exclude else whole)

@@ -197,7 +197,7 @@ def test_a_touched_file_is_not_parsed_again(project: Path, monkeypatch) -> None:
 
 def test_one_changed_file_is_the_only_one_that_is_parsed(project: Path) -> None:
     lint(project)
-    write(project / "infer.py", SCRIPT + "\n")
+    write(project / "infer.py", SCRIPT + "x = 1\n")
     parsed: list[tuple[int, int]] = []
     settings = Settings(base=project, cache=True, jobs=1)
     engine.lint_paths(project, settings=settings, progress=lambda *step: parsed.append(step))

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from bnlint.finding import Place
 from bnlint.rules import offers_rules
 from bnlint.settings import Settings
 from bnlint.source.cache.contents import tree_digest
 from bnlint.source.cache.store import Cache
 from bnlint.source.cache.wire import Found, packed, unpacked
 from bnlint.source.digests import digest_of
+from bnlint.source.discover import posix
 from bnlint.source.ground import Ground
 from bnlint.source.prefilter import relevant
 from bnlint.source.result import LintResult
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _PREFIX: Final = "run-"
 _MOST_RUNS: Final = 24
 _MOST_SHOWN: Final = 6
+_MOST_MOVED: Final = 40
+"""Files that have changed since a run, of which it is told whether their code has only moved."""
 _CHOOSING: Final = frozenset(
     "select extend_select ignore extend_ignore per_file_ignores baseline".split()
 )
@@ -71,16 +75,30 @@ class Runs:
     settings: Settings
     cache: Cache
     paths: tuple[str, ...]
-    _run: _Run | None = None
 
     def recall(self) -> LintResult | None:
         """What this run would find, if that is known."""
         if self.ground.given.unreadable or self.ground.project is None:
             return None
-        run = self._load()
-        if run is None or not self._holds(run):
+        return self._recall_own() or self._recall_from_whole()
+
+    def _recall_from_whole(self) -> LintResult | None:
+        """What a run over the whole project has found in the files that are asked for now."""
+        ground = self.ground.whole
+        if ground is None:
             return None
-        self._run = run
+        whole = Runs(ground, self.settings, self.cache, (posix(ground.root),))
+        run = whole._load()
+        verdicts = None if run is None else whole._valid(run, frozenset(self.ground.given.files))
+        return None if verdicts is None else self._chosen_among(verdicts)
+
+    def _recall_own(self) -> LintResult | None:
+        run = self._load()
+        if run is None:
+            return None
+        if not self._holds(run):
+            verdicts = self._valid(run, frozenset())
+            return None if verdicts is None else self._chosen_among(verdicts)
         with suppress(msgspec.MsgspecError, LookupError, ValueError, TypeError):
             raw = run.shown.get(self._choice())
             result = self._shown(run) if raw is None else self._result(raw)
@@ -129,12 +147,57 @@ class Runs:
             return False
         if run.tree == self._tree():
             return True
+        return self._changed(run) == {} and self._chosen() == run.chosen
+
+    def _changed(self, run: _Run) -> dict[str, str] | None:
+        """The files that the run has read and that have changed since, with what they were; None
+        when that cannot be told."""
         with suppress(msgspec.MsgspecError, ValueError):
             consulted = msgspec.msgpack.decode(run.consulted, type=dict[str, str])
             content = self.cache.contents.content
-            same = all(content(path) == digest for path, digest in consulted.items())
-            return same and self._chosen() == run.chosen
-        return False
+            return {path: was for path, was in consulted.items() if content(path) != was}
+        return None
+
+    def _valid(self, run: _Run, given: frozenset[str]) -> Verdicts | None:
+        """The verdicts of a run after which code has only moved; None where more has happened, or
+        where the run has not read one of the given files. They are kept as they are now."""
+        if run.shape != self._shape():
+            return None
+        changed = self._changed(run)
+        if changed is None or len(changed) > _MOST_MOVED or self._chosen() != run.chosen:
+            return None
+        from bnlint.source.cache.moved import CodeChangedError, moved, moves
+        from bnlint.source.cache.verdict_wire import packed_verdicts, unpacked_verdicts
+
+        with suppress(msgspec.MsgspecError, LookupError, ValueError, TypeError, CodeChangedError):
+            consulted = msgspec.msgpack.decode(run.consulted, type=dict[str, str])
+            if not given <= consulted.keys():
+                return None
+            verdicts = unpacked_verdicts(run.verdicts)
+            if not changed:
+                return verdicts
+            now = {path: self.cache.read(path) for path in changed}
+            where: dict[Place, Place] = {}
+            for path, was in changed.items():
+                old = self.cache.kept(was, path)
+                if old is None or now[path].digest != self.cache.contents.content(path):
+                    return None
+                where |= moves(old, now[path])
+            verdicts = moved(verdicts, where, now)
+            consulted |= {path: outcome.digest for path, outcome in now.items()}
+            raw = Raw(msgspec.msgpack.encode(consulted)), Raw(packed_verdicts(verdicts))
+            self._write(_Run(self._tree(), run.shape, run.chosen, *raw, {}))
+            return verdicts
+        return None
+
+    def _chosen_among(self, verdicts: Verdicts) -> LintResult:
+        """What the settings choose of verdicts, in the files that are asked for."""
+        from bnlint.source.verdicts import shown
+
+        given = frozenset(self.ground.given.files)
+        result = shown(verdicts, given, self.settings, {}, partial(_facts_of, self.cache))
+        self.cache.save()
+        return result
 
     def _chosen(self) -> str:
         if not self.settings.prefilter:
@@ -146,12 +209,8 @@ class Runs:
     def _shown(self, run: _Run) -> LintResult:
         """The result for another choice among the same verdicts."""
         from bnlint.source.cache.verdict_wire import unpacked_verdicts
-        from bnlint.source.verdicts import shown
 
-        verdicts = unpacked_verdicts(run.verdicts)
-        given = frozenset(self.ground.given.files)
-        facts_of = partial(_facts_of, self.cache)
-        result = shown(verdicts, given, self.settings, {}, facts_of)
+        result = self._chosen_among(unpacked_verdicts(run.verdicts))
         others = list(run.shown.items())[-(_MOST_SHOWN - 1) :]
         raw = Raw(msgspec.msgpack.encode(_packed(result)))
         self._write(msgspec.structs.replace(run, shown={**dict(others), self._choice(): raw}))
@@ -173,7 +232,9 @@ class Runs:
 
     def _shape(self) -> str:
         ground = self.ground
-        return digest_of(repr((ground.everything, ground.given, ground.around)).encode())
+        given = (ground.given.files, sorted(ground.given.named), ground.given.unreadable)
+        seen = (ground.everything, given, ground.given.around, ground.around)
+        return digest_of(repr(seen).encode())
 
     def _name(self) -> str:
         about = [

@@ -60,6 +60,10 @@ class Cache:
             self.add(outcome)
         return outcome
 
+    def kept(self, content: str, path: str) -> Outcome | None:
+        """What became of a file at this path when it had this content, if that is known."""
+        return self._pack.get(content, path)
+
     def save(self) -> None:
         """Keep on disk what was learnt, as far as that can be done."""
         if "_pack" in self.__dict__:

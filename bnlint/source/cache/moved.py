@@ -1,0 +1,132 @@
+"""Files in which the code has only moved: other comments, blank lines, docstrings and spaces.
+
+What was found in them holds, at other places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeAlias
+
+from bnlint.finding import Finding, Place
+from bnlint.source import ir
+from bnlint.source.outcome import Outcome
+from bnlint.source.verdicts import Verdicts
+
+Moves: TypeAlias = Mapping[Place, Place]
+_SPANS = ("span", "header")
+
+
+class CodeChangedError(Exception):
+    """More than the layout of a file has changed, or something lies at a place of its own."""
+
+
+def moves(old: Outcome, new: Outcome) -> dict[Place, Place]:
+    """Where the places of a file have gone. Raises CodeChangedError when the code has changed, or
+    when code that shared a line does so no longer, or the other way round."""
+    before, after = old.facts, new.facts
+    if before is None or after is None or old.problem is not None or new.problem is not None:
+        raise CodeChangedError
+    if before.cells or after.cells or before.mentions_batchnorm != after.mentions_batchnorm:
+        raise CodeChangedError
+    found: dict[Place, Place] = {}
+    lines: dict[int, int] = {}
+    for first, second in _spans(before.body, after.body):
+        place, moved = before.place(first), after.place(second)
+        if found.setdefault(place, moved) != moved:
+            raise CodeChangedError
+        for was, now in ((place.line, moved.line), (place.end_line, moved.end_line)):
+            if lines.setdefault(was, now) != now:
+                raise CodeChangedError
+        if place.end_line > place.line:
+            found[_collapsed(place)] = _collapsed(moved)
+    if len(set(lines.values())) < len(lines):
+        raise CodeChangedError
+    return found
+
+
+def _collapsed(place: Place) -> Place:
+    """The first character of a place of several lines, which stands for it where it is long."""
+    return replace(place, end_line=place.line, end_column=place.column)
+
+
+def _spans(old: object, new: object) -> Iterator[tuple[ir.Span, ir.Span]]:
+    """The spans of two pieces of code, pair by pair; raises CodeChangedError where they differ."""
+    pending = [(old, new)]
+    while pending:
+        first, second = pending.pop()
+        if isinstance(first, tuple) and isinstance(second, tuple):
+            if len(first) != len(second):
+                raise CodeChangedError
+            pending += zip(first, second)
+        elif isinstance(first, ir.Node):
+            if type(first) is not type(second):
+                raise CodeChangedError
+            assert isinstance(second, ir.Node)
+            if _is_lone_text(first) and _is_lone_text(second):
+                continue
+            for name, one, other in _parts(first, second):
+                if name in _SPANS:
+                    yield one, other
+                else:
+                    pending.append((one, other))
+        elif type(first) is not type(second) or repr(first) != repr(second):
+            raise CodeChangedError
+
+
+def _parts(first: ir.Node, second: ir.Node) -> Iterator[tuple[str, Any, Any]]:
+    for name in first.__struct_fields__:
+        name = {"code": "read", "hint": "annotation"}.get(name, name)
+        one, other = getattr(first, name), getattr(second, name)
+        yield (name, one(), other()) if name == "read" else (name, one, other)
+
+
+def _is_lone_text(node: ir.Node) -> bool:
+    """Whether a statement is nothing but a text: a docstring."""
+    match node:
+        case ir.Evaluate(ir.Constant(str())):
+            return True
+    return False
+
+
+def moved(verdicts: Verdicts, where: Moves, now: Mapping[str, Outcome]) -> Verdicts:
+    """The same verdicts with the places of the files that are read anew. Raises CodeChangedError
+    for a place that is no code's."""
+    by_rule = {
+        code: tuple(_moved(finding, where, now) for finding in findings)
+        for code, findings in verdicts.by_rule.items()
+    }
+    problems = {path: found for path, found in verdicts.problems.items() if path not in now}
+    suppressions = {p: found for p, found in verdicts.suppressions.items() if p not in now}
+    for path, outcome in now.items():
+        if outcome.suppressions is not None:
+            suppressions[path] = outcome.suppressions
+    return replace(
+        verdicts,
+        by_rule=by_rule,
+        problems=problems,
+        suppressions=dict(sorted(suppressions.items())),
+    )
+
+
+def _moved(finding: Finding, where: Moves, now: Mapping[str, Outcome]) -> Finding:
+    result = _relocated(finding, where, now)
+    assert isinstance(result, Finding)
+    return result
+
+
+def _relocated(value: object, where: Moves, now: Mapping[str, Outcome]) -> object:
+    """A value with other places, in all that it consists of."""
+    if isinstance(value, Place):
+        if value.path not in now:
+            return value
+        if value not in where:
+            raise CodeChangedError
+        return where[value]
+    if isinstance(value, tuple):
+        return tuple(_relocated(part, where, now) for part in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {f.name: getattr(value, f.name) for f in fields(value)}
+        return replace(value, **{n: _relocated(part, where, now) for n, part in parts.items()})
+    return value
