@@ -196,7 +196,7 @@ def _tests(path: Path) -> list[str]:
     found = _naming("tests/rules", words)
     if path.stem in ("curves", "statistics"):  # formulas that the live half tests
         found += _naming("tests/live", [rf"bnlint\.rules\.{path.stem}"])
-    elif not found or codes & LIVE_RULES:
+    elif not found or codes <= LIVE_RULES:
         found += _naming("tests/live", words)
     return list(dict.fromkeys((*found, *PROGRAMS.get(path.stem, ()), *OF_ALL_RULES)))
 

@@ -70,6 +70,16 @@ def test_a_bias_is_told_for_each_module_of_a_run() -> None:
     assert [finding.module for finding in from_run] == ["blocks.0.layer10", "blocks.1.layer10"]
 
 
+@pytest.mark.parametrize("code", ["BNL202", "BNL205", "BNL209", "BNL405"])
+def test_the_parameters_that_make_it_true_are_named(code: str) -> None:
+    rule = find_rule(code)
+    assert rule is not None
+    graph = drawn_twice(UNITS[code], ("net.Block", "net.Block"))
+    (plain,) = findings(rule, graph)
+    (bound,) = findings(rule, replace(graph, binding="width=64"))
+    assert bound.message.replace(" (width=64)", "") == plain.message != bound.message
+
+
 @pytest.mark.parametrize("code", sorted(UNITS))
 @pytest.mark.parametrize("live", [False, True], ids=["source", "run"])
 def test_two_classes_are_two_findings(code: str, live: bool) -> None:

@@ -12,6 +12,7 @@ from bnlint.trace import (
     Backward,
     Branch,
     Call,
+    Clock,
     Exit,
     ExitKind,
     LoadState,
@@ -176,6 +177,26 @@ def test_the_finding_names_the_proof() -> None:
     assert "called through test" in finding.message
     assert "call model.eval() before" in finding.message
     assert finding.module is None
+
+
+def test_a_timed_forward_is_proven_by_its_own_warming_up() -> None:
+    body = (
+        built(),
+        TRAIN,
+        forward(line=40, discarded=True, **NO_GRAD),
+        forward(line=41, discarded=True, model=1, **NO_GRAD),
+        forward(line=42, output=3, **NO_GRAD),
+        Clock(None),
+        forward(line=30, discarded=True, **NO_GRAD),
+        Clock(None),
+    )
+    found = [f for f in judged(bnl101.RULE, trace(*body)) if f.place == at(30, "test.py")]
+    (finding,) = found
+    assert finding.severity is Severity.WARNING
+    warmed = [step.place.line for step in finding.evidence if "warmed up" in step.message]
+    assert warmed == [40]
+    causes = [step.place.line for step in finding.evidence if step.role is Role.CAUSE]
+    assert causes == [20, 3, 27]
 
 
 def test_one_finding_for_each_forward() -> None:

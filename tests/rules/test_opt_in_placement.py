@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hand_made import BLOCK, OTHER, Drawing, at, findings
 
@@ -209,6 +211,46 @@ def encoder(norm: str = NORM1D, before: Kind = ADD, scope: Scope = BLOCK) -> Lay
 )
 def test_batchnorm_in_a_transformer(graph: LayerGraph, wrong: bool) -> None:
     assert bool(findings(bnl209.RULE, graph)) is wrong
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wrong"),
+    [
+        (("torch.matmul",), ("torch.matmul",), True),
+        (("torch.einsum", "torch.div"), ("torch.bmm",), True),
+        (("torch.matmul", "torch.mul"), ("torch.dropout", "torch.bmm"), True),
+        (("torch.mul",), ("torch.matmul",), False),
+        (("torch.matmul",), ("torch.mul",), False),
+        (("torch.matmul",), ("torch.relu", "torch.matmul"), False),
+    ],
+)
+def test_attention_is_a_softmax_between_two_products(
+    before: tuple[str, ...], after: tuple[str, ...], wrong: bool
+) -> None:
+    kinds = {"torch.dropout": DROP, "torch.relu": ACT}
+    drawing = Drawing()
+    last = start = drawing.add(INPUT)
+    for name in before:
+        last = drawing.add(Kind.MUL, last, name=name)
+    last = drawing.add(Kind.GATE, last, name="torch.softmax")
+    for name in after:
+        last = drawing.add(kinds.get(name, Kind.MUL), last, name=name)
+    drawing.add(NORM, drawing.add(ADD, start, last), name=NORM1D)
+    assert bool(findings(bnl209.RULE, drawing.graph())) is wrong
+
+
+@pytest.mark.parametrize(("momentum", "wrong"), [(0, True), (0.1, False)])
+def test_a_layer_of_the_project_tracks_statistics_unless_it_says_otherwise(
+    momentum: float, wrong: bool
+) -> None:
+    drawing = Drawing(binding="momentum=0")
+    drawing.add(NORM, drawing.add(INPUT), name="project.Norm", path="stem.bn")
+    drawing.nodes[1] = replace(drawing.nodes[1], params={"momentum": momentum})
+    found = findings(bnl403.RULE, drawing.graph())
+    assert bool(found) is wrong
+    for finding in found:
+        assert "(momentum=0)" in finding.message
+        assert finding.module == "stem.bn"
 
 
 def judged(rule: Rule, name: str | None = None, **params: Parameter) -> bool:
