@@ -364,6 +364,14 @@ def test_the_later_half_of_several_batches_is_measured(count: int) -> None:
     assert report.layers[0].numbers["d_recalibrated"] == pytest.approx(float(exact), rel=0.05)
 
 
+def test_outputs_without_classes_are_recalibrated_without_flips() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(12), nn.Linear(12, 1), nn.Flatten(0)).eval()
+    output = check(model, rows(64) + 3, recalibrate=True).output
+    assert isinstance(output["drift_before"], float)
+    assert isinstance(output["drift_recalibrated"], float)
+    assert (output["flip_before"], output["flip_recalibrated"]) == (None, None)
+
+
 def test_recalibration_of_three_samples_is_reported_as_impossible() -> None:
     report = check(fitted(), rows(3), recalibrate=True)
     assert "drift_recalibrated" not in report.output

@@ -90,3 +90,27 @@ def test_two_views_of_one_distribution_are_not_reported() -> None:
     other = check(Twice(), (torch.randn(500, 4), 3 + torch.randn(500, 4)))
     assert "BNL208" not in {finding.code for finding in same.findings}
     assert "BNL208" in {finding.code for finding in other.findings}
+
+
+def test_only_layers_behind_dropout_have_a_drift_with_dropout() -> None:
+    before, behind = nn.BatchNorm1d(6), nn.BatchNorm1d(6)
+    model = nn.Sequential(before, nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU(), behind).eval()
+    first, last = check(model, torch.randn(64, 6)).layers
+    assert "d_dropout" not in first.numbers
+    assert isinstance(last.numbers["d_dropout"], float)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.bn(x) + 1)
+
+
+def test_calls_of_one_layer_whose_input_is_no_number_lie_at_no_distance() -> None:
+    x = torch.full((16, 6), float("nan"))
+    for layer in check(Twice().eval(), x).layers:
+        assert layer.numbers["calls"] == 2
+        assert (layer.numbers["apart"], layer.numbers["apart_floor"]) == (None, None)
