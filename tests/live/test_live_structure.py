@@ -100,7 +100,7 @@ def test_only_layers_behind_dropout_have_a_drift_with_dropout() -> None:
     assert isinstance(last.numbers["d_dropout"], float)
 
 
-class Twice(nn.Module):
+class Again(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.bn = nn.BatchNorm1d(6)
@@ -111,6 +111,6 @@ class Twice(nn.Module):
 
 def test_calls_of_one_layer_whose_input_is_no_number_lie_at_no_distance() -> None:
     x = torch.full((16, 6), float("nan"))
-    for layer in check(Twice().eval(), x).layers:
+    for layer in check(Again().eval(), x).layers:
         assert layer.numbers["calls"] == 2
         assert (layer.numbers["apart"], layer.numbers["apart_floor"]) == (None, None)
