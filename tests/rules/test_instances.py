@@ -8,7 +8,7 @@ import pytest
 from hand_made import Drawing, findings
 
 from bnlint.finding import Finding
-from bnlint.graph import UNKNOWN, Kind, LayerGraph, Parameter, Scope
+from bnlint.graph import Kind, LayerGraph, Scope
 from bnlint.rules import find_rule
 from bnlint.rules.base import Measured
 
@@ -63,9 +63,10 @@ def test_a_run_counts_modules_and_the_text_constructors(code: str) -> None:
     assert from_run.module.startswith("blocks.0.")
 
 
-def test_a_bias_is_told_for_each_module_of_a_run() -> None:
-    (from_text,) = told("BNL205", "net.Block", "net.Block", live=False)
-    from_run = told("BNL205", "net.Block", "net.Block", live=True)
+@pytest.mark.parametrize("code", ["BNL205"])
+def test_a_bias_is_told_for_each_module_of_a_run(code: str) -> None:
+    (from_text,) = told(code, "net.Block", "net.Block", live=False)
+    from_run = told(code, "net.Block", "net.Block", live=True)
     assert "and 1 more from this place" in from_text.message
     assert [finding.module for finding in from_run] == ["blocks.0.layer10", "blocks.1.layer10"]
 
@@ -86,28 +87,3 @@ def test_two_classes_are_two_findings(code: str, live: bool) -> None:
     found = told(code, "net.Block", "net.Other", live=live)
     assert [f.place.line // 30 for f in found if f.place is not None] == [0, 1]
     assert not any("more in the same class" in finding.message for finding in found)
-
-
-@pytest.mark.parametrize(
-    ("features", "positions", "live", "wrong"),
-    [
-        (8, 1, True, True),
-        (8, 5, True, False),
-        (8, 5, False, True),
-        (16, None, False, False),
-        (16, 1, False, False),
-        (UNKNOWN, 1, False, True),
-        (UNKNOWN, None, False, False),
-    ],
-)
-def test_a_run_knows_whether_the_features_are_the_channels(
-    features: Parameter, positions: int | None, live: bool, wrong: bool
-) -> None:
-    drawing = Drawing()
-    linear = drawing.add(Kind.LINEAR, drawing.add(Kind.INPUT), out_features=features, bias=True)
-    norm = drawing.add(Kind.BATCHNORM, linear, name="torch.nn.BatchNorm1d", num_features=8)
-    drawing.nodes[norm] = replace(drawing.nodes[norm], positions=positions)
-    rule = find_rule("BNL205")
-    assert rule is not None
-    measured = Measured(output={"batch": 8}) if live else None
-    assert bool(findings(rule, drawing.graph(), measured=measured)) is wrong

@@ -287,3 +287,26 @@ def test_no_affine_is_fine_where_no_activation_follows(kind: Kind) -> None:
     drawing = Drawing()
     drawing.add(kind, drawing.add(NORM, drawing.add(INPUT), affine=False))
     assert not findings(bnl405.RULE, drawing.graph())
+
+
+@pytest.mark.parametrize(
+    ("features", "positions", "live", "wrong"),
+    [
+        (8, 1, True, True),
+        (8, 5, True, False),
+        (8, 5, False, True),
+        (16, None, False, False),
+        (16, 1, False, False),
+        (UNKNOWN, 1, False, True),
+        (UNKNOWN, None, False, False),
+    ],
+)
+def test_a_run_knows_whether_the_features_are_the_channels(
+    features: Parameter, positions: int | None, live: bool, wrong: bool
+) -> None:
+    drawing = Drawing()
+    linear = drawing.add(LINEAR, drawing.add(INPUT), out_features=features, bias=True)
+    norm = drawing.add(NORM, linear, name=NORM1D, num_features=8)
+    drawing.nodes[norm] = replace(drawing.nodes[norm], positions=positions)
+    measured = Measured(output={"batch": 8}) if live else None
+    assert bool(findings(bnl205.RULE, drawing.graph(), measured=measured)) is wrong
