@@ -295,3 +295,20 @@ def test_eval_calls_the_train_of_the_class(build: str, wanted: list[str]) -> Non
     settings = Settings(select=("BNL101", "BNL103"))
     found = bnlint.lint_source(HEADER + text, settings=settings).findings
     assert [finding.code for finding in found] == wanted
+
+
+def test_eval_is_what_is_named_where_the_class_has_a_train_of_its_own() -> None:
+    text = f"""\
+{OVERRIDES}net = Holder(Heard()).part
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
+net.train()
+for epoch in range(9):
+    fit(net, data)
+    net.eval()
+    score(net, data)
+"""
+    found = bnlint.lint_source(HEADER + text, settings=Settings(select=("BNL103",))).findings
+    line = (HEADER + text).split("\n").index("    net.eval()") + 1
+    assert [finding.code for finding in found] == ["BNL103"]
+    assert "eval() has left behind" in found[0].message
+    assert line in [step.place.line for step in found[0].evidence]

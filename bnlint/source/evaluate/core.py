@@ -134,6 +134,8 @@ class Core(ABC):
         """Whether what happens is not noted: it shows only what a round of a loop changes."""
         self.decided: dict[ir.Compare, bool] = {}
         """Tests whose outcome the running round of a loop decides."""
+        self.evaluated: tuple[Value, Place | None] | None = None
+        """The module whose own `train` runs because `eval()` was called, and where that was."""
         self.on_yield: tuple[object, Callable[[Value], None]] | None = None
         """The generator function that is about to be called by a `with`, and the body of that."""
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()

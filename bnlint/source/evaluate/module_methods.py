@@ -155,13 +155,22 @@ class ModuleMethods(Functions, Containers, Core):
         value = arguments.get(0, "mode")
         mode, how = self.mode_argument(value)
         flag = _flag_of(value, modules) if value is not None else None
-        self.set_mode_of(modules, mode, arguments.place, how, frame, flag)
+        place = arguments.place
+        if mode is Mode.EVAL and self.evaluated is not None and modules == self.evaluated[:1]:
+            how, place = "eval()", self.evaluated[1]
+        self.set_mode_of(modules, mode, place, how, frame, flag)
 
     def _evaluate(self, modules: tuple[Value, ...], place: Place | None, frame: Frame) -> None:
         """`eval()` of torch, which calls `train(False)`: the one that the class has."""
-        told = Arguments([Known(False)], place=place)
-        rest = self._left_to_torch(modules, told)
-        self.set_mode_of(rest, Mode.EVAL, place, "eval()", frame)
+        told, outer = Arguments([Known(False)], place=place), self.evaluated
+        rest: list[Value] = []
+        for module in modules:
+            self.evaluated = (module, place)
+            try:
+                rest += self._left_to_torch((module,), told)
+            finally:
+                self.evaluated = outer
+        self.set_mode_of(tuple(rest), Mode.EVAL, place, "eval()", frame)
 
     def _left_to_torch(self, modules: tuple[Value, ...], arguments: Arguments) -> tuple[Value, ...]:
         """Call the `train` of the modules whose class has one that takes a mode; the others."""
