@@ -219,12 +219,16 @@ def same_block(first: Node, second: Node) -> bool:
 
 
 def runs_for_sure(graph: LayerGraph) -> frozenset[int]:
-    """The nodes (ids) without which there is no output: no alternative lies before them."""
+    """The nodes (ids) without which there is no output: no alternative lies before them.
+
+    An operand from outside the graph (a tensor that was kept from another drawing) is none of them.
+    """
+    within = frozenset(range(len(graph.nodes)))
     pending = [node.id for node in graph.of_kind(Kind.OUTPUT)]
     found: set[int] = set(pending)
     while pending:
         for operand in graph[pending.pop()].inputs:
-            if len(operand) == 1 and not operand <= found:
+            if len(operand) == 1 and operand <= within and not operand <= found:
                 found |= operand
                 pending += operand
     return frozenset(found)

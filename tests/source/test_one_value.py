@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 import bnlint
+from bnlint.graph import Kind, LayerGraph, Node, OneValue, runs_for_sure
 from bnlint.settings import Settings
+from bnlint.source.positions import with_positions
 
 torch = pytest.importorskip("torch")
 
@@ -259,3 +261,16 @@ def test_a_unit_test_may_expect_it() -> None:
         f"with pytest.raises(ValueError):\n    net({data})\n", " " * 4
     )
     assert lint(text) == []
+
+
+def test_an_output_from_outside_the_graph_is_none_of_its_nodes() -> None:
+    norm = Node(1, Kind.BATCHNORM, "torch.nn.BatchNorm1d", inputs=(frozenset({0}),))
+    nodes = (
+        Node(0, Kind.INPUT, "input"),
+        norm,
+        Node(2, Kind.OUTPUT, "output", inputs=(frozenset({1}), frozenset({7}))),
+    )
+    assert runs_for_sure(LayerGraph("", nodes)) == {0, 1, 2}
+    found = list(with_positions(list(nodes)))
+    assert found[1].one_value is OneValue.OF_ROWS
+    assert [node.id for node in found] == [0, 1, 2]
