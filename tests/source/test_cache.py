@@ -23,7 +23,7 @@ import bnlint.source.verdicts as verdicts
 from bnlint import flake8
 from bnlint.settings import Settings
 from bnlint.source import reader
-from bnlint.source.cache import contents, folder
+from bnlint.source.cache import contents, folder, pack
 from bnlint.source.living import LivingProject
 from bnlint.source.outcome import Outcome
 from bnlint.source.result import LintResult
@@ -476,3 +476,28 @@ def test_a_full_disk_under_the_cache_costs_only_time(project: Path, tmp_path: Pa
         assert not list(disk.rglob("tmp-*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_much_is_written_before_the_run_ends(project: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pack, "_AT_ONCE", 10)
+    monkeypatch.setattr(pack, "_MOST_PACKS", 3)
+    for number in range(6):
+        write(project / f"net{number}.py", MODEL.replace("Net", f"Net{number}"))
+    expected = fresh(project)
+    assert lint(project) == expected
+    packs = [path for path in kept_files(project) if path.name.startswith("pack-")]
+    assert 1 <= len(packs) <= 4
+    write(project / "infer.py", SCRIPT + "x = 1\n")
+    monkeypatch.setattr(reader, "read_bytes", only_reads("infer.py"))
+    assert lint(project).findings == expected.findings
+
+
+def only_reads(name: str) -> Callable[[str, bytes], Outcome]:
+    """A reader for one file: the others are known."""
+    read = reader.read_bytes
+
+    def noted(path: str, data: bytes) -> Outcome:
+        assert Path(path).name == name
+        return read(path, data)
+
+    return noted

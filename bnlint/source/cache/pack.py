@@ -26,6 +26,8 @@ _MOST_PACKS: Final = 6
 _LARGEST_ENTRY: Final = 64 << 20
 _MOST_BYTES: Final = 512 << 20
 """All packs together; beyond it only what the present run has used is kept."""
+_AT_ONCE: Final = 24 << 20
+"""Bytes that wait in memory to be written; of more a pack is made before the run ends."""
 _HEAD: Final = 8
 
 
@@ -45,6 +47,7 @@ class Pack:
         self._packs: dict[str, Mapping[str, _Entry]] | None = None
         self._starts: dict[str, int] = {}
         self._fresh: dict[str, bytes] = {}
+        self._waiting = 0
         self._used: set[str] = set()
 
     def get(self, content: str, path: str) -> Outcome | None:
@@ -68,6 +71,16 @@ class Pack:
             key = _key(outcome.digest, outcome.path)
             self._fresh[key] = data
             self._used.add(key)
+            self._waiting += len(data)
+            if self._waiting > _AT_ONCE:
+                self._write_early()
+
+    def _write_early(self) -> None:
+        """Make room; where nothing can be written, all waits for the next try."""
+        self._waiting = 0
+        if len(self._index()) < _MOST_PACKS and self._write(self._fresh):
+            self._fresh.clear()
+            self._packs = None
 
     def save(self, alive: Callable[[], set[str]]) -> None:
         """Write what is new. alive: the contents that files still have."""
