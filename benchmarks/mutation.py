@@ -67,7 +67,11 @@ PROGRAMS: Final = {
     "bnl102": ("tests/source/test_loaders.py",),
     "bnl103": ("tests/source/test_leaks.py", "tests/source/test_mode_programs.py"),
     "bnl106": ("tests/source/test_freezing.py",),
-    "inference": ("tests/source/test_mode_programs.py", "tests/source/test_outcome_programs.py"),
+    "inference": (
+        "tests/source/test_mode_programs.py",
+        "tests/source/test_one_value.py",
+        "tests/source/test_outcome_programs.py",
+    ),
     "left_behind": ("tests/source/test_leaks.py", "tests/source/test_mode_programs.py"),
     "mode_fixes": ("tests/cli/test_fix.py", "tests/source/test_insertion.py"),
 }

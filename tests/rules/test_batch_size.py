@@ -156,3 +156,14 @@ def test_a_live_batch_of_one(stated: Purpose, raises: bool) -> None:
     found = judged(bnl303.RULE, picture, measured=measured)
     assert bool(found) is raises
     assert all(finding.module == "bn" for finding in found)
+
+
+@pytest.mark.parametrize(("trains", "worst"), [((True, True), "a"), ((False, True), "b")])
+def test_the_worst_layer_is_one_that_trains(trains: tuple[bool, bool], worst: str) -> None:
+    nodes = [Node(i, Kind.BATCHNORM, "torch.nn.BatchNorm2d", path="ab"[i]) for i in range(2)]
+    drifts = {"drift_at_2": 0.9}, {"drift_at_2": 0.8}
+    layers = {i: {**drifts[i], "training": trains[i]} for i in range(2)}
+    run = trace(built(), forward(grad=False, batch=2, stated=Purpose.TRAINING), layers=LAYERS)
+    pictures = Pictures((LayerGraph("Net", tuple(nodes)),), (run,), measured=Measured(layers))
+    (finding,) = bnl301.check(pictures)
+    assert finding.module == worst

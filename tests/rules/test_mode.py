@@ -38,6 +38,7 @@ def set_mode(mode: Mode, *layers: int, line: int = 27, may: bool = False) -> Set
 
 
 EVAL, TRAIN = set_mode(Mode.EVAL), set_mode(Mode.TRAIN)
+SCORED = forward(discarded=True, **NO_GRAD)
 TRAINING = (forward(output=1, line=28, grad=True), BACKWARD, STEP)
 
 
@@ -197,6 +198,23 @@ def test_a_timed_forward_is_proven_by_its_own_warming_up() -> None:
     assert warmed == [40]
     causes = [step.place.line for step in finding.evidence if step.role is Role.CAUSE]
     assert causes == [20, 3, 27]
+
+
+@pytest.mark.parametrize(
+    ("body", "timed"),
+    [
+        ((Clock(None), SCORED, Clock(None)), True),
+        ((Clock(None), Loop(((SCORED,),), True), Clock(None)), True),
+        ((Loop(((Clock(None), SCORED, Clock(None)),), True),), True),
+        ((SCORED, Clock(None), Clock(None)), False),
+        ((Clock(None), SCORED), False),
+        ((Clock(None), Clock(None), SCORED), False),
+    ],
+)
+def test_a_forward_between_two_readings_of_a_clock_is_timed(
+    body: tuple[object, ...], timed: bool
+) -> None:
+    assert bool(judged(bnl101.RULE, trace(built(), *body))) is timed
 
 
 def test_one_finding_for_each_forward() -> None:
