@@ -9,7 +9,6 @@ behind the name of a package from outside: `torch.save` is no method `save` of t
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from sys import intern
@@ -17,8 +16,9 @@ from typing import NamedTuple
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
+from bnlint.source.variables import BINDING, bound_by, counters, unread
 from bnlint.source.walk import definitions as all_definitions
-from bnlint.source.walk import walk, walk_apart
+from bnlint.source.walk import walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
 ACTS = frozenset(
@@ -138,8 +138,8 @@ class Relevance:
                 continue
             size += 1
             kind = type(node)
-            if kind in _BINDING:
-                own |= _targets(node)
+            if kind in BINDING:
+                own |= bound_by(node)
             if isinstance(node, ir.Name):
                 words.add(node.id)
                 named.add(node.id)
@@ -204,7 +204,7 @@ class Relevance:
         """The variables and attributes that a loop's body changes step by step: `n += 1`."""
         key = id(body)
         if key not in self._counters:
-            self._counters[key] = frozenset(_counters(body))
+            self._counters[key] = frozenset(counters(body))
             self._kept.append(body)
         return self._counters[key]
 
@@ -212,7 +212,7 @@ class Relevance:
         """The variables that a function's body, or a file's, assigns and never reads."""
         key = id(body)
         if key not in self._unread:
-            self._unread[key] = frozenset(_unread(body))
+            self._unread[key] = frozenset(unread(body))
             self._kept.append(body)
         return self._unread[key]
 
@@ -246,64 +246,6 @@ def _functions(body: ir.Body) -> Iterator[ir.Function]:
 def _may_be_module(base: ir.Expression) -> bool:
     name = base.attr if isinstance(base, ir.Attribute) else getattr(base, "id", "")
     return name.endswith(("Module", "Sequential", "Net", "Model"))
-
-
-def _unread(body: ir.Body) -> Iterator[str]:
-    reads = _reads(body)
-    yield from (name for name in _assigned(body) if not reads[name])
-
-
-def _reads(body: ir.Body) -> Counter[str]:
-    """How often each variable is named and not assigned; what a function names counts for the code
-    around it, unless it is the function's own variable."""
-    found: Counter[str] = Counter()
-    for node in walk_apart(body, (ir.Function,)):
-        match node:
-            case ir.Name(name):
-                found[name] += 1
-            case ir.Global(names):
-                found.update(names)
-            case ir.Assign(targets, _):
-                found.subtract(name for target in targets for name in _names((target,)))
-            case ir.Function():
-                outside = (node.decorators, tuple(p.default for p in node.parameters))
-                found.update(_names(outside))
-                body = node.read()
-                own = {parameter.name for parameter in node.parameters} | _own(body)
-                found.update(
-                    {name: n for name, n in _reads(body).items() if n > 0 and name not in own}
-                )
-    return found
-
-
-def _assigned(body: ir.Body) -> set[str]:
-    """The variables that the statements of a body assign, those of functions inside it left out."""
-    statements = walk_apart(body, (ir.Function,))
-    assigns = (node for node in statements if isinstance(node, ir.Assign))
-    return {name for assign in assigns for target in assign.targets for name in _names((target,))}
-
-
-def _own(body: ir.Body) -> set[str]:
-    """The variables of a function that are not those of the code around it."""
-    statements = walk_apart(body, (ir.Function,))
-    others = {name for node in statements if isinstance(node, ir.Global) for name in node.names}
-    return _assigned(body) - others
-
-
-def _names(code: object) -> Iterator[str]:
-    for node in walk(code):
-        match node:
-            case ir.Name(name):
-                yield name
-
-
-def _counters(body: ir.Body) -> Iterator[str]:
-    for node in walk(body):
-        match node:
-            case ir.AugmentedAssign(ir.Name(name) | ir.Attribute(_, name)):
-                yield name
-            case ir.Assign((ir.Name(name),), ir.Binary(_, ir.Name(left), _)) if left == name:
-                yield name
 
 
 def _closure(definitions: Iterable[Definition], seed: frozenset[str]) -> frozenset[str]:
@@ -406,36 +348,8 @@ def _packages_outside(files: list[FileFacts]) -> Iterator[str]:
                         yield alias or first
 
 
-def _targets(node: ir.Node) -> set[str]:
-    """The variables that one record binds."""
-    match node:
-        case ir.Assign(targets):
-            return _bound(targets)
-        case ir.For(target) | ir.Clause(target) | ir.AugmentedAssign(target):
-            return _bound((target,))
-        case ir.With(items):
-            return _bound(tuple(target for _, target in items if target is not None))
-        case ir.Walrus(ir.Name(name)):
-            return {name}
-    return set()
-
-
-def _bound(targets: tuple[ir.Expression, ...]) -> set[str]:
-    found: set[str] = set()
-    for target in targets:
-        match target:
-            case ir.Name(name):
-                found.add(name)
-            case ir.Display(_, elements):
-                found |= _bound(elements)
-            case ir.Starred(value):
-                found |= _bound((value,))
-    return found
-
-
 _DEFINITIONS = (ir.Function, ir.Class)
 _TELLING = ACTS | BUILDS | MODELS | JUDGES
 """Words that tell something behind any name."""
-_BINDING = frozenset({ir.Assign, ir.For, ir.Clause, ir.AugmentedAssign, ir.With, ir.Walrus})
 _LOOPS = frozenset({ir.For, ir.While, ir.Comprehension})
 _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}

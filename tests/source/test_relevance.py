@@ -8,6 +8,7 @@ from drawn import project_of
 import bnlint
 from bnlint.graph import Kind
 from bnlint.settings import Settings
+from bnlint.source import ir
 from bnlint.source.draw import draw
 
 STACK = """
@@ -52,3 +53,59 @@ def test_a_factory_is_followed_after_a_star_import() -> None:
     text = text.replace("BN", "BatchNorm1d").replace("Seq", "Sequential")
     found = bnlint.lint_source(text, "main.py", settings=Settings()).findings
     assert [finding.code for finding in found] == ["BNL201"]
+
+
+TRAINS = "def train_step(model, loss):\n    loss.backward()\n"
+LONG = "    for part in parts:\n        print(part)\n"
+
+
+@pytest.mark.parametrize(
+    ("function", "matters"),
+    [
+        ("def f(parts):\n    train_step(parts)\n", True),
+        ("def f(parts):\n    steps.train_step(parts)\n", True),
+        ("def f(parts):\n    run = train_step\n", True),
+        ("def f(parts, train_step):\n    train_step(parts)\n", True),
+        ("def f(parts, train_step):\n    print(train_step)\n", False),
+        ("def f(parts):\n    train_step = 3\n    print(train_step)\n", False),
+        ("def f(parts):\n    for train_step in parts: print(train_step)\n", False),
+        ("def f(parts):\n    with parts as (train_step, x): print(train_step)\n", False),
+        ("def f(parts):\n    self.store(parts)\n", True),
+        ("def f(parts):\n    store = 3\n    store(parts)\n", False),
+        ("def f(parts):\n    torch.store(parts)\n", False),
+        ("def f(parts):\n    torch.load(parts)\n", True),
+        ("def f(parts):\n    parts.to(device)\n", False),
+    ],
+)
+def test_a_name_counts_where_it_may_mean_a_definition(function: str, matters: bool) -> None:
+    methods = (
+        "class Keeper:\n"
+        "    def store(self, model):\n        model.eval()\n"
+        "    def to(self, device):\n        self.model.eval()\n"
+    )
+    project = project_of(main=f"import torch\n{TRAINS}{methods}{function}{LONG}")
+    facts = project.facts(project.given[0])
+    assert facts is not None
+    last = facts.body[-1]
+    assert isinstance(last, ir.Function)
+    assert project.relevance.matters(last) is matters
+
+
+@pytest.mark.parametrize(
+    ("body", "gives"),
+    [
+        ("return x", True),
+        ("yield x", True),
+        ("return", False),
+        ("print(x)", False),
+        ("def g():\n        return x", False),
+        ("if x:\n        return None\n    print(x)", True),
+    ],
+)
+def test_functions_that_give_nothing_back_are_told(body: str, gives: bool) -> None:
+    project = project_of(main=f"def f(x):\n    {body}\n")
+    facts = project.facts(project.given[0])
+    assert facts is not None
+    function = facts.body[0]
+    assert isinstance(function, ir.Function)
+    assert project.relevance.gives(function) is gives
