@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 from functools import cache
+from sys import intern
 
 import msgspec
 from msgspec import Raw
 from msgspec.msgpack import Decoder
+from msgspec.structs import force_setattr
 
 from bnlint.source import ir
 
@@ -29,6 +31,30 @@ def read_expression(code: Raw) -> ir.Expression | None:
         return _expressions().decode(code)
     except (msgspec.MsgspecError, ValueError, TypeError, struct.error):
         return None
+
+
+def shared(body: ir.Body) -> ir.Body:
+    """The same statements, with names and spans that are equal as one object each: bytes do not
+    say which are."""
+    spans: dict[object, object] = {}
+    pending: list[object] = [body]
+    while pending:
+        node = pending.pop()
+        if type(node) is tuple:
+            pending += node
+        elif isinstance(node, ir.Node):
+            for name in node.__struct_fields__:
+                value = getattr(node, name)
+                if type(value) is str:
+                    if name != "value":
+                        force_setattr(node, name, intern(value))
+                elif name == "span":
+                    first, last = value
+                    pair = (spans.setdefault(first, first), spans.setdefault(last, last))
+                    force_setattr(node, name, spans.setdefault(pair, pair))
+                else:
+                    pending.append(value)
+    return body
 
 
 def from_extension(number: int, data: memoryview) -> object:

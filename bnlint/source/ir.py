@@ -384,9 +384,12 @@ class Function(Node, frozen=True):
     @property
     def body(self) -> Body:
         """The statements, the same objects each time."""
-        body = self.read()
-        if body is not self.code:
-            force_setattr(self, "code", body)
+        if not isinstance(self.code, Raw):
+            return self.code
+        from bnlint.source.bodies import shared
+
+        body = shared(self.read())
+        force_setattr(self, "code", body)
         return body
 
     def read(self) -> Body:
