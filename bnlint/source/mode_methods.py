@@ -317,8 +317,8 @@ def _call_of(project: Project, name: str) -> Place | None:
     """A call of a method of this name anywhere in the project."""
     for path in project.given:
         facts = project.facts(path)
-        if facts is None:
-            continue
+        if facts is None or name not in project.relevance.profile(facts.body).words:
+            continue  # told without its bodies
         for node in walk(facts.body):
             match node:
                 case ir.Call(ir.Attribute(_, attr), ()) if attr == name:
