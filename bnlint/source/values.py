@@ -325,13 +325,23 @@ class ClassObject(HeapObject):
         """Whether the class is an nn.Module by its bases; None where one cannot be seen."""
         outside = [base for base in self.linearization() if not isinstance(base, ClassObject)]
         names = [base.name for base in outside if isinstance(base, External)]
-        if any(name.startswith("torch.nn.") or _last(name).endswith("Module") for name in names):
+        if any(map(_is_module_class, names)):
             return True
         unseen = ANYTHING in outside or any(name not in _PLAIN_BASES for name in names)
         return None if unseen else False
 
 
 _PLAIN_BASES = ("builtins.object", "abc.ABC")
+MODULE_PACKAGES = ("torchvision.models.", "torchvision.ops.", "timm.models.", "timm.layers.")
+"""Packages whose classes are modules, all of them, with methods that leave the mode alone."""
+
+
+def _is_module_class(name: str) -> bool:
+    """Whether a class outside the project is an nn.Module, by its qualified name."""
+    last = _last(name)
+    if name.startswith("torch.nn.") or last.endswith("Module"):
+        return True
+    return name.startswith(MODULE_PACKAGES) and last[:1].isupper()
 
 
 def _last(name: str) -> str:

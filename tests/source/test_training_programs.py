@@ -249,3 +249,39 @@ def test_checkpointed_layers(run: str, always: bool | str, option: bool) -> None
 def test_a_checkpoint_in_a_script(run: str, wrong: bool) -> None:
     text = f"for x, y in data:\n    F.mse_loss({run}, y).backward()\n    optimizer.step()\n"
     assert codes(text, "BNL502") == (["BNL502"] if wrong else [])
+
+
+@pytest.mark.parametrize(
+    ("gather", "trains"),
+    [
+        ("outputs.update(more)", True),
+        ("outputs.update({'more': more})", True),
+        ("outputs.append(more)", True),
+        ("outputs.setdefault('more', more)", True),
+        ("outputs.get(more)", False),
+    ],
+)
+def test_what_a_dictionary_of_outputs_takes_in_is_trained_with_it(
+    gather: str, trains: bool
+) -> None:
+    text = (
+        "head = Net()\nhead.load_state_dict(torch.load('head.pt'))\n"
+        "for x, y in data:\n    outputs = model(x)\n    more = head(x)\n"
+        f"    {gather}\n    print(more.argmax())\n"
+        "    F.mse_loss(outputs['all'], y).backward()\n    optimizer.step()\n"
+    )
+    assert codes(text, "BNL101") == ([] if trains else ["BNL101"])
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["torchvision.models.ResNet", "timm.models.resnet.ResNet", "torchvision.ops.FrozenBatchNorm2d"],
+)
+def test_a_class_that_a_library_derives_from_module_is_one(base: str) -> None:
+    text = (
+        f"import {base.rpartition('.')[0]}\n\n\nclass Wide({base}):\n"
+        "    def __init__(self, blocks):\n        super().__init__(blocks)\n"
+        "        self.bn1 = nn.BatchNorm2d(64)\n        self.layer1 = self._make_layer(64)\n\n\n"
+        "wide = Wide([2, 2])\nwith torch.no_grad():\n    print(wide(data).argmax())\n"
+    )
+    assert codes(text, "BNL101") == ["BNL101"]

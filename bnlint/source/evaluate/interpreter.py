@@ -24,6 +24,7 @@ from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
     descendants,
     entries_of,
+    external_base,
     is_module,
     is_module_class,
     is_module_dict,
@@ -37,6 +38,7 @@ from bnlint.source.project import Project
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
+    MODULE_PACKAGES,
     NONE,
     Alternatives,
     Arguments,
@@ -330,7 +332,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             return ANYTHING
         if self.is_average_taken(module, name, arguments):
             return NONE
-        if isinstance(module, Instance) and name not in HARMLESS_METHODS:
+        if isinstance(module, Instance) and not _leaves_mode(module, name):
             self.emit_mode(
                 (module,), Mode.UNKNOWN, arguments.place, f"{name}(), which cannot be seen"
             )
@@ -530,6 +532,12 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def imported(self, scope: ModuleScope, events: list[Item]) -> None:
         """Keep the events of a module's body."""
         self.import_events[scope] = tuple(events)
+
+
+def _leaves_mode(module: Instance, method: str) -> bool:
+    """Whether a method that the project does not define leaves the mode of its module alone."""
+    base = external_base(module.cls) or ""
+    return method in HARMLESS_METHODS or base.startswith(MODULE_PACKAGES)
 
 
 def _belongs(obj: HeapObject, scope: ModuleScope) -> bool:

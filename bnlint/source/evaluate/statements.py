@@ -462,6 +462,8 @@ NEVER_RETURNS = External("never returns")
 CLASS_BODY = External("class body")
 """Marks the frame of a class body, whose names are not visible in methods."""
 
+GROWS = frozenset({"append", "extend", "insert", "setdefault", "update"})
+"""Methods of dictionaries and lists that take something in."""
 PROPERTY_DECORATORS = frozenset(
     {"builtins.property", "functools.cached_property", "torch.jit.unused_property"}
 )
@@ -473,10 +475,12 @@ def _field(obj: HeapObject, name: str, default: Value) -> Value:
 
 def _written_in_place(expression: ir.Expression) -> list[ir.Name]:
     """Variables, of which a statement writes the first that is a tensor: `x.relu_()`, `F.relu_(x)`,
-    `F.relu(x, inplace=True)`."""
+    `F.relu(x, inplace=True)`; what a model gives may be a dictionary: `outputs.update(more)`."""
     if not isinstance(expression, ir.Call) or not isinstance(expression.function, ir.Attribute):
         return []
     method = expression.function.attr
+    if method in GROWS and isinstance(expression.function.value, ir.Name):
+        return [expression.function.value]
     inplace = [a.value for a in expression.arguments if a.keyword == "inplace"]
     is_told = any(isinstance(value, ir.Constant) and value.value is True for value in inplace)
     if not is_told and (not method.endswith("_") or method.endswith("__")):
