@@ -16,17 +16,19 @@ from typing import Final
 from bnlint.source.limits import LIMITS, Limits
 from bnlint.source.text import NO_FILE, RefusedError, split_lines
 
-_BRACKETED: Final = (
-    ast.Call,
-    ast.Dict,
-    ast.DictComp,
-    ast.GeneratorExp,
-    ast.List,
-    ast.ListComp,
-    ast.Set,
-    ast.SetComp,
-    ast.Subscript,
-    ast.Tuple,
+_BRACKETED: Final = frozenset(
+    {
+        ast.Call,
+        ast.Dict,
+        ast.DictComp,
+        ast.GeneratorExp,
+        ast.List,
+        ast.ListComp,
+        ast.Set,
+        ast.SetComp,
+        ast.Subscript,
+        ast.Tuple,
+    }
 )
 _MANY_PARENTHESES: Final = 50_000
 """From here on they are counted one by one: those without a meaning are not in the tree."""
@@ -122,10 +124,11 @@ def _check_tree(tree: ast.AST, limits: Limits) -> list[tuple[int, int]]:
     line = 1
     while pending:
         node, depth, inside = pending.pop()
-        nodes += 1
-        brackets += inside
-        line = getattr(node, "lineno", line)
         kind = type(node)
+        weight = _WEIGHTS.get(kind, 1)
+        nodes += weight
+        brackets += inside * weight
+        line = getattr(node, "lineno", line)
         if kind in _CHAINS:
             depth += _length_of_chain(node)
         if depth > limits.depth:
@@ -135,8 +138,8 @@ def _check_tree(tree: ast.AST, limits: Limits) -> list[tuple[int, int]]:
         if brackets > limits.brackets:
             raise RefusedError(_TOO_BRACKETED.format(limits.brackets))
         depth += 1
-        inside += isinstance(node, _BRACKETED)
-        for name in kind._fields:  # as ast.iter_child_nodes does, in less than half the time
+        inside += kind in _BRACKETED
+        for name in _PARTS[kind]:  # as ast.iter_child_nodes does, in less than half the time
             value = getattr(node, name, None)
             if isinstance(value, list):
                 pending += [(v, depth, inside) for v in value if isinstance(v, ast.AST)]
@@ -145,6 +148,33 @@ def _check_tree(tree: ast.AST, limits: Limits) -> list[tuple[int, int]]:
         if isinstance(node, ast.Match):
             matches.append(node)
     return _outermost((m.lineno, m.end_lineno or m.lineno) for m in matches)
+
+
+_LEAVES: Final = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "level", "type_comment"})
+"""Fields with strings and numbers, and with nodes that only mark their parent."""
+_PARTS: Final = {
+    kind: () if kind is ast.Constant else tuple(f for f in kind._fields if f not in _LEAVES)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
+"""The fields of each kind of node that may hold nodes of interest."""
+_WEIGHTS: Final = dict.fromkeys(
+    (
+        ast.Name,
+        ast.Attribute,
+        ast.Subscript,
+        ast.Starred,
+        ast.List,
+        ast.Tuple,
+        ast.BinOp,
+        ast.UnaryOp,
+        ast.BoolOp,
+        ast.AugAssign,
+        ast.Compare,
+    ),
+    2,
+)
+"""Nodes that come with such a mark, which counts."""
 
 
 def _outermost(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
