@@ -29,6 +29,11 @@ OPTIONS = {
     for option in parameter.opts
 }
 FOREIGN = {"--help", "--version"}
+BENCHMARKS = {
+    option
+    for script in (ROOT / "benchmarks").glob("*.py")
+    for option in re.findall(r'add_argument\(\s*"(--[a-z-]+)"', script.read_text(encoding="utf-8"))
+}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -49,7 +54,7 @@ def test_options_and_rules_exist(page: Path) -> None:
     if page.name == "comparison.md":
         return
     named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", text_of(page)))
-    assert named - OPTIONS - FOREIGN == set()
+    assert named - OPTIONS - FOREIGN - BENCHMARKS == set()
     for code in re.findall(r"BNL\d{3}", text_of(page)):
         assert find_rule(code) is not None, code
 
