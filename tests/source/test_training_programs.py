@@ -285,3 +285,24 @@ def test_a_class_that_a_library_derives_from_module_is_one(base: str) -> None:
         "wide = Wide([2, 2])\nwith torch.no_grad():\n    print(wide(data).argmax())\n"
     )
     assert codes(text, "BNL101") == ["BNL101"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "told"),
+    [
+        ("return super().forward(x)", True),
+        ("return nn.BatchNorm2d.forward(self, x)", True),
+        ("norm = self.norms[self.width]\n        return F.batch_norm(x, norm.running_mean)", False),
+    ],
+)
+def test_a_norm_that_calculates_itself_is_judged_as_no_layer_of_torch(
+    forward: str, told: bool
+) -> None:
+    text = (
+        "class Norm(nn.BatchNorm2d):\n    def __init__(self, n):\n"
+        "        super().__init__(n, track_running_stats=False)\n"
+        "        self.norms = nn.ModuleList(widths)\n"
+        f"    def forward(self, x):\n        {forward}\n\n\n"
+        "def unused():\n    keep(Norm(4))\n"
+    )
+    assert bool(codes(text, "BNL404")) is told

@@ -392,8 +392,16 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """A torch layer has been built."""
         layer = torch_layer(module)
         if layer is not None and module.place is not None and is_batchnorm(layer.name):
-            self.batchnorms.setdefault(module.place, (layer.name, layer.parameters))
+            if not self._calculates_itself(module):
+                self.batchnorms.setdefault(module.place, (layer.name, layer.parameters))
         self.domain.created(self, module)
+
+    def _calculates_itself(self, module: Layer | Instance) -> bool:
+        """Whether a class of the project takes nothing but the parameters from a layer of torch."""
+        forward = self.find(module.cls, "forward") if isinstance(module, Instance) else None
+        if not isinstance(forward, FunctionObject):
+            return False
+        return self.relevance.profile(forward.definition).words.isdisjoint({"super", "forward"})
 
     def holder_created(self, module: Layer | Instance) -> None:
         """A module that only holds others has been built."""
