@@ -391,9 +391,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def layer_created(self, module: Layer | Instance) -> None:
         """A torch layer has been built."""
         layer = torch_layer(module)
-        if layer is not None and module.place is not None and is_batchnorm(layer.name):
-            if not self._calculates_itself(module):
-                self.batchnorms.setdefault(module.place, (layer.name, layer.parameters))
+        is_norm = layer is not None and is_batchnorm(layer.name)
+        if layer is not None and is_norm and module.place and not self._calculates_itself(module):
+            self.batchnorms.setdefault(module.place, (layer.name, layer.parameters))
         self.domain.created(self, module)
 
     def _calculates_itself(self, module: Layer | Instance) -> bool:
