@@ -256,6 +256,16 @@ def test_signals_wait_until_the_shield_is_lowered(alarms: list[str]) -> None:
     assert signal.getsignal(signal.SIGALRM) is handler
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where a shell has started the tests in the background,
+    which ignores it there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_after_an_interrupt_the_next_one_waits(alarms: list[str]) -> None:
     noted: list[str] = []
     with pytest.raises(KeyboardInterrupt), Shield() as shield:
