@@ -132,7 +132,7 @@ class TraceArtist:
         a web server, callbacks. They run when its body has been run."""
         own = [f for f in scope.fields.values() if isinstance(f, FunctionObject)]
         handlers = [f for f in own if f in self.machine.handed_out or _is_registered(f)]
-        uncalled = [function for function in handlers if self._is_uncalled(function)]
+        uncalled = [function for function in handlers if self._is_left(function)]
 
         def run(function: FunctionObject) -> bool:
             self.machine.call_function(function, self.machine.free_arguments(function))
@@ -226,14 +226,20 @@ class TraceArtist:
         return share_of(whole, self.given_up[path])
 
     def _is_uncalled(self, function: FunctionObject) -> bool:
+        """Whether nobody calls a function of a file that sets a mode or runs a model."""
         definition = function.definition
+        if not self._is_left(function) or not isinstance(definition, ir.Function):
+            return False
+        return self.project.relevance.acts_inside(definition)
+
+    def _is_left(self, function: FunctionObject) -> bool:
+        """Whether nobody has called a function of a file."""
+        definition, scope = function.definition, function.frame
         if not isinstance(definition, ir.Function) or function.owner is not None:
             return False
-        if not isinstance(function.frame, ModuleScope):
+        if not isinstance(scope, ModuleScope):
             return False
-        if not self.project.relevance.acts_inside(definition):
-            return False  # it sets no mode and runs no model
-        return (function.frame.facts.path, definition.span) not in self.machine.called
+        return (scope.facts.path, definition.span) not in self.machine.called
 
     def finished_traces(self, graphs: Iterable[LayerGraph]) -> Iterator[ModeTrace]:
         """The traces, with what the graphs tell of each layer's input."""

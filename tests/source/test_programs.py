@@ -326,6 +326,48 @@ model.load_state_dict(torch.load('a'))
 with torch.no_grad():
     print(model(torch.load('b')).argmax(1))  # !
 """,
+    "a function within a method, about an object that holds models": """\
+class Engine:
+    def __init__(self):
+        self.nets = {}
+        self.register('net', Net())
+    def register(self, name, model):
+        self.nets[name] = model
+    def features_of(self, x):
+        return self.nets['net'](x)  # !
+    @torch.no_grad()
+    def test(self, batches):
+        def extract(given):
+            found, places, names = [], [], []
+            for index, data in enumerate(given):
+                features = self.features_of(data[0])
+                features = features.cpu()
+                found.append(features)
+                places.extend(str(data[1]).split())
+                names.append(str(index).strip())
+            return found, places, names
+        found, places, names = extract(batches)
+        print(found[0].argmax(1))
+engine = Engine()
+engine.nets['net'].load_state_dict(torch.load('a'))
+engine.test(torch.load('b'))
+""",
+    "a route that only calls others": """from flask import Flask, jsonify, request
+app = Flask(__name__)
+model = Net()
+model.load_state_dict(torch.load('a'))
+def prediction(given):
+    try:
+        outputs = torch.softmax(model.forward(torch.load(given)), dim=0)  # !
+        return {'result': outputs.detach().cpu().numpy()}
+    except Exception as problem:
+        return {'result': [str(problem)]}
+@app.route('/predict', methods=['POST'])
+@torch.no_grad()
+def predict():
+    image = request.files['file']
+    return jsonify(prediction(image.read()))
+""",
     "a decorator of main()": """\
 def main_process(f):
     def inner(*a, **k):
@@ -347,3 +389,38 @@ if __name__ == '__main__':
 @pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS.keys())
 def test_what_is_accused(text: str) -> None:
     assert accused(text, "BNL101") == marked(text)
+
+
+def test_an_optimizer_in_a_model_belongs_to_the_model_that_is_built() -> None:
+    """Two models of one class: the second is no copy that trains the first."""
+    text = """\
+class Owner(nn.Module):
+    def __init__(self, rate, **more):
+        super().__init__()
+        self.net = Net()
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=rate)
+    def fit(self, loader):
+        for x, y in loader:
+            loss = F.mse_loss(self.net.forward(x), y)  # !
+            loss.backward()
+            self.optimizer.step()
+    def validate(self, loader):
+        self.eval()
+        with torch.no_grad():
+            for x, y in loader:
+                print(self.net(x).argmax(1))
+options = parse()
+loader = torch.load('b')
+if options.test:
+    owner = Owner(**vars(options))
+    owner.validate(loader)
+    quit()
+if options.start:
+    owner = Owner(**vars(options))
+else:
+    owner = Owner(**vars(options))
+while True:
+    owner.fit(loader)
+    owner.validate(loader)
+"""
+    assert accused(text, "BNL103") == marked(text)

@@ -12,12 +12,15 @@ from bnlint.source.values import (
     ClassObject,
     External,
     FunctionObject,
+    Group,
     HeapObject,
     Instance,
     Known,
     Layer,
     Mapping,
     Method,
+    ModeFlag,
+    Parameters,
     Partial,
     Repeat,
     Sequence,
@@ -39,12 +42,29 @@ def clone(value: Value) -> Value:
     return _clone(value, {})  # type: ignore[return-value]  # a copy has its original's type
 
 
-def template(module: Instance) -> Template:
-    """A deep copy of a module as it is now, with its size."""
+def template(module: Instance) -> Template | None:
+    """A deep copy of a module as it is now, with its size; None where something in it, as the
+    parameters in an optimizer or a bound method, goes on to mean the original."""
     seen: dict[int, HeapObject] = {}
     copied = _clone_object(module, seen)
     assert isinstance(copied, Instance)
+    if any(_means_an_object(entry) for part in seen.values() for entry in part.fields.values()):
+        return None
     return Template(copied, len(seen))
+
+
+def _means_an_object(value: object) -> bool:
+    """Whether a value that copies share stands for one object of its own."""
+    match value:
+        case Parameters() | Group() | ModeFlag():
+            return True
+        case FunctionObject():
+            return value.receiver is not None
+        case Method(receiver):
+            return isinstance(receiver, Instance | Layer)
+        case Alternatives(values):
+            return any(map(_means_an_object, values))
+    return False
 
 
 def template_key(cls: ClassObject, arguments: Arguments) -> object | None:

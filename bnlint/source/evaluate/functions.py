@@ -29,6 +29,7 @@ from bnlint.source.values import (
     Instance,
     Known,
     Mapping,
+    ModuleScope,
     Namespace,
     Repeat,
     Sequence,
@@ -109,13 +110,17 @@ class Functions(Core):
         return not self.draws_layers and self._names_a_module(function)
 
     def _names_a_module(self, function: FunctionObject) -> bool:
-        """Whether a function mentions a variable around it that is a module."""
+        """Whether a function mentions a variable around it that is a module, or one of the function
+        around it that holds modules: `self` of an object with a model."""
         words = self.relevance.profile(function.definition).words
         scope: Frame | None = function.frame
         while scope is not None:
+            is_local = not isinstance(scope, ModuleScope)
             for name in words & scope.fields.keys():
                 found = scope.value(name)
                 if found is not None and any(map(is_module, alternatives(found))):
+                    return True
+                if is_local and any(True for _ in reachable_modules(found)):
                     return True
             scope = scope.outer
         return False

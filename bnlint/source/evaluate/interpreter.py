@@ -485,8 +485,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             built = super().construct(cls, arguments)
         self.events += events
         if key is not None and not happens(events) and isinstance(built, Instance):
-            self.templates[key] = template(built)
-            self.spend(self.templates[key].size // OBJECTS_PER_STEP)
+            made = template(built)
+            if made is not None:
+                self.templates[key] = made
+                self.spend(made.size // OBJECTS_PER_STEP)
         return built
 
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
