@@ -259,25 +259,3 @@ def test_a_change_of_sys_path_does_not_break_what_is_found(tmp_path: Path) -> No
     text = "import sys\nsys.path.append('..')\nfrom models.net import X\n"
     files = {"models/net.py": "X = 5\n", "tools/main.py": text}
     assert value_in(project_of(tmp_path, files), tmp_path / "tools/main.py", "X") == 5
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        "from zoo.models.helpers import build",
-        "import zoo.models.helpers",
-        "import zoo.models.helpers as helpers",
-    ],
-)
-def test_packages_run_before_what_they_hold(tmp_path: Path, first: str) -> None:
-    """Modules that import each other in a circle see what is there in Python's own order."""
-    files = {
-        "a_tool.py": f"{first}\n",
-        "zoo/__init__.py": "from .models import make\nversion = 1\n",
-        "zoo/models/__init__.py": "from .net import make\n",
-        "zoo/models/net.py": "from .helpers import build\nmake = build\n",
-        "zoo/models/helpers.py": "from .hub import version\nbuild = 7\n",
-        "zoo/models/hub.py": "import zoo\nversion = 1\n",
-    }
-    project = project_of(tmp_path, files)
-    assert value_in(project, tmp_path / "zoo/models/net.py", "make") == 7

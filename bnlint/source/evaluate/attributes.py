@@ -269,7 +269,6 @@ class Attributes(Functions, Core):
             self._import_own(scope, statement, frame)
             return
         if scope is not None:
-            self._import_packages(statement.module, statement.level, importer)
             self.import_module(scope)
         if statement.names is None:
             self._import_star(scope, statement.module, frame)
@@ -296,8 +295,6 @@ class Attributes(Functions, Core):
 
     def _import(self, name: str, alias: str | None, frame: Frame) -> None:
         scope = self.project.resolve(name, 0, frame.module.facts.path)
-        if scope is not None:
-            self._import_packages(name, 0, frame.module.facts.path)
         if alias is not None:
             if scope is not None:
                 self.import_module(scope)
@@ -312,15 +309,6 @@ class Attributes(Functions, Core):
         if top is not None:
             self.import_module(top)
         self.store.write(self._target(first, frame), first, value)
-
-    def _import_packages(self, module: str, level: int, importer: str) -> None:
-        """Run the packages around a module first, as Python does: who imports whom decides what is
-        there when modules import each other in a circle."""
-        parts = module.split(".")
-        for end in range(1, len(parts)):
-            package = self.project.resolve(".".join(parts[:end]), level, importer)
-            if package is not None:
-                self.import_module(package)
 
     def _target(self, name: str, frame: Frame) -> Frame:
         return frame.module if name in frame.globals else frame
