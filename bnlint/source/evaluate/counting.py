@@ -6,11 +6,11 @@ The rounds of a training loop are not told apart, but the last one decides what 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from bnlint.source import ir
+from bnlint.source.evaluate.folding import COMPARE
 from bnlint.source.evaluate.last_round import own_records
 from bnlint.source.walk import walk
 
@@ -19,14 +19,6 @@ Number: TypeAlias = Callable[[ir.Expression], int | None]
 
 MOST_ROUNDS: Final = 100_000
 """Rounds that are counted through; a longer loop is not looked at."""
-_TESTS: Final[Mapping[str, Callable[[int, int], bool]]] = {
-    "Equal": operator.eq,
-    "NotEqual": operator.ne,
-    "LessThan": operator.lt,
-    "LessThanEqual": operator.le,
-    "GreaterThan": operator.gt,
-    "GreaterThanEqual": operator.ge,
-}
 
 
 class LastRound(NamedTuple):
@@ -65,14 +57,14 @@ def last_round(loop: ir.While, number: Number) -> LastRound | None:
     if leaving is None or kinds.count(ir.Break) != (position is not None):
         return None
     test = leaving.comparisons[0]
-    limit, holds = number(test[1]), _TESTS.get(test[0])
+    limit, holds = number(test[1]), COMPARE.get(test[0])
     if not isinstance(leaving.left, ir.Name) or limit is None or holds is None:
         return None
     counter, start = _counter(loop.body, leaving.left.id), number(leaving.left)
     if counter is None or start is None or not asks_for(loop.body, counter.variable):
         return None
     if position is None:
-        return _while_it_holds(counter, start, lambda value: holds(value, limit))
+        return _while_it_holds(counter, start, lambda value: bool(holds(value, limit)))
     ahead = counter.step if counter.position < position else 0
     for value in range(start, start + MOST_ROUNDS * counter.step, counter.step):
         if holds(value + ahead, limit):
