@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, get_args
 
 from bnlint.source import ir
-from bnlint.source.walk import walk
+from bnlint.source.walk import dotted, walk
 
 _STATEMENTS = get_args(ir.Statement)
 _SCOPES = (ir.Function, ir.Lambda, ir.Class)
@@ -82,16 +82,5 @@ def _binds_target(target: object, name: str) -> bool:
         case ir.Starred(value):
             return _binds_target(value, name)
         case _:
-            bound = _dotted(target)
+            bound = dotted(target)
             return bool(bound) and f"{name}.".startswith(f"{bound}.")
-
-
-def _dotted(node: object) -> str:
-    match node:
-        case ir.Name(name):
-            return name
-        case ir.Attribute(value, attr):
-            base = _dotted(value)
-            return f"{base}.{attr}" if base else ""
-        case _:
-            return ""

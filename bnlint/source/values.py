@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
 from bnlint.finding import Place
 from bnlint.graph import Parameter
 from bnlint.source import ir
+from bnlint.source.walk import dotted
 from bnlint.trace import Note
 
 if TYPE_CHECKING:
@@ -543,14 +544,3 @@ class Arguments:
     def all(self) -> list[Value]:
         """All argument values."""
         return [*self.positional, *self.keywords.values()]
-
-
-def dotted(expression: ir.Expression) -> str:
-    """The names that an expression spells ("self.net"); "" when it is anything else."""
-    match expression:
-        case ir.Name(name):
-            return name
-        case ir.Attribute(value, attr):
-            base = dotted(value)
-            return f"{base}.{attr}" if base else ""
-    return ""

@@ -46,6 +46,17 @@ def walk_apart(code: object, kinds: tuple[type[Node], ...]) -> Iterator[Node]:
                 pending += parts(node)
 
 
+def dotted(node: object) -> str:
+    """The names that an expression spells ("self.net"); "" when it is anything else."""
+    match node:
+        case ir.Name(name):
+            return name
+        case ir.Attribute(value, attr):
+            base = dotted(value)
+            return f"{base}.{attr}" if base else ""
+    return ""
+
+
 def definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
     """The functions and classes of a body and of what is in it, in the order of the text; no
     expression holds one."""
