@@ -7,12 +7,13 @@ The state of a layer is a set of facts (a mode and the event that set it); joini
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeAlias
 
 from bnlint.finding import Place
+from bnlint.records import Struct, field
 from bnlint.trace import (
     Assume,
     Block,
@@ -35,7 +36,7 @@ from bnlint.trace import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class ModeFact:
     """One element of a layer's state: a mode, and who set it.
 
@@ -48,12 +49,11 @@ class ModeFact:
     place: Place | None
     how: str = ""
     carried: bool = False
-    told: Told | None = field(default=None, compare=False)
+    told: Told | None = dataclasses.field(default=None, compare=False)
     undone: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What was told its mode: these layers, directly or by a module that holds them, and `size`
     layers with parameters."""
 
@@ -74,8 +74,7 @@ ModeSet: TypeAlias = frozenset[ModeFact]
 State: TypeAlias = Mapping[int, ModeSet]
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """One event at one call chain, with the state in which it happens.
 
     chain: the calls that lead to it, outermost first.
@@ -101,8 +100,7 @@ def solve(trace: ModeTrace) -> list[Observation]:
     return list(solver.seen.values())
 
 
-@dataclass(slots=True)
-class _Flow:
+class _Flow(Struct):
     """Where control goes after a block, and in what state; None where it never gets."""
 
     fall: State | None
@@ -113,8 +111,7 @@ class _Flow:
             self.exits[kind] = join(self.exits.get(kind), state)
 
 
-@dataclass(slots=True)
-class _Ways:
+class _Ways(Struct):
     """How control has left the `Within` of a running `Context`."""
 
     ran: bool = False
@@ -294,7 +291,7 @@ def _carried(end: State, entry: State, setters: frozenset[ModeFact]) -> State:
     """
     return {
         layer: frozenset(
-            replace(fact, carried=True)
+            dataclasses.replace(fact, carried=True)
             if fact in setters or fact not in entry.get(layer, ())
             else fact
             for fact in facts
@@ -384,7 +381,7 @@ def _after(before: ModeSet, fact: ModeFact, told: Told) -> ModeFact:
     if fact.mode is not Mode.TRAIN:
         return fact
     places = [place for old in before if (place := _undone(old, told)) is not None]
-    return replace(fact, undone=min(places)) if places else fact
+    return dataclasses.replace(fact, undone=min(places)) if places else fact
 
 
 def _undone(old: ModeFact, told: Told) -> Place | None:

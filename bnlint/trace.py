@@ -8,13 +8,13 @@ event names the mode-sensitive layers (BatchNorm, Dropout) that it touches by id
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, OneValue
+from bnlint.records import Struct
 
 
 class Mode(StrEnum):
@@ -35,8 +35,7 @@ class Purpose(StrEnum):
     UNSTATED = "unstated"
 
 
-@dataclass(frozen=True, slots=True)
-class SensitiveLayer:
+class SensitiveLayer(Struct, frozen=True):
     """A layer whose output depends on the mode.
 
     id: unique in the trace; path: its name in the model ("layer1.0.bn1"); place: its constructor.
@@ -55,8 +54,7 @@ class SensitiveLayer:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """A module object that the program builds and forwards."""
 
     id: int
@@ -65,8 +63,7 @@ class Model:
     layers: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """New layers come into being, in `mode`."""
 
     model: int
@@ -75,8 +72,7 @@ class Built:
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A training flag that was read; `inverted` for `not model.training`."""
 
     slot: int
@@ -86,8 +82,7 @@ class Note:
         return Note(self.slot, not self.inverted)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadMode:
+class ReadMode(Struct, frozen=True):
     """`was_training = model.training`: the mode of a module itself is noted in a slot."""
 
     slot: int
@@ -95,8 +90,7 @@ class ReadMode:
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Assume:
+class Assume(Struct, frozen=True):
     """From here on a noted flag is known, as behind `if was_training:`."""
 
     note: Note
@@ -104,8 +98,7 @@ class Assume:
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetMode:
+class SetMode(Struct, frozen=True):
     """The mode of `layers` is set; `may` when the object is only one of several.
 
     Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight);
@@ -126,16 +119,14 @@ class SetMode:
     flags: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class CopyMode:
+class CopyMode(Struct, frozen=True):
     """New layers take over the mode of others: pairs of (original, copy), as `deepcopy` does."""
 
     pairs: tuple[tuple[int, int], ...]
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """A model (or a part of it: `layers`) runs on data.
 
     grad: whether gradients are recorded; None when unknown. stated: what the forward is for, where
@@ -174,8 +165,7 @@ class Forward:
     flag: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Backward:
+class Backward(Struct, frozen=True):
     """Gradients flow back from these forward outputs; empty when it cannot be seen from which.
 
     detached: those of them on which the loss depends with no gradient flowing (`x.detach()`).
@@ -192,8 +182,7 @@ class Backward:
         return forward.output in self.outputs - self.detached and forward.grad is not False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """An optimizer step; `models` are the models whose parameters it holds, empty when unknown.
 
     every: this happens in each `every`-th round of a loop only (`if (i + 1) % 4 == 0`), a number
@@ -214,8 +203,7 @@ class Usage(StrEnum):
     NUMBER = "number"
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """The outputs of these forwards are read as predictions or numbers, or written away."""
 
     outputs: frozenset[int]
@@ -223,15 +211,13 @@ class Use:
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """A clock is read: `time.time()`."""
 
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(Struct, frozen=True):
     """Scale and shift of these BatchNorm layers are set to learn or not (`requires_grad`)."""
 
     layers: frozenset[int]
@@ -239,16 +225,14 @@ class Freeze:
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadState:
+class LoadState(Struct, frozen=True):
     """Weights (and buffers) are loaded into a model."""
 
     model: int
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
+class Export(Struct, frozen=True):
     """A model is fixed as it is now: traced, exported, fused.
 
     layers: those that take part. how: the qualified torch name, with the option that decides
@@ -266,15 +250,13 @@ class Export:
     discarded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareTraining:
+class PrepareTraining(Struct, frozen=True):
     """What was exported or fused before is prepared to be trained: quantisation-aware training."""
 
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Averaged:
+class Averaged(Struct, frozen=True):
     """An averaged copy of a model takes in its weights, and not the averages of its statistics.
 
     layers: those of the copy; built: where the copy was made.
@@ -285,16 +267,14 @@ class Averaged:
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recalibrated:
+class Recalibrated(Struct, frozen=True):
     """The running statistics of layers are estimated anew, without a change of mode."""
 
     layers: frozenset[int]
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Distribute:
+class Distribute(Struct, frozen=True):
     """A model is wrapped to be trained by several processes, each on a batch of its own."""
 
     model: int
@@ -302,8 +282,7 @@ class Distribute:
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class SyncNorms:
+class SyncNorms(Struct, frozen=True):
     """The BatchNorm layers of a model are converted to synchronised ones.
 
     distributed: where the model that is converted was wrapped for several processes, None when it
@@ -319,8 +298,7 @@ class SyncNorms:
     discarded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ModeNotCalled:
+class ModeNotCalled(Struct, frozen=True):
     """`model.eval` as a statement: the method is named and not called."""
 
     method: str
@@ -337,22 +315,19 @@ class ExitKind(StrEnum):
     RAISE = "raise"
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """Control leaves the block here."""
 
     kind: ExitKind
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Struct, frozen=True):
     """Exactly one of the alternatives runs."""
 
     alternatives: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """The bodies run in order, each at most once and to its end or a `continue`; then, with
     `repeat`, all over again any number of times (also none)."""
 
@@ -361,23 +336,20 @@ class Loop:
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(Struct, frozen=True):
     """The part of a `Context` that may be left early, by a `return` for instance."""
 
     body: Block
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a `with` statement, or `try` and `finally`, do: however control leaves the `Within`
     inside, all that follows it in the body still happens."""
 
     body: Block
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A call of a function of the project; `body` is what it does at this call site."""
 
     function: str
@@ -428,8 +400,7 @@ def holds(item: Item, event: Event) -> bool:
     return item is event or any(holds(inner, event) for b in blocks_of(item) for inner in b)
 
 
-@dataclass(frozen=True)
-class ModeTrace:
+class ModeTrace(Struct, frozen=True, dict=True):
     """Everything that happens from one entry point on.
 
     entry: what a reader would call the entry point ("train.py", "main() in train.py").

@@ -20,6 +20,7 @@ SHARED = {
     "overrides",
     "paths",
     "printable",
+    "records",
     "settings",
     "settings_text",
     "solver",
@@ -50,7 +51,7 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
             ours = dict.fromkeys({*SHARED, "source", "rules", "output", "server"}, EVERYWHERE)
             return {**ours, **dict.fromkeys(("", "pygls", "lsprotocol"), EVERYWHERE)}
         case ["rules", *_]:
-            pictures = {"functional", "graph", "overrides", "trace", "solver"}
+            pictures = {"functional", "graph", "overrides", "records", "trace", "solver"}
             return dict.fromkeys({*pictures, "finding", "torchnames", "rules"}, EVERYWHERE)
         case ["live", *_]:
             ours = dict.fromkeys({*SHARED, "live", "rules", "output"}, EVERYWHERE)
@@ -64,6 +65,8 @@ def allowed(module: str) -> dict[str, frozenset[str]]:
         case ["testing"] | ["lightning"]:
             ours = {**dict.fromkeys(SHARED, EVERYWHERE), "": EVERYWHERE, "live": INSIDE}
             return {**ours, "lightning": INSIDE, "pytorch_lightning": INSIDE}
+        case ["records"]:
+            return {"msgspec": EVERYWHERE}
         case ["settings"] | ["settings_text"] | ["spelling"]:
             return dict.fromkeys({*SHARED, "rules"}, EVERYWHERE)
         case _:

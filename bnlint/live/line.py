@@ -9,13 +9,14 @@ each line of the program.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
 from bnlint.live.callers import Site
 from bnlint.live.listening import Call
 from bnlint.live.roster import Roster
+from bnlint.records import replace
 from bnlint.trace import (
     Backward,
     Built,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from bnlint.live.modules import (
     unwrap,
 )
 from bnlint.live.places import Places
+from bnlint.records import replace
 from bnlint.trace import SensitiveLayer
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.constructors import constructor_calls
 from bnlint.source.evaluate.core import GIVEN_UP
@@ -251,7 +252,7 @@ class GraphArtist:
             return
         if graph is None:
             return
-        self.graphs.append(replace(graph, binding=binding))
+        self.graphs.append(dataclasses.replace(graph, binding=binding))
         inside = {node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None}
         self.covered |= {situation for situation in situations if situation.place in inside}
         self._note_channels(graph)

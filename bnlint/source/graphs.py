@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph, Node, Parameter, Scope
+from bnlint.records import replace
 from bnlint.source.evaluate.core import OutOfBudget
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.interpreter import Interpreter
@@ -392,7 +394,7 @@ def _with_checkpoint(node: Node, usual: list[Node]) -> Node:
     """A node that is checkpointed only if in usual training all calls of its layer are."""
     calls = [n for n in usual if n.place == node.place and n.path == node.path]
     always = bool(calls) and all(call.checkpoint is not None for call in calls)
-    return node if always or node.checkpoint is None else replace(node, checkpoint=None)
+    return node if always or node.checkpoint is None else dataclasses.replace(node, checkpoint=None)
 
 
 def _runs(module: Value) -> bool:

@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import TypeVar
 
 from bnlint.finding import Place
 from bnlint.graph import Kind, LayerGraph, OneValue
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.functions import ir_name

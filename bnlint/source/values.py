@@ -7,13 +7,13 @@ Alternatives are values of which exactly one is real in any one run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
+from bnlint.records import Struct, field, set_once
 from bnlint.source import ir
 from bnlint.source.walk import dotted
 from bnlint.trace import Note
@@ -33,8 +33,7 @@ class AnythingType(Enum):
 ANYTHING: Final = AnythingType.ANYTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A Python constant."""
 
     value: object
@@ -46,6 +45,9 @@ class Known:
             and other.value == self.value
         )
 
+    def __ne__(self, other: object) -> bool:  # a Struct's own asks the fields
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((type(self.value), self.value))
 
@@ -53,40 +55,44 @@ class Known:
 NONE: Final = Known(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Soft:
+class Soft(Struct, frozen=True):
     """The default of a command-line option: the usual value, which the user may change.
 
     place: where the default is written.
     """
 
     value: Value
-    place: Place | None = field(default=None, compare=False)
+    place: Place | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Soft) and self.value == other.value
+
+    def __ne__(self, other: object) -> bool:  # a Struct's own asks all fields
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((Soft, self.value))
 
 
-@dataclass(frozen=True, slots=True)
-class Begins:
+class Begins(Struct, frozen=True):
     """A dotted name of which only the beginning is known: `"models." + name`."""
 
     beginning: str
 
 
-@dataclass(frozen=True, slots=True)
-class External:
+class External(Struct, frozen=True):
     """An object outside the project, by its qualified name ("torch.nn.ReLU")."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleReference:
+class ModuleReference(Struct, frozen=True):
     """An imported module of the project."""
 
     scope: ModuleScope
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """Data that flows through layers.
 
     sources: in a layer graph the nodes (ids) of which one has made it; in a trace the forward
@@ -105,38 +111,33 @@ class Tensor:
     dimensions: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """A method of a layer, a tensor, a list ... looked up and not yet called."""
 
     receiver: Value
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Super:
+class Super(Struct, frozen=True):
     """`super()` in a method of `owner`."""
 
     receiver: Value
     owner: ClassObject
 
 
-@dataclass(frozen=True, slots=True)
-class Alternatives:
+class Alternatives(Struct, frozen=True):
     """Several values, of which exactly one is real in any one run."""
 
     values: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Modules of one class, handled together: an element of a loop over `model.modules()`."""
 
     members: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Struct, frozen=True):
     """The parameters of some modules: `model.parameters()`, and an optimizer over them.
 
     listing: "plain" or "named" where they can be gone through one by one. only: the layers that
@@ -152,8 +153,7 @@ class Parameters:
     is_loose: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Loader:
+class Loader(Struct, frozen=True):
     """A data loader: its batch size, the call that makes it, and where the size is written when
     that is somewhere else (the default of an option). keeps_rest: whether the last batch may be
     smaller (no `drop_last`); None when unknown."""
@@ -164,40 +164,37 @@ class Loader:
     keeps_rest: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModeFlag:
+class ModeFlag(Struct, frozen=True):
     """`module.training`, in either state; note: what a trace has noted of it."""
 
     owner: Value
     note: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """An element of a list that stands for one of several runs of elements.
 
-    weight: how many elements it holds at any depth.
+    weight: how many elements it holds at any depth; counted, not given.
     """
 
     runs: tuple[tuple[Element, ...], ...]
-    weight: int = field(init=False, compare=False)
+    weight: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", sum(map(weight_of, self.runs)))
+        set_once(self, "weight", sum(map(weight_of, self.runs)))
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(Struct, frozen=True):
     """An element of a list that stands for a run repeated an unknown number of times.
 
-    weight: how many elements it holds at any depth.
+    weight: how many elements it holds at any depth; counted, not given.
     """
 
     run: tuple[Element, ...]
-    weight: int = field(init=False, compare=False)
+    weight: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", weight_of(self.run))
+        set_once(self, "weight", weight_of(self.run))
 
 
 class HeapObject:
@@ -259,8 +256,7 @@ class ModuleScope(Frame):
         self.executed = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FunctionObject:
+class FunctionObject(Struct, frozen=True, eq=False):
     """A function or lambda of the project, with the frame that it was defined in."""
 
     definition: ir.Function | ir.Lambda
@@ -432,8 +428,7 @@ LAYER: Final = Marker.LAYER
 """Instance field: the torch layer that the project class subclasses, with its parameters."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Partial:
+class Partial(Struct, frozen=True, eq=False):
     """`functools.partial(function, ...)`."""
 
     function: Value
@@ -508,8 +503,7 @@ def is_exact(elements: Iterable[Element]) -> TypeGuard[tuple[Value, ...]]:
     return not any(isinstance(element, Choice | Repeat) for element in elements)
 
 
-@dataclass(slots=True)
-class Arguments:
+class Arguments(Struct):
     """The evaluated arguments of one call.
 
     positional: in order; keywords: by name; unknown: whether `*x` or `**x` of unknown content is

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import replace
 
 import pytest
 from hand_made import DROP, NORM, at, built, forward, judged, lines, trace
 
 import bnlint
+from bnlint.records import replace
 from bnlint.rules import bnl601
 from bnlint.rules.base import Measured
 from bnlint.trace import (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hand_made import DROP, NORM, at, built, forward, judged, trace
 
 from bnlint.finding import InsertBefore
+from bnlint.records import replace
 from bnlint.rules import bnl103
 from bnlint.trace import (
     Backward,

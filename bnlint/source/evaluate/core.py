@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
+from bnlint.records import Struct, field
 from bnlint.source import ir
 from bnlint.source.project import Project
 from bnlint.source.store import Changes, Store
@@ -66,8 +66,7 @@ GIVEN_UP: Final = (OutOfBudget, RecursionError)
 """What ends the analysis of one entry point: too many steps, or calls nested too deeply."""
 
 
-@dataclass(slots=True)
-class Invocation:
+class Invocation(Struct):
     """One running call: the values and states with which it returns early.
 
     given: the receiver and the constant arguments, which tell rounds of a recursion apart.
@@ -84,8 +83,7 @@ class Invocation:
     exits: list[Changes] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class LoopRun:
+class LoopRun(Struct):
     """One running loop: the states in which its rounds end early."""
 
     depth: int
@@ -94,16 +92,14 @@ class LoopRun:
     continues: list[Changes] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Gradient:
+class Gradient(Struct, frozen=True):
     """Whether gradients are recorded (None: unknown), and where that was decided."""
 
     enabled: bool | None = True
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """A branch that is taken in each `every`-th round of a loop, and where that is written."""
 
     every: int

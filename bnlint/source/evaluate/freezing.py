@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from bnlint.graph import Kind
+from bnlint.records import replace
 from bnlint.source.evaluate.known_models import shown_path
 from bnlint.source.evaluate.module_classes import (
     children,

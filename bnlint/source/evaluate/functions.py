@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
 from bnlint.source.evaluate.contexts import gradient_of, is_manager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
 from bnlint.source.evaluate.cloning import Template, clone, template, template_key

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind
+from bnlint.records import replace
 from bnlint.source.values import (
     ANYTHING,
     NONE,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
+from bnlint.records import replace
 from bnlint.source.evaluate.containers import Containers
 from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.functions import Functions

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import replace
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, Parameter
+from bnlint.records import replace
 from bnlint.source.evaluate.averaging import Averaging
 from bnlint.source.evaluate.builtins import Builtins
 from bnlint.source.evaluate.checkpoints import CHECKPOINTS, Checkpoints
@@ -354,7 +355,7 @@ def _beginning(place: Place) -> Place:
     """Where a call over several lines begins: the next loader may stand right below it."""
     if place.end_line <= place.line:
         return place
-    return replace(place, end_line=place.line, end_column=place.column)
+    return dataclasses.replace(place, end_line=place.line, end_column=place.column)
 
 
 def _are_sizes(arguments: Arguments) -> bool:
