@@ -138,6 +138,8 @@ class Core(ABC):
         """Functions that were called, by file and place."""
         self.tested: set[ir.Span | tuple[str, ir.Span]] = set()
         """Those that only unit tests have called."""
+        self.long_decorators: set[tuple[str, ir.Span]] = set()
+        """Those whose work was not followed to its end, by file and place."""
         self.built: set[tuple[str, ir.Span]] = set()
         """Classes of which an object was built, by file and place."""
 
@@ -310,6 +312,10 @@ class Core(ABC):
     @abstractmethod
     def decorated(self, function: FunctionObject, frame: Frame) -> Value:
         """What the project's own decorators make of a function."""
+
+    @abstractmethod
+    def made_by(self, decorator: FunctionObject, decorated: Value, frame: Frame) -> Value:
+        """What a decorator of the project makes of a definition."""
 
     @abstractmethod
     def construct(self, cls: ClassObject, arguments: Arguments) -> Value:

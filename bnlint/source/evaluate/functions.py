@@ -6,7 +6,7 @@ from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
 from bnlint.source.evaluate.contexts import gradient_of, is_manager
-from bnlint.source.evaluate.core import Core, Gradient, Invocation, happens
+from bnlint.source.evaluate.core import Core, Gradient, Invocation, OutOfBudget, happens
 from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.folding import soft
@@ -47,6 +47,8 @@ RECORDS = frozenset({"dataclass", "NamedTuple", "BaseModel", "define"})
 """Decorators and bases of classes whose fields are their constructor's parameters."""
 DEEPEST_RECURSION = 8
 """Nested calls of one function with other arguments each time."""
+DECORATION_BUDGET = 5_000
+"""Steps for what a decorator does with one definition."""
 
 
 class Functions(Core):
@@ -249,11 +251,29 @@ class Functions(Core):
         result = function
         for decorator in reversed(function.decorators):
             if isinstance(decorator, FunctionObject):
-                made = self.call(decorator, Arguments([result]), frame)
+                made = self.made_by(decorator, result, frame)
                 result = made if isinstance(made, FunctionObject) else result
         if result is function:
             return function
         return replace(result, owner=function.owner, is_static=function.is_static)
+
+    def made_by(self, decorator: FunctionObject, decorated: Value, frame: Frame) -> Value:
+        """What a decorator of the project makes of a definition; ANYTHING where that is long work:
+        of one that writes documentation, say. Such a decorator is followed once only."""
+        key = (decorator.frame.module.facts.path, decorator.definition.span)
+        if key in self.long_decorators:
+            return ANYTHING
+        outer, self.budget = self.budget, min(self.budget, DECORATION_BUDGET)
+        given = self.budget
+        try:
+            return self.call(decorator, Arguments([decorated]), frame)
+        except OutOfBudget:
+            if given < DECORATION_BUDGET:
+                raise
+            self.long_decorators.add(key)
+            return ANYTHING
+        finally:
+            self.budget += outer - given
 
     def free_arguments(self, function: FunctionObject, *, given: bool = False) -> Arguments:
         """Arguments for a function that nobody visible calls: defaults that a caller may change.

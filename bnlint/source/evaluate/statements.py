@@ -294,7 +294,7 @@ class Statements(Contexts):
         for decorator in reversed(cls.definition.decorators):
             function = self.evaluate(decorator, frame)
             if isinstance(function, FunctionObject):
-                made = self.call(function, Arguments([cls]), frame)
+                made = self.made_by(function, cls, frame)
                 cls = made if isinstance(made, ClassObject) else cls
         return cls
 

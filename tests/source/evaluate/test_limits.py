@@ -82,3 +82,33 @@ def test_the_rest_of_a_class_is_drawn() -> None:
 def test_a_range_that_has_no_length(count: str) -> None:
     text = f"for _ in range({count}):\n    bn = nn.BatchNorm2d(8, momentum=0.99)\n"
     assert [code for code, _ in codes_of(text)] == ["BNL401"]
+
+
+LONG_WORK = "".join(
+    f"def work{n}(thing):\n    work{n - 1}(thing)\n    work{n - 1}(thing)\n" for n in range(1, 15)
+)
+DECORATED = (
+    "KNOWN = {}\n"
+    "def work0(thing):\n    getattr(thing, '__doc__')\n"
+    f"{LONG_WORK}"
+    "def document(thing):\n    work14(thing)\n    return thing\n"
+    "def register(thing):\n    KNOWN['net'] = thing\n    return thing\n"
+)
+
+
+def test_what_stands_below_many_decorators_that_take_long_is_seen() -> None:
+    named = "".join(f"@document\nclass A{n}:\n    pass\n" for n in range(3))
+    named += "".join(f"@document\ndef f{n}():\n    pass\n" for n in range(3))
+    found = codes_of(f"{DECORATED}{named}def last():\n    {WRONG.strip()}\n")
+    assert [code for code, _ in found] == ["BNL401"]
+
+
+def test_what_a_decorator_that_takes_long_decorates_stays_what_it_is() -> None:
+    text = (
+        f"{DECORATED}@register\n@document\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.b = nn.BatchNorm2d(3)\n    def forward(self, x):\n        return self.b(x)\n"
+        "def build():\n    return KNOWN['net']()\n"
+    )
+    (graph,) = graphs_of(text, "build")
+    assert feeds(graph) == "input"
