@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from sys import intern
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
@@ -20,6 +20,8 @@ from bnlint.source.variables import BINDING, bound_by, counters, unread
 from bnlint.source.walk import definitions as all_definitions
 from bnlint.source.walk import walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
+
+T = TypeVar("T")
 
 ACTS = frozenset(
     "eval train training backward step no_grad inference_mode set_grad_enabled load_state_dict "
@@ -46,16 +48,27 @@ class Profile(NamedTuple):
     """What a piece of code mentions, its size in nodes, whether it loops, and the variables that
     it returns.
 
-    told: the names of keyword arguments, and the flags among the constants. references: what may
-    mean a definition of the project: `name`, and `.name` behind a dot.
+    spelled: the words. told: the names of keyword arguments, and the flags among the constants.
+    referred: what may mean a definition of the project: `name`, and `.name` behind a dot.
     """
 
-    words: frozenset[str]
-    references: frozenset[str]
+    spelled: tuple[str, ...]
+    referred: tuple[str, ...]
     size: int
     loops: bool
     returned: frozenset[str]
     told: frozenset[str | bool | None]
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What is mentioned at all; a set of its own for each of many functions takes six times
+        the memory."""
+        return frozenset(self.spelled)
+
+    @property
+    def references(self) -> frozenset[str]:
+        """What may mean a definition of the project."""
+        return frozenset(self.referred)
 
 
 class Definition(NamedTuple):
@@ -72,6 +85,8 @@ class Relevance:
     def __init__(self, files: Iterable[FileFacts]) -> None:
         self._profiles: dict[int, Profile] = {}
         self._kept: list[object] = []
+        self._returned: dict[frozenset[str], frozenset[str]] = {}
+        self._told: dict[frozenset[str | bool | None], frozenset[str | bool | None]] = {}
         self._counters: dict[int, frozenset[str]] = {}
         self._unread: dict[int, frozenset[str]] = {}
         self._own: dict[int, frozenset[type[ir.Node]]] = {}
@@ -129,8 +144,8 @@ class Relevance:
         for node in walk_apart(code, _DEFINITIONS):
             if isinstance(node, _DEFINITIONS) and node is not code:
                 inner = self.profile(node)
-                words |= inner.words
-                references |= inner.references
+                words.update(inner.spelled)
+                references.update(inner.referred)
                 returned |= inner.returned
                 told |= inner.told
                 size += inner.size
@@ -160,12 +175,12 @@ class Relevance:
                 returned.add(node.value.id)
             loops |= kind in _LOOPS
         return Profile(
-            frozenset(map(intern, words)),
-            frozenset(map(intern, references | (named - own))),
+            tuple(map(intern, words)),
+            tuple(map(intern, references | (named - own))),
             size,
             loops,
-            frozenset(returned),
-            frozenset(told),
+            _once(frozenset(returned), self._returned),
+            _once(frozenset(told), self._told),
         )
 
     def _is_outside(self, value: ir.Expression) -> bool:
@@ -174,9 +189,9 @@ class Relevance:
 
     def acts_inside(self, definition: ir.Function) -> bool:
         """Whether a function's body does so; its decorators and defaults are left aside."""
-        if self.profile(definition).references.isdisjoint(self.acting):
+        if self.acting.isdisjoint(self.profile(definition).referred):
             return False
-        return not self._read(definition.read()).references.isdisjoint(self.acting)
+        return not self.acting.isdisjoint(self._read(definition.read()).referred)
 
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function must be followed for its own sake, not for its arguments'."""
@@ -185,7 +200,7 @@ class Relevance:
         profile = self.profile(definition)
         if profile.size <= SMALL and not profile.loops:
             return True
-        return not profile.references.isdisjoint(self._mattering)
+        return not self._mattering.isdisjoint(profile.referred)
 
     def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function returns one of its parameters."""
@@ -228,7 +243,12 @@ class Relevance:
     def acts(self, body: ir.Body) -> bool:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
         apart."""
-        return not self.profile(body).references.isdisjoint(self.acting)
+        return not self.acting.isdisjoint(self.profile(body).referred)
+
+
+def _once(value: T, known: dict[T, T]) -> T:
+    """The one among equal values that is kept."""
+    return known.setdefault(value, value)
 
 
 def _module_classes(body: ir.Body) -> Iterator[str]:
@@ -253,7 +273,7 @@ def _closure(definitions: Iterable[Definition], seed: frozenset[str]) -> frozens
     a dot, too."""
     referred_by: dict[str, list[Definition]] = {}
     for definition in definitions:
-        for reference in definition.profile.references:
+        for reference in definition.profile.referred:
             referred_by.setdefault(reference, []).append(definition)
     found = {spelled for word in seed for spelled in (word, f".{word}")}
     pending = list(found)
