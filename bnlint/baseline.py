@@ -6,12 +6,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bnlint.finding import Finding, Place, Role
 from bnlint.fingerprint import Lines, context_of
+from bnlint.records import Struct
 from bnlint.settings import CRASH, SettingsError
 from bnlint.suppress import regroup
 
@@ -27,8 +28,7 @@ class Entry(NamedTuple):
     context: str
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(Struct, frozen=True):
     """findings: those of the baseline marked as suppressed; slack: entries that were not found in
     the files that were linted, with how often."""
 
@@ -36,8 +36,7 @@ class Marked:
     slack: Mapping[Entry, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """How many findings there are of each entry. folder: what the paths are relative to."""
 
     folder: Path

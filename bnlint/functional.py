@@ -7,13 +7,13 @@ front ends fill these records: the source half from the arguments, the live half
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Parameter
+from bnlint.records import Struct
 
 
 class Signature(NamedTuple):
@@ -60,8 +60,7 @@ class Follows(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class ModeCall:
+class ModeCall(Struct, frozen=True):
     """One call of such a function in a method that a forward reaches.
 
     function: its qualified name. cls, method: whose code it is in; receiver: what `self` is called

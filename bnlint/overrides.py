@@ -7,11 +7,11 @@ Both front ends fill these records: the source half reads the method, the live h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from bnlint.finding import Place
+from bnlint.records import Struct
 
 MODE_NAMES: Final = frozenset(
     {"mode", "is_train", "is_training", "training", "train", "flag", "enabled"}
@@ -35,8 +35,7 @@ class Reach(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class ModeOverride:
+class ModeOverride(Struct, frozen=True):
     """A method `train` or `eval` of a module class.
 
     signature: "train(self, x, y)". given: the parameter that `eval()` gives False to, "" when there
@@ -58,8 +57,7 @@ class ModeOverride:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HiddenMethod:
+class HiddenMethod(Struct, frozen=True):
     """An attribute that is no function, under the name of a method that sets modes.
 
     place: the assignment. defined: the method that it hides, None for torch's own. called: where

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import tokenize
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from bnlint.finding import Finding, Fix, Place, Role, places_of
+from bnlint.records import Struct, field, replace
 
 _QUICK: Final = re.compile(r"bnlint:|noqa", re.IGNORECASE)
 _REASON: Final = r"(?P<reason>.*?)(?=\s*$|\s+#\s*(?:[\w-]+:|noqa\b))"
@@ -28,8 +29,7 @@ NOQA: Final = re.compile(
 _SEPARATOR: Final = re.compile(r"[,\s]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
+class Suppression(Struct, frozen=True):
     """One comment.
 
     line: of the joined text, from 1; selectors: codes or names in upper case, none for
@@ -109,8 +109,7 @@ def _upper(codes: str) -> tuple[str, ...]:
     return tuple(code.upper() for code in split_codes(codes))
 
 
-@dataclass(frozen=True, slots=True)
-class FileSuppressions:
+class FileSuppressions(Struct, frozen=True):
     """The suppressions of one file, and what is needed to find the line of a finding.
 
     cells: each notebook cell and the line of the joined text where it starts. logical_lines: first
@@ -151,8 +150,7 @@ Used: TypeAlias = tuple[str, Suppression, str]
 """A file, a comment in it, and the selector of the comment that suppressed something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """findings: the suppressed ones marked; used: what suppressed them."""
 
     findings: tuple[Finding, ...]
@@ -174,8 +172,7 @@ def apply_suppressions(
     return Applied(tuple(kept), frozenset(excusing.used))
 
 
-@dataclass(slots=True)
-class _Excusing:
+class _Excusing(Struct):
     """The comments of all files, and which of them were of use."""
 
     files: Mapping[str, FileSuppressions]
@@ -220,7 +217,7 @@ def _split_group(finding: Finding, excusing: _Excusing) -> list[Finding]:
 
 def _hidden(finding: Finding, excuses: Sequence[Suppression]) -> Finding:
     reason = next((excuse.reason for excuse in excuses if excuse.reason), "")
-    return replace(finding, suppressed=True, reason=reason)
+    return dataclasses.replace(finding, suppressed=True, reason=reason)
 
 
 def _cross_file_causes(finding: Finding, own: Place) -> list[Place]:
@@ -239,9 +236,9 @@ def regroup(finding: Finding, places: list[Place]) -> Finding:
         e for e in finding.evidence if e.role is not Role.INSTANCE or e.place in others
     )
     fix = None if finding.fix is None else _fix_of(finding.fix, places)
-    return replace(finding, place=first, evidence=evidence, fix=fix)
+    return dataclasses.replace(finding, place=first, evidence=evidence, fix=fix)
 
 
 def _fix_of(fix: Fix, places: list[Place]) -> Fix | None:
     intents = tuple(i for i in fix.intents if not places_of(i).isdisjoint(places))
-    return replace(fix, intents=intents) if intents else None
+    return dataclasses.replace(fix, intents=intents) if intents else None

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 from bnlint.graph import UNKNOWN, Kind, Parameter
+from bnlint.records import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class TorchName:
+class TorchName(Struct, frozen=True):
     """One torch class or function.
 
     parameters: names and defaults in positional order; UNKNOWN marks a required parameter.

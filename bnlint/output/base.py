@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from bnlint.finding import Finding, Place, Role, Severity
 from bnlint.paths import shown_path
 from bnlint.printable import counted, printable
+from bnlint.records import Struct
 
 if TYPE_CHECKING:
     from bnlint.baseline import Entry
@@ -23,8 +23,7 @@ Span: TypeAlias = tuple[str, str]
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold blue"}
 
 
-@dataclass(frozen=True, slots=True)
-class Printout:
+class Printout(Struct, frozen=True):
     """What to render, and where it will stand.
 
     findings: sorted. files: how many were linted. width: columns of the terminal; None where there
@@ -43,7 +42,7 @@ class Printout:
     fail_level: Severity = Severity.WARNING
     seconds: float | None = None
     in_file: Callable[[Place], Place] = lambda place: place
-    slack: Mapping[Entry, int] = field(default_factory=dict)
+    slack: Mapping[Entry, int] = {}
     unread: Sequence[tuple[str, str]] = ()
     hints: bool = True
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Fix, InsertBefore, Role, Severity
 from bnlint.graph import Kind
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.left_behind import event_of, is_left_behind, uses_for_inference
 from bnlint.rules.mode_fixes import loops_around
@@ -35,8 +35,7 @@ from bnlint.trace import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Leak:
+class _Leak(Struct, frozen=True):
     """A training forward some of whose rounds run in the mode that a validation has left behind.
 
     layers: ids of the layers that it reaches; fact: the evaluation mode, and who set it.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     evidence_at,
@@ -35,8 +35,7 @@ from bnlint.trace import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Moving:
+class _Moving(Struct, frozen=True):
     """A training forward that moves the running statistics of layers that somebody has frozen.
 
     frozen: layers that do not learn. undone: layers that had been set to evaluation mode, with the

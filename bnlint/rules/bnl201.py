@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Fix, Measurement, Role, Severity, SwapElements
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.designs import is_published_design
 from bnlint.rules.predicates import (
@@ -21,8 +21,7 @@ from bnlint.rules.predicates import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Accused:
+class _Accused(Struct, frozen=True):
     """A BatchNorm, the activation that feeds it, and the layer before that."""
 
     graph: LayerGraph

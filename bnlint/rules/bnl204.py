@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Finding, Measurement, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     CALCULATES,
@@ -21,8 +21,7 @@ from bnlint.rules.predicates import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Accused:
+class _Accused(Struct, frozen=True):
     """A BatchNorm, the layer with weights before it, and the dropout before that."""
 
     graph: LayerGraph

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Finding, Fix, SetArgument, Severity
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     CALCULATES,
@@ -23,8 +23,7 @@ from bnlint.rules.shapes import count
 SIZES = ("out_channels", "out_features")
 
 
-@dataclass(frozen=True, slots=True)
-class _Biased:
+class _Biased(Struct, frozen=True):
     """A layer with a bias, and the BatchNorm that reads it."""
 
     graph: LayerGraph

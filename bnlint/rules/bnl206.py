@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node, spatial_dimensions
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     and_more,
@@ -22,8 +22,7 @@ MOST_STEPS = 6
 """Layers between the BatchNorm and the deciding layer that the evidence names."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Mismatch:
+class _Mismatch(Struct, frozen=True):
     """A BatchNorm, the channels that reach it, and the walk back to the layers that say so."""
 
     graph: LayerGraph

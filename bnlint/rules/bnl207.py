@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from bnlint.finding import Evidence, Finding, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node, spatial_dimensions
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     and_more,
@@ -25,8 +25,7 @@ MOST_STEPS = 6
 """Layers before the BatchNorm that the evidence names."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrong:
+class _Wrong(Struct, frozen=True):
     """A BatchNorm and the number of dimensions of its input; 2 stands for rows of features."""
 
     graph: LayerGraph

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Measurement, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node, runs_for_sure
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Measured, Pictures, Rule
 from bnlint.rules.predicates import (
     CALCULATES,
@@ -25,8 +25,7 @@ FLOORS = 2
 _PASSED = (Kind.ACTIVATION, Kind.DROPOUT, Kind.POOL, Kind.UPSAMPLE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
+class _Shared(Struct, frozen=True):
     """The calls of one BatchNorm module in one forward, in the order of execution."""
 
     graph: LayerGraph

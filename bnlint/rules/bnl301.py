@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Measurement, Place, Role, Severity
 from bnlint.graph import Kind, Node
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Option, Pictures, Rule
 from bnlint.rules.curves import expected_drift, sufficient_batch
 from bnlint.rules.predicates import (
@@ -32,8 +32,7 @@ LARGEST_STEP = 8
 """How many times the batch somebody may be asked for, or devices to synchronise over."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Small:
+class _Small(Struct, frozen=True):
     """A training forward with a small batch, and its BatchNorm layers that train."""
 
     trace: ModeTrace

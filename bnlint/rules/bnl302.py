@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     evidence_at,
@@ -20,8 +20,7 @@ from bnlint.solver import Observation
 from bnlint.trace import Forward, Mode, ModeTrace
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest:
+class _Rest(Struct, frozen=True):
     """A training forward whose loader ends with a smaller batch, and a layer that needs two."""
 
     trace: ModeTrace

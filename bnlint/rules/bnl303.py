@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import evidence_at, grouped, sensitive_layers
 from bnlint.solver import Observation
 from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 
 
-@dataclass(frozen=True, slots=True)
-class _Single:
+class _Single(Struct, frozen=True):
     """A training forward that gives a BatchNorm layer one value per channel."""
 
     trace: ModeTrace

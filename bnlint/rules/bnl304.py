@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     evidence_at,
@@ -35,8 +35,7 @@ LARGEST = 8
 BatchNorm's error is 23.6 % at 32 and 23.7 % at 16 images per device, 24.8 % at 8, 27.3 % at 4."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Accumulation:
+class _Accumulation(Struct, frozen=True):
     """A small training forward whose gradients are added up before `step`."""
 
     trace: ModeTrace

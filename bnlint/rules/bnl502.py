@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bnlint.finding import Evidence, Finding, Place, Role, Severity
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.predicates import (
     and_others,
@@ -22,8 +22,7 @@ from bnlint.trace import Forward, Mode, ModeTrace, Purpose
 DEFAULT_MOMENTUM = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(Struct, frozen=True):
     """A BatchNorm layer that is checkpointed at a place."""
 
     name: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from bnlint.finding import Evidence, Finding, Role, Severity
 from bnlint.graph import Kind
+from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
 from bnlint.rules.inference import layers_in_training_mode
 from bnlint.rules.mode_fixes import evaluation_fix
@@ -35,8 +35,7 @@ _NORMS: Final = frozenset({Kind.BATCHNORM})
 _DROPOUTS: Final = frozenset({Kind.DROPOUT})
 
 
-@dataclass(frozen=True, slots=True)
-class _Exporter:
+class _Exporter(Struct, frozen=True):
     """What a function of torch makes of a model in training mode.
 
     kinds: the layers that suffer. verb: what is done. writes: it writes a file by itself.
@@ -73,8 +72,7 @@ EXPORTERS: Final[Mapping[str, _Exporter]] = {
 """By the `how` of an export event; each was run with torch 2.13 on a model in training mode."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Mistake:
+class _Mistake(Struct, frozen=True):
     """An export whose `layers` (ids) are surely in training mode, and suffer from it."""
 
     trace: ModeTrace

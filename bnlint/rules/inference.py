@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from bnlint.graph import Kind, OneValue
+from bnlint.records import Struct
 from bnlint.rules.predicates import is_trained, sensitive_layers
 from bnlint.solver import Observation
 from bnlint.trace import (
@@ -41,8 +41,7 @@ class Ground(Enum):
     RAISES = "on a batch of one"
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(Struct, frozen=True):
     """A forward for inference whose `layers` (ids) are surely in training mode.
 
     raising: the one of them at which PyTorch raises.

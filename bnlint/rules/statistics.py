@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 
 from bnlint.finding import Measurement, Place
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.records import Struct
 from bnlint.rules.base import Pictures
 from bnlint.rules.predicates import layer_key, listed
 from bnlint.trace import Averaged, Forward, ModeTrace, Purpose
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One BatchNorm layer of a live run, with the numbers of its first call."""
 
     graph: LayerGraph

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
+from bnlint.records import replace
 from bnlint.source.outcome import Outcome
 from bnlint.source.reader import read_file
 

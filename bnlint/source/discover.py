@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bnlint.records import Struct
 from bnlint.settings import Settings, SettingsError
 from bnlint.source.patterns import pattern_set, usable
 from bnlint.source.plain import open_plain
@@ -30,8 +30,7 @@ class MissingPathError(Exception):
     """A path that was given does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Discovered:
+class Discovered(Struct, frozen=True):
     """files: absolute paths, forward slashes, each once, sorted; named: those given by name;
     unreadable: folders and what kept us out; around: the folders and links that were seen, which
     imports can end at."""
@@ -42,8 +41,7 @@ class Discovered:
     around: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Patterns:
+class _Patterns(Struct, frozen=True):
     """Exclude or ignore patterns, and the folder they are relative to."""
 
     folder: str

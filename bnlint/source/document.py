@@ -4,11 +4,11 @@ layout stay as they are."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
 from bnlint.finding import Edit
+from bnlint.records import Struct
 from bnlint.source.notebook import broken_cells, cell_sources, is_python, read_notebook
 from bnlint.source.notebook_layout import NotebookLayout
 from bnlint.source.text import RefusedError, decode_with_encoding, line_starts
@@ -24,8 +24,7 @@ class EditError(Exception):
     """Edits that cannot be made; the message says why, to follow the name of the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """The text of a file, and the encoding with which it becomes the file's bytes."""
 
     path: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bnlint.finding import Place
+from bnlint.records import Struct, replace
 from bnlint.source.ir import Span, Statement
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ class CellStart(NamedTuple):
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileFacts(Struct, frozen=True):
     """The meaning-bearing part of one file.
 
     path: absolute, forward slashes. line_starts: offset (code points) of each line's first

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from bnlint.records import Struct
 from bnlint.settings import Settings
 from bnlint.source.discover import (
     Discovered,
@@ -19,8 +20,7 @@ from bnlint.source.discover import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(Struct, frozen=True):
     """What a run is about.
 
     given: the files whose findings are wanted; root: the project's; project: all its files, None

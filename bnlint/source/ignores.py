@@ -6,10 +6,10 @@ import io
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from bnlint.finding import Edit, Finding, Place, Role
+from bnlint.records import Struct
 from bnlint.source.document import CellEdits
 from bnlint.source.engine import Workspace
 from bnlint.source.fixing import FileChange, Files
@@ -19,8 +19,7 @@ PLACEHOLDER: Final = "TODO: say why this is fine"
 """The reason that is written; who takes the comment over puts a real one in its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True):
     """changes: by path; comments: how many were written or extended; places: accused places where
     no comment can stand; refused: files that had to be left alone, and why."""
 

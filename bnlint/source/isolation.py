@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from bnlint.finding import Place
+from bnlint.records import Struct, field
 from bnlint.source.judge import crash_of
 from bnlint.source.result import Crash
 
 
-@dataclass(slots=True)
-class Isolation:
+class Isolation(Struct):
     """crashes: what has crashed so far; None lets exceptions through."""
 
     crashes: list[Crash] | None = field(default_factory=list)

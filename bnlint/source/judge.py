@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bnlint.finding import Evidence, Finding, Place, Role
 from bnlint.graph import LayerGraph
+from bnlint.records import Struct
 from bnlint.rules import find_rule
 from bnlint.rules.base import Pictures, Rule
 from bnlint.source.result import Crash
 from bnlint.trace import ModeTrace
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What the rules said, and which of them crashed."""
 
     findings: tuple[Finding, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from bnlint.records import Struct
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+
+class Limits(Struct, frozen=True):
     """The largest file that is parsed.
 
     bytes of a Python file, bytes of a notebook (its outputs included), lines, code points in one

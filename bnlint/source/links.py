@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnlint.records import Struct, field
 from bnlint.settings import Settings
 from bnlint.source.facts import FileFacts
 from bnlint.source.outcome import Outcome
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from bnlint.source.project import Project
 
 
-@dataclass(slots=True)
-class Links:
+class Links(Struct):
     """The opened files by absolute path. admit: see `discover.admission`; is_folder: see
     `discover.seen_folders`; read: how a file is read."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
 from typing import get_args
 
 from bnlint.functional import SIGNATURES, Follows, ModeCall, Signature
@@ -91,7 +90,6 @@ def _method(cls: ClassObject, name: str) -> FunctionObject | None:
     return None
 
 
-@dataclass(slots=True)
 class _Scan:
     """One method, read with what stands under a test of the mode told apart.
 

@@ -6,9 +6,9 @@ import ast
 import json
 import re
 import warnings
-from dataclasses import dataclass
 from typing import Any, Final
 
+from bnlint.records import Struct
 from bnlint.source.facts import CellStart
 from bnlint.source.text import NO_FILE, RefusedError, split_lines
 
@@ -18,8 +18,7 @@ _STRING_OR_COMMENT: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|
 _PYTHON_CELLS: Final = frozenset({"%%time", "%%timeit", "%%capture", "%%prun"})
 
 
-@dataclass(frozen=True, slots=True)
-class Notebook:
+class Notebook(Struct, frozen=True):
     """text: the code cells joined by newlines, magics blanked; cells: where each one starts, by its
     index among all cells (Markdown included), counted from 0."""
 

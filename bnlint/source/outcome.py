@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 
+from bnlint.records import Struct
 from bnlint.source.facts import FileFacts
 from bnlint.source.recursion import room_to_recurse
 from bnlint.suppress import FileSuppressions
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Why a file has no facts. trace: the traceback when the extraction itself failed, else "".
 
     is_remark: the file has facts, and this only says how it was read.
@@ -26,8 +24,7 @@ class Problem:
     is_remark: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one file.
 
     facts with suppressions, or a problem that is a finding (BNL901; both for a notebook with a
@@ -44,9 +41,14 @@ class Outcome:
 
     def __reduce__(self) -> tuple[Callable[[bytes], Outcome], tuple[bytes]]:
         """Facts nest as deeply as the file does: more than pickle may by default."""
+        import pickle
+
+        values = [getattr(self, name) for name in self.__struct_fields__]
         with room_to_recurse():
-            return _unpacked, (pickle.dumps([getattr(self, f.name) for f in fields(self)]),)
+            return _unpacked, (pickle.dumps(values),)
 
 
 def _unpacked(data: bytes) -> Outcome:
+    import pickle
+
     return Outcome(*pickle.loads(data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from bnlint.graph import (
@@ -16,6 +16,7 @@ from bnlint.graph import (
     runs_for_sure,
     spatial_dimensions,
 )
+from bnlint.records import Struct
 
 AS_GIVEN: Final = -1
 """In place of a number of dimensions: as many as the model's input has."""
@@ -65,8 +66,7 @@ def _pools_to_one(node: Node) -> bool:
     return (type(size) is int and size == 1) or size in ((1,), (1, 1), (1, 1, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """What is sure of a node's output: its number of dimensions, and whether all behind the
     channels are of size one. The first dimension is that of the model's input."""
 

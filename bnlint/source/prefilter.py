@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from bnlint.records import Struct
 from bnlint.source.limits import LIMITS
 from bnlint.source.plain import open_plain
 
@@ -41,8 +41,7 @@ _IMPORT: Final = re.compile(
 _WORD: Final = re.compile(rb"\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """What the bytes of one file say. imported: all names in its import statements; remark: there
     is a comment to bnlint."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from bnlint.records import Struct
 
 _TOKENS: Final = re.compile(
     r"(?P<string>(?i:[bu]?r?)(?:\"\"\"(?s:[^\\]|\\.)*?\"\"\"|'''(?s:[^\\]|\\.)*?'''"
@@ -30,12 +31,10 @@ _OPERATORS: Final = frozenset("=.,)]}:;|&*/%<>!^@(")
 _BINARY: Final = frozenset({"if", "in", "is", "and", "or", "else", "for"})
 """What follows `print` or `exec` where it is a name, or where the line is valid as it stands."""
 
-
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 
 
-@dataclass(slots=True)
-class _Token:
+class _Token(Struct):
     """A token; new: what stands in its place, in as many characters."""
 
     kind: str

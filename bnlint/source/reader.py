@@ -6,9 +6,9 @@ import ast
 import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
+from bnlint.records import replace
 from bnlint.source.digests import digest_of
 from bnlint.source.facts import FileFacts
 from bnlint.source.guard import check_text

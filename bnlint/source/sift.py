@@ -4,7 +4,7 @@ comments, unused comments, and the baseline."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from bnlint.baseline import Baseline, Entry
 from bnlint.finding import Finding, Role
 from bnlint.fingerprint import Lines
 from bnlint.paths import shown_path
+from bnlint.records import Struct, field
 from bnlint.rules import all_rules
 from bnlint.settings import CRASH, Settings, specificity
 from bnlint.source.discover import per_file_ignores
@@ -19,16 +20,14 @@ from bnlint.source.unused import Ran, unused_suppressions
 from bnlint.suppress import FileSuppressions, apply_suppressions
 
 
-@dataclass(frozen=True, slots=True)
-class Sifted:
+class Sifted(Struct, frozen=True):
     """findings: sorted, the suppressed ones included and marked; slack: see `baseline.Marked`."""
 
     findings: tuple[Finding, ...]
     slack: Mapping[Entry, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Sieve:
+class Sieve(Struct, frozen=True, dict=True):
     """What a run wants to see.
 
     given: the files that were asked for. silent: codes of rules that crashed, so that nothing is

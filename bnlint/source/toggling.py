@@ -8,10 +8,10 @@ is both. Only calls that set modes count: `super().train(mode)`, `nn.Module.trai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 from bnlint.overrides import MODE_NAMES
+from bnlint.records import Struct, field
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.walk import walk
@@ -33,8 +33,7 @@ _BELOW = {True: Outcome.BELOW_TRAIN, False: Outcome.BELOW_EVAL, None: Outcome.BE
 _SELF = {True: Outcome.TRAIN, False: Outcome.EVAL, None: Outcome.UNKNOWN}
 
 
-@dataclass(slots=True)
-class Toggle:
+class Toggle(Struct):
     """The paths through a method that is told a mode.
 
     receiver, parameter: the names of `self` and of what takes the mode ("" for none).

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
 
 from bnlint.finding import Finding, Fix, Place, ReplaceText
+from bnlint.records import Struct
 from bnlint.rules import all_rules, find_rule
 from bnlint.source.text import split_lines
 from bnlint.spelling import did_you_mean_rule
@@ -24,8 +24,7 @@ _OUT_OF_REACH = frozenset({"BNL902", "BNL903"})
 """Findings about comments and about bnlint: who silences them does so in advance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """codes: of the rules that were asked about a file."""
 
     codes: Set[str]
@@ -93,8 +92,7 @@ def _is_known(selector: str) -> bool:
     return any(selects(selector, rule.code, rule.name) for rule in all_rules())
 
 
-@dataclass(frozen=True, slots=True)
-class _Comment:
+class _Comment(Struct, frozen=True):
     """A comment where it stands. lines: of the joined text."""
 
     path: str

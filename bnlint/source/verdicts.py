@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, partial
 
 from bnlint.baseline import Baseline
 from bnlint.finding import Finding, Place, Severity
+from bnlint.records import Struct, field
 from bnlint.rules import all_rules
 from bnlint.rules.base import Rule
 from bnlint.settings import Settings
@@ -23,8 +24,7 @@ from bnlint.source.sift import Sieve
 from bnlint.suppress import FileSuppressions
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(Struct, frozen=True):
     """Everything that rules have found in a whole project.
 
     by_rule: findings by the code of the rule, as far as it was asked; problems: of the files, by

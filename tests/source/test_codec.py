@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from array import array
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.bodies import read_body, read_expression
 from bnlint.source.cache.codec import decode, encode

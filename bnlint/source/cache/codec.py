@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from array import array
-from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 import msgspec
 from msgspec.msgpack import Decoder, Encoder, Ext
 
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.bodies import COMPLEX, ELLIPSIS, INTEGER, TEXT, from_extension
 from bnlint.source.outcome import Outcome

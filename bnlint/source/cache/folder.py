@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import bnlint
+from bnlint.records import Struct
 from bnlint.settings import Settings
 from bnlint.source.discover import is_too_wide
 from bnlint.source.plain import open_plain
@@ -32,8 +32,7 @@ _TAG: Final = b"""Signature: 8a477f597d28d172789f06886806bc55
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """The files of one version of bnlint for one project. Nothing here raises OSError.
 
     top: the cache's own folder, which is marked as one; path: the version's, below it.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeAlias
 
+from bnlint import records
 from bnlint.finding import Finding, Place
 from bnlint.source import ir
 from bnlint.source.outcome import Outcome
@@ -102,7 +103,7 @@ def moved(verdicts: Verdicts, where: Moves, now: Mapping[str, Outcome]) -> Verdi
     for path, outcome in now.items():
         if outcome.suppressions is not None:
             suppressions[path] = outcome.suppressions
-    return replace(
+    return records.replace(
         verdicts,
         by_rule=by_rule,
         problems=problems,

@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from bnlint.records import replace
 from bnlint.source.cache.codec import decode, encode
 from bnlint.source.cache.folder import Folder
 from bnlint.source.digests import digest_of

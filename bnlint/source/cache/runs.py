@@ -10,14 +10,15 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from bnlint.finding import Place
+from bnlint.records import Struct
 from bnlint.rules import offers_rules
 from bnlint.settings import Settings
 from bnlint.source.cache.contents import tree_digest
@@ -67,8 +68,7 @@ class _Run(Struct, frozen=True, array_like=True):
     shown: dict[str, Raw]
 
 
-@dataclass(slots=True)
-class Runs:
+class Runs(Struct):
     """The runs over one ground with one cache."""
 
     ground: Ground

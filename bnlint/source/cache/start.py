@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from bnlint.records import Struct
 from bnlint.settings import Settings
 from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.store import Cache
@@ -18,8 +18,7 @@ from bnlint.source.ground import Ground, survey
 from bnlint.source.result import LintResult
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """ground: the files. cache, runs: what earlier runs have left; None when nothing is kept."""
 
     ground: Ground

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bnlint.records import Struct
 from bnlint.settings import Settings
 from bnlint.source.values import ClassObject, External, FunctionObject, Value
 from bnlint.torchnames import EXTRA_ACTIVATION, EXTRA_BATCHNORM
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """Names of classes and functions, qualified (`inplace_abn.InPlaceABN`) or, without a dot, by
     their last part.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind
-from bnlint.records import replace
+from bnlint.records import Struct, replace
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -40,8 +39,7 @@ HUBS: Final = {
 """Whose constructors the repositories of torch.hub have, by the beginning of their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownModel:
+class KnownModel(Struct, frozen=True):
     """What a constructor builds: the torch name of each type of sensitive layer, and where the
     first of them sits. drops: whether a `drop_rate` makes it drop."""
 
