@@ -24,6 +24,7 @@ def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
     tracing.draw_traces()
     graphing = GraphArtist(project, tracing.machine, apart)
     graphing.draw_graphs()
+    project.noticed.left = min(tracing.allowance, graphing.most - tracing.machine.spent)
     definitions = tuple(tracing.machine.definitions)
     pictures = Pictures(tuple(graphing.graphs), tuple(tracing.finished_traces(graphing.graphs)))
     nowhere = Place(min(project.given, default=""), 1)
@@ -31,7 +32,7 @@ def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
         pictures = replace(pictures, mode_methods=tuple(mode_methods(project, definitions)))
     calls: tuple[ModeCall, ...] = ()
     with apart("looking at calls that set modes", nowhere):
-        calls = tuple(mode_calls(definitions, project.relevance))
+        calls = tuple(mode_calls(project, definitions))
     return replace(pictures, mode_calls=calls)
 
 

@@ -131,6 +131,7 @@ class GraphArtist:
         counts: Counter[tuple[str, frozenset[str]]] = Counter()
         for definition in definitions:
             if isinstance(definition, FunctionObject) and self._may_build(definition):
+                self.project.noticed.read(definition)
                 words = self.project.relevance.profile(definition.definition).words
                 key = (definition.frame.module.facts.path, words)
                 counts[key] += 1
@@ -299,6 +300,7 @@ class GraphArtist:
         parts = [part for part in parts if not {s.place for s in part[2]} <= self.reached]
         if isinstance(module, Instance):
             names = frozenset(name for name, _, _ in parts)
+            self.project.noticed.parts |= names
             for method in self._methods_with(module, names):
                 self._add(module, f"{title}.{method}", binding, situations, method)
         for name, part, _ in parts:

@@ -11,6 +11,7 @@ from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.mode_methods import proven_modules
+from bnlint.source.project import Project
 from bnlint.source.relevance import Relevance
 from bnlint.source.values import ClassObject, External, FunctionObject
 from bnlint.source.walk import fields_of, walk
@@ -29,10 +30,11 @@ MOST_METHODS = 200
 """Methods of one class that are looked at."""
 
 
-def mode_calls(definitions: Iterable[object], relevance: Relevance) -> Iterator[ModeCall]:
+def mode_calls(project: Project, definitions: Iterable[object]) -> Iterator[ModeCall]:
     """The calls in all classes that surely derive from nn.Module."""
     for cls in proven_modules(definitions):
-        if _mentions_any(cls, relevance):
+        if _mentions_any(cls, project.relevance):
+            project.noticed.read_methods(cls)
             yield from _calls_of(cls)
 
 

@@ -43,6 +43,7 @@ def mode_methods(project: Project, definitions: Iterable[object]) -> Iterator[Mo
         for name in ("train", "eval"):
             method = own_method(cls, name)
             if method is not None:
+                project.noticed.read_methods(cls)
                 yield _override(cls, name, method)
         yield from _hidden(project, cls)
 
@@ -315,6 +316,7 @@ def _is_tested(cls: ClassObject, name: str) -> bool:
 
 def _call_of(project: Project, name: str) -> Place | None:
     """A call of a method of this name anywhere in the project."""
+    project.noticed.parts.add(name)
     for path in project.given:
         facts = project.facts(path)
         if facts is None or name not in project.relevance.profile(facts.body).words:

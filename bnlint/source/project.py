@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from bnlint.source.evaluate.explained import Explained
 from bnlint.source.facts import FileFacts
+from bnlint.source.noticed import Noticed
 from bnlint.source.relevance import Relevance
 from bnlint.source.search_path import added_folders
 from bnlint.source.values import ModuleScope
@@ -43,6 +44,8 @@ class Project:
         self._searched = 0
         self._added: dict[str, None] = {}
         self.given = tuple(sorted(facts))
+        self.noticed = Noticed()
+        """What drawing this project has looked at."""
 
     @cached_property
     def relevance(self) -> Relevance:

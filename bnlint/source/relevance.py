@@ -111,6 +111,23 @@ class Relevance:
         self.building = _closure(definitions, BUILDS | layers)
         self._mattering = self.acting | self.building
 
+    @classmethod
+    def beside(cls, outside: Iterable[str]) -> Relevance:
+        """One that reads pieces of code of a project in which these are names of packages from
+        outside."""
+        reader = cls(())
+        reader._outside = frozenset(outside)
+        return reader
+
+    @property
+    def outside(self) -> frozenset[str]:
+        """The names under which files import packages from outside."""
+        return self._outside
+
+    def named_with(self, words: frozenset[str]) -> set[str]:
+        """The names of the functions and classes that mention one of these words."""
+        return {d.name for d in self._definitions if not d.profile.words.isdisjoint(words)}
+
     @cached_property
     def modelling(self) -> frozenset[str]:
         """Words of code that builds whole models: module classes, and functions that build one."""

@@ -209,6 +209,8 @@ class TraceArtist:
                 return None
             finally:
                 self.allowance -= budget - max(0, machine.budget)
+                if keep is not None:
+                    self.project.noticed.spent(facts.path, machine.budget)
                 if test:
                     machine.tested |= machine.called - called
                     called |= machine.called
@@ -230,7 +232,10 @@ class TraceArtist:
         definition = function.definition
         if not self._is_left(function) or not isinstance(definition, ir.Function):
             return False
-        return self.project.relevance.acts_inside(definition)
+        acts = self.project.relevance.acts_inside(definition)
+        if acts:
+            self.project.noticed.read(function)
+        return acts
 
     def _is_left(self, function: FunctionObject) -> bool:
         """Whether nobody has called a function of a file."""

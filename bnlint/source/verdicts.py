@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from bnlint.baseline import Baseline
 from bnlint.finding import Finding, Place, Severity
@@ -23,13 +24,17 @@ from bnlint.source.result import Crash, LintResult
 from bnlint.source.sift import Sieve
 from bnlint.suppress import FileSuppressions
 
+if TYPE_CHECKING:
+    from bnlint.source.cache.looked import Looked
+
 
 class Verdicts(Struct, frozen=True):
     """Everything that rules have found in a whole project.
 
     by_rule: findings by the code of the rule, as far as it was asked; problems: of the files, by
     path; drawing: which pictures could not be drawn; suppressions: comments, by file; crashes:
-    of rules, by their code, and of the run itself, by "".
+    of rules, by their code, and of the run itself, by "". looked: what the drawing has looked at;
+    None where that is not known.
     """
 
     by_rule: Mapping[str, tuple[Finding, ...]]
@@ -37,6 +42,7 @@ class Verdicts(Struct, frozen=True):
     drawing: tuple[Finding, ...] = ()
     suppressions: Mapping[str, FileSuppressions] = field(default_factory=dict)
     crashes: Mapping[str, tuple[Crash, ...]] = field(default_factory=dict)
+    looked: Looked | None = None
 
     def of(self, settings: Settings, given: frozenset[str]) -> list[Finding]:
         """The findings of the selected rules, and the problems of the given files."""
@@ -61,8 +67,10 @@ def verdicts_of(links: Links, settings: Settings, rules: Iterable[Rule]) -> Verd
     by_rule: dict[str, tuple[Finding, ...]] = {}
     crashes: dict[str, tuple[Crash, ...]] = {}
     facts = links.facts
+    looked: Looked | None = None
     if facts:
         from bnlint.rules.base import Pictures
+        from bnlint.source.cache.looked import looked_at
         from bnlint.source.draw import draw
         from bnlint.source.isolation import Isolation
         from bnlint.source.recursion import room_to_recurse
@@ -71,7 +79,9 @@ def verdicts_of(links: Links, settings: Settings, rules: Iterable[Rule]) -> Verd
         pictures = Pictures()
         with room_to_recurse():
             with isolated("drawing the project", Place(min(facts), 1)):  # the last resort
-                pictures = replace(draw(links.project(), isolated), options=settings.rules)
+                project = links.project()
+                pictures = replace(draw(project, isolated), options=settings.rules)
+                looked = looked_at(project)
             for rule in rules:
                 judgement = judge([rule], pictures)
                 by_rule[rule.code] = judgement.findings
@@ -80,7 +90,7 @@ def verdicts_of(links: Links, settings: Settings, rules: Iterable[Rule]) -> Verd
     drawing = tuple(crash_finding(crash) for crash in crashes.get("", ()))
     found = ((path, _cannot_parse(outcome)) for path, outcome in links.outcomes.items())
     problems = {path: finding for path, finding in found if finding is not None}
-    return Verdicts(by_rule, problems, drawing, links.suppressions, crashes)
+    return Verdicts(by_rule, problems, drawing, links.suppressions, crashes, looked)
 
 
 def shown(

@@ -18,7 +18,8 @@ import bnlint.source.engine as engine
 import bnlint.source.verdicts as verdicts
 from bnlint.settings import Settings
 from bnlint.source.cache import contents
-from bnlint.source.cache.moved import CodeChangedError, moves
+from bnlint.source.cache.moved import moves
+from bnlint.source.cache.unseen import CodeChangedError
 from bnlint.source.reader import read_text
 from bnlint.source.result import LintResult
 

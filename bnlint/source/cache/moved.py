@@ -1,4 +1,5 @@
-"""Files in which the code has only moved: other comments, blank lines, docstrings and spaces.
+"""Files in which the code has only moved: other comments, blank lines, docstrings and spaces; and
+functions that nobody has looked at, which may say something else.
 
 What was found in them holds, at other places.
 """
@@ -7,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from bnlint import records
 from bnlint.finding import Finding, Place
 from bnlint.source import ir
+from bnlint.source.cache.looked import Looked
+from bnlint.source.cache.unseen import CodeChangedError, Unseen
 from bnlint.source.outcome import Outcome
 from bnlint.source.verdicts import Verdicts
 
@@ -19,21 +22,28 @@ Moves: TypeAlias = Mapping[Place, Place]
 _SPANS = ("span", "header")
 
 
-class CodeChangedError(Exception):
-    """More than the layout of a file has changed, or something lies at a place of its own."""
+class Moved(NamedTuple):
+    """places: where each place of a file is now. unseen: what else has changed in it; None where
+    nothing else may."""
+
+    places: dict[Place, Place]
+    unseen: Unseen | None
 
 
-def moves(old: Outcome, new: Outcome) -> dict[Place, Place]:
-    """Where the places of a file have gone. Raises CodeChangedError when the code has changed, or
+def moves(old: Outcome, new: Outcome, looked: Looked | None = None) -> Moved:
+    """Where the places of a file have gone. looked: what was looked at, so that functions that
+    nobody has seen may say something else. Raises CodeChangedError when more code has changed, or
     when code that shared a line does so no longer, or the other way round."""
     before, after = old.facts, new.facts
     if before is None or after is None or old.problem is not None or new.problem is not None:
         raise CodeChangedError
     if before.cells or after.cells or before.mentions_batchnorm != after.mentions_batchnorm:
         raise CodeChangedError
+    unseen = None if looked is None else Unseen(looked, before, after)
     found: dict[Place, Place] = {}
     lines: dict[int, int] = {}
-    for first, second in _spans(before.body, after.body):
+    bodies = (before.body, after.body) if unseen is None else unseen.aligned()
+    for first, second in _spans(*bodies, unseen):
         place, moved = before.place(first), after.place(second)
         if found.setdefault(place, moved) != moved:
             raise CodeChangedError
@@ -44,7 +54,9 @@ def moves(old: Outcome, new: Outcome) -> dict[Place, Place]:
             found[_collapsed(place)] = _collapsed(moved)
     if len(set(lines.values())) < len(lines):
         raise CodeChangedError
-    return found
+    if unseen is not None:
+        unseen.check_file()
+    return Moved(found, unseen)
 
 
 def _collapsed(place: Place) -> Place:
@@ -52,8 +64,9 @@ def _collapsed(place: Place) -> Place:
     return replace(place, end_line=place.line, end_column=place.column)
 
 
-def _spans(old: object, new: object) -> Iterator[tuple[ir.Span, ir.Span]]:
-    """The spans of two pieces of code, pair by pair; raises CodeChangedError where they differ."""
+def _spans(old: object, new: object, unseen: Unseen | None) -> Iterator[tuple[ir.Span, ir.Span]]:
+    """The spans of two pieces of code, pair by pair; raises CodeChangedError where they differ,
+    unless nobody has seen that."""
     pending = [(old, new)]
     while pending:
         first, second = pending.pop()
@@ -67,6 +80,9 @@ def _spans(old: object, new: object) -> Iterator[tuple[ir.Span, ir.Span]]:
             assert isinstance(second, ir.Node)
             if _is_lone_text(first) and _is_lone_text(second):
                 continue
+            if isinstance(first, ir.Function) and unseen is not None:
+                yield from _of_function(first, second, unseen)
+                continue
             for name, one, other in _parts(first, second):
                 if name in _SPANS:
                     yield one, other
@@ -74,6 +90,25 @@ def _spans(old: object, new: object) -> Iterator[tuple[ir.Span, ir.Span]]:
                     pending.append((one, other))
         elif type(first) is not type(second) or repr(first) != repr(second):
             raise CodeChangedError
+
+
+def _of_function(
+    old: ir.Function, new: ir.Node, unseen: Unseen
+) -> Iterator[tuple[ir.Span, ir.Span]]:
+    """The same for functions that stand in no other one: of which the body may be another."""
+    assert isinstance(new, ir.Function)
+    unseen.starts[old.span[0]] = new.span[0]
+    for name, one, other in _parts(old, new):
+        if name in _SPANS:
+            yield one, other
+        elif name != "read":
+            yield from _spans(one, other, None)
+    try:
+        inside = list(_spans(old.read(), new.read(), None))
+    except CodeChangedError:
+        unseen.change(old, new)
+    else:
+        yield from inside
 
 
 def _parts(first: ir.Node, second: ir.Node) -> Iterator[tuple[str, Any, Any]]:

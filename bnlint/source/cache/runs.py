@@ -58,13 +58,15 @@ class _Shown(Struct, frozen=True, array_like=True):
 class _Run(Struct, frozen=True, array_like=True):
     """tree: of all files and their contents; shape: of the paths alone; chosen: of the files that
     the prefilter has let through; consulted: the files that
-    were read, with their contents; shown: results, by the settings that chose them."""
+    were read, with their contents; looked: what was looked at in them; shown: results, by the
+    settings that chose them."""
 
     tree: str
     shape: str
     chosen: str
     consulted: Raw
     verdicts: Raw
+    looked: Raw
     shown: dict[str, Raw]
 
 
@@ -127,6 +129,7 @@ class Runs(Struct):
                     self._chosen(),
                     Raw(encode(dict(consulted))),
                     Raw(packed_verdicts(verdicts)),
+                    Raw(encode(verdicts.looked)),
                     {self._choice(): Raw(encode(_packed(result)))},
                 )
             )
@@ -166,7 +169,9 @@ class Runs(Struct):
         changed = self._changed(run)
         if changed is None or len(changed) > _MOST_MOVED or self._chosen() != run.chosen:
             return None
-        from bnlint.source.cache.moved import CodeChangedError, moved, moves
+        from bnlint.source.cache.looked import Looked
+        from bnlint.source.cache.moved import moved, moves
+        from bnlint.source.cache.unseen import CodeChangedError
         from bnlint.source.cache.verdict_wire import packed_verdicts, unpacked_verdicts
 
         with suppress(msgspec.MsgspecError, LookupError, ValueError, TypeError, CodeChangedError):
@@ -177,16 +182,29 @@ class Runs(Struct):
             if not changed:
                 return verdicts
             now = {path: self.cache.read(path) for path in changed}
+            looked = msgspec.msgpack.decode(run.looked, type=Looked | None)
             where: dict[Place, Place] = {}
             for path, was in changed.items():
                 old = self.cache.kept(was, path)
                 if old is None or now[path].digest != self.cache.contents.content(path):
                     return None
-                where |= moves(old, now[path])
+                gone = moves(old, now[path], looked)
+                where |= gone.places
+                looked = None if gone.unseen is None else gone.unseen.looked_at_now()
             verdicts = moved(verdicts, where, now)
             consulted |= {path: outcome.digest for path, outcome in now.items()}
-            raw = Raw(msgspec.msgpack.encode(consulted)), Raw(packed_verdicts(verdicts))
-            self._write(_Run(self._tree(), run.shape, run.chosen, *raw, {}))
+            encode = msgspec.msgpack.encode
+            self._write(
+                _Run(
+                    self._tree(),
+                    run.shape,
+                    run.chosen,
+                    Raw(encode(consulted)),
+                    Raw(packed_verdicts(verdicts)),
+                    Raw(encode(looked)),
+                    {},
+                )
+            )
             return verdicts
         return None
 

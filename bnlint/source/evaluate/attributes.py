@@ -16,6 +16,7 @@ from bnlint.source.evaluate.module_classes import (
     is_module_class,
 )
 from bnlint.source.joining import ABSENT, one_of
+from bnlint.source.noticed import ALL_NAMES
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
@@ -143,6 +144,7 @@ class Attributes(Functions, Core):
 
     def _module_attribute(self, scope: ModuleScope, name: str) -> Value:
         self.import_module(scope)
+        self.noticed.asked(scope, (name,))
         found = scope.value(name)
         if found is not None:
             return found
@@ -151,6 +153,7 @@ class Attributes(Functions, Core):
             self.import_module(submodule)
             return ModuleReference(submodule)
         if name == "__dict__":
+            self.noticed.asked(scope, (ALL_NAMES,))
             return self._as_mapping(scope)
         if name == "__getattribute__":
             return Partial(External("builtins.getattr"), (ModuleReference(scope),), ())
@@ -323,6 +326,7 @@ class Attributes(Functions, Core):
         if isinstance(listed, Sequence):
             found = self.elements(listed) or ()
             names = {e.value for e in found if isinstance(e, Known) and isinstance(e.value, str)}
+        self.noticed.asked(scope, (ALL_NAMES,) if names is None else names)
         for key, value in list(scope.fields.items()):
             public = isinstance(key, str) and not key.startswith("_")
             if public if names is None else key in names:
@@ -346,6 +350,7 @@ class Attributes(Functions, Core):
             with self.store.permanent(), self.recording() as events, suppress(*GIVEN_UP):
                 self.execute(scope.facts.body, scope)
         finally:
+            self.noticed.spent(scope.facts.path, self.budget)
             self.invocations = invocations
             self.loops = loops
             self.budget = budget

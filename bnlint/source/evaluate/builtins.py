@@ -18,6 +18,7 @@ from bnlint.source.evaluate.instances import is_instance, is_subclass
 from bnlint.source.evaluate.iteration import Iteration
 from bnlint.source.evaluate.module_classes import torch_layer
 from bnlint.source.joining import merge_tensors, one_of
+from bnlint.source.noticed import ALL_NAMES
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -281,6 +282,7 @@ class Builtins(Iteration, Core):
         return mapping
 
     def _globals(self, frame: Frame) -> Value:
+        self.noticed.asked(frame.module, (ALL_NAMES,))
         mapping = Mapping()
         mapping.fields.update(frame.module.fields)
         return mapping

@@ -115,6 +115,7 @@ class Core(ABC):
     def __init__(self, project: Project, budget: int) -> None:
         self.project = project
         self.relevance = project.relevance
+        self.noticed = project.noticed
         self.constructing = 0
         self.store = Store(self.spend)
         self.budget = budget

@@ -33,6 +33,7 @@ def has_name(machine: Core, module: Value, name: str) -> bool:
     if not isinstance(module, ModuleReference):
         return True
     machine.import_module(module.scope)
+    machine.noticed.asked(module.scope, (name,))
     found = module.scope.value(name) is not None
     return found or machine.project.submodule(module.scope, name) is not None
 

@@ -58,6 +58,7 @@ class Functions(Core):
         """Call a function: its body is run with the arguments bound."""
         self.spend()
         definition = function.definition
+        self.noticed.read(function)
         given = given_to(function, arguments)
         if len(self.invocations) >= DEEPEST_CALL or self._is_endless(definition, given):
             self.not_followed(arguments)

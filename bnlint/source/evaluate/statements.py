@@ -325,6 +325,7 @@ class Statements(Contexts):
         for obj in (m for single in objects for m in self.group_members(single)):
             if isinstance(obj, ModuleReference):
                 obj = obj.scope
+                self.noticed.asked(obj, (name,))
             if isinstance(obj, Instance | Layer | ClassObject | Namespace | ModuleScope):
                 if is_configuration(obj):
                     value = default_of(value)

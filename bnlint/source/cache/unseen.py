@@ -1,0 +1,302 @@
+"""Changes of functions that no picture of a project would show.
+
+A function that was never run and whose text decided nothing may say something else, as long as it
+is still of no interest: by its words, as far as anybody judges by words. And a function that names
+nothing but its own variables, and that nobody names, may come and go.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import takewhile
+from typing import Final
+
+from msgspec.structs import replace
+
+from bnlint.functional import SIGNATURES
+from bnlint.overrides import SWITCHES
+from bnlint.source import ir
+from bnlint.source.cache.looked import SETS_BY_NAME, Looked
+from bnlint.source.evaluate.functions import ir_name
+from bnlint.source.facts import FileFacts
+from bnlint.source.noticed import ALL_NAMES
+from bnlint.source.random_functions import DRAWS
+from bnlint.source.relevance import COMMON, Relevance
+from bnlint.source.search_path import added_folders
+from bnlint.source.trace_artist import ENTRY_BUDGET, STEPS_PER_NODE
+from bnlint.source.variables import bound_by, unread
+from bnlint.source.walk import definitions, walk
+from bnlint.torchnames import TABLE, is_batchnorm
+
+LARGEST: Final = 200
+"""Nodes of a function that may come and go."""
+_TOLD_BY: Final = frozenset({"super", "forward", "train", "backward", "step"})
+"""Words that a method has or has not, which decides something about its class."""
+
+
+class CodeChangedError(Exception):
+    """More has changed than what no picture would show."""
+
+
+class Unseen:
+    """Two versions of one file, and what was looked at when pictures of the old one were drawn."""
+
+    def __init__(self, looked: Looked, old: FileFacts, new: FileFacts) -> None:
+        self.looked = looked
+        self.old, self.new = old, new
+        self.starts: dict[int, int] = {}
+        """Where the functions of the old version begin in the new one."""
+        self.grown = 0
+        """Nodes that the new version has more than the old one."""
+        self._read = frozenset(looked.functions.get(old.path, ()))
+        self._reader = Relevance.beside(looked.outside)
+        self._acting, *others = map(frozenset, looked.closures)
+        self._closures = (self._acting, *others)
+
+    # --- what the file as a whole says ---------------------------------------------------------
+
+    def check_file(self) -> None:
+        """Raise CodeChangedError where the file as a whole says something else, or where so many
+        steps were needed that a little more code may count."""
+        told = (set(unread(facts.body)) for facts in (self.old, self.new))
+        folders = (added_folders(facts) for facts in (self.old, self.new))
+        if not _all_equal(told) or not _all_equal(folders):
+            raise CodeChangedError
+        if self.left < ENTRY_BUDGET:
+            raise CodeChangedError
+
+    @property
+    def left(self) -> int:
+        """Steps for the whole project that nobody needs."""
+        return self.looked.left - 2 * STEPS_PER_NODE * abs(self.grown)
+
+    def looked_at_now(self) -> Looked:
+        """What was looked at, with the places of the new version."""
+        known = self.looked.functions.get(self.old.path, [])
+        starts = sorted(self.starts[start] for start in known if start in self.starts)
+        functions = {**self.looked.functions, self.old.path: starts}
+        return replace(self.looked, functions=functions, left=self.left)
+
+    # --- functions that say something else -----------------------------------------------------
+
+    def change(self, old: ir.Function, new: ir.Function) -> None:
+        """Accept another body of a function, or raise CodeChangedError."""
+        before, after = self._reader.profile(old), self._reader.profile(new)
+        self.grown += after.size - before.size
+        if self._is_inert(old, self.old) and self._is_inert(new, self.new):
+            return
+        is_unread = old.span[0] not in self._read and old.name not in ("train", "eval")
+        if not is_unread or not self._tell_the_same(old, new):
+            raise CodeChangedError
+        if self._is_sensitive(before.words) or self._is_sensitive(after.words):
+            raise CodeChangedError
+        if not self._calls_no_norm(old, new) or not self._fits_its_class(old, new):
+            raise CodeChangedError
+
+    def _tell_the_same(self, old: ir.Function, new: ir.Function) -> bool:
+        """Whether all that is told of functions by their words is the same of both."""
+        first, second = self._reader.profile(old), self._reader.profile(new)
+        bodies = [self._reader.profile(f.read()).references & self._acting for f in (old, new)]
+        gives = self.new.mentions_batchnorm and self._reader.gives(new)
+        return (
+            self._edges(old) == self._edges(new)
+            and _all_equal(bodies)
+            and first.words & _TOLD_BY == second.words & _TOLD_BY
+            and (old.span in self._methods or not gives)
+        )
+
+    def _edges(self, function: ir.Function) -> list[tuple[str, list[frozenset[str]]]]:
+        """Which names of functions become relevant by what: of a function and those in it."""
+        found = []
+        for definition in (function, *definitions(function.read())):
+            references = self._reader.profile(definition).references
+            senses = [references & words for words in self._closures]
+            if any(senses) and (definition is function or definition.name not in COMMON):
+                found.append((definition.name, senses))
+        return found
+
+    def _is_sensitive(self, words: frozenset[str]) -> bool:
+        """Whether words are among those for which the texts of functions are searched."""
+        return not words.isdisjoint(self._searched) or any("dropout" in word for word in words)
+
+    @cached_property
+    def _searched(self) -> frozenset[str]:
+        last = {name.rpartition(".")[2] for name in SIGNATURES}
+        norms = {name.rpartition(".")[2] for name in TABLE if is_batchnorm(name)}
+        words = SWITCHES | SETS_BY_NAME | DRAWS | last | norms | set(self.looked.parts)
+        return words.union(_from_torch(self.old.body), _from_torch(self.new.body))
+
+    def _calls_no_norm(self, old: ir.Function, new: ir.Function) -> bool:
+        """Whether a function calls nothing more that may be a BatchNorm under another name."""
+        called = _called(new) - _called(old)
+        return not (called and self._has_star) and called.isdisjoint(self._aliases)
+
+    def _fits_its_class(self, old: ir.Function, new: ir.Function) -> bool:
+        """Whether a method hides no more of its class's methods behind attributes, and mentions no
+        more names that may be functions of torch."""
+        if old.span not in self._methods:
+            return True
+        switching = frozenset(self.looked.switching)
+        if not switching.isdisjoint(_set_or_tested(old) | _set_or_tested(new)):
+            return False
+        words = [self._reader.profile(function).words for function in (old, new)]
+        return (words[0] ^ words[1]).isdisjoint(self._aliases)
+
+    @cached_property
+    def _methods(self) -> frozenset[ir.Span]:
+        """The places of the functions in the bodies of the old version's classes."""
+        classes = (d for d in definitions(self.old.body) if isinstance(d, ir.Class))
+        return frozenset(
+            node.span for cls in classes for node in walk(cls.body) if isinstance(node, ir.Function)
+        )
+
+    @cached_property
+    def _has_star(self) -> bool:
+        """Whether the file has names that it does not name."""
+        imports = (node for node in walk(self.new.body) if isinstance(node, ir.ImportFrom))
+        return any(statement.names is None for statement in imports)
+
+    @cached_property
+    def _aliases(self) -> frozenset[str]:
+        """What the file's own names are that may stand for something of torch."""
+        return frozenset(_aliases(self.new.body)) | frozenset(_aliases(self.old.body))
+
+    # --- functions that come and go ------------------------------------------------------------
+
+    def aligned(self) -> tuple[ir.Body, ir.Body]:
+        """The statements of both versions without functions that came or went; raises
+        CodeChangedError for those that may not."""
+        old, new = self.old.body, self.new.body
+        if len(old) == len(new):
+            return old, new
+        first = _common(old, new)
+        last = _common(old[first:][::-1], new[first:][::-1])
+        gone, come = old[first : len(old) - last], new[first : len(new) - last]
+        for functions, facts in ((gone, self.old), (come, self.new)):
+            for function in functions:
+                if not isinstance(function, ir.Function) or not self._is_inert(function, facts):
+                    raise CodeChangedError
+        if self.old.path in self.looked.strained:
+            raise CodeChangedError
+        self.grown += sum(self._reader.profile(function).size for function in come)
+        self.grown -= sum(self._reader.profile(function).size for function in gone)
+        return old[:first] + old[len(old) - last :], new[:first] + new[len(new) - last :]
+
+    def _is_inert(self, function: ir.Function, facts: FileFacts) -> bool:
+        """Whether a function of a file's own, run or not, does nothing, and nobody asks for it."""
+        profile = self._reader.profile(function)
+        defaults = (p.default for p in function.parameters)
+        others = [d for d in facts.body if d is not function]
+        return (
+            function.span in {s.span for s in facts.body if isinstance(s, ir.Function)}
+            and not function.decorators
+            and all(default is None or isinstance(default, ir.Constant) for default in defaults)
+            and all(profile.references.isdisjoint(words) for words in self._closures)
+            and not self._is_sensitive(profile.words)
+            and not profile.loops
+            and profile.size <= LARGEST
+            and self._is_unnamed(function.name, others)
+            and (not facts.mentions_batchnorm or self._is_closed(function, others))
+        )
+
+    def _is_unnamed(self, name: str, others: Sequence[ir.Statement]) -> bool:
+        asked = self.looked.names.get(self.old.path, ())
+        if name in asked or ALL_NAMES in asked or name.startswith("__"):
+            return False
+        return all(name not in _all_words(statement) for statement in others)
+
+    def _is_closed(self, function: ir.Function, others: Sequence[ir.Statement]) -> bool:
+        """Whether a function names nothing but variables of its own, and no other one of the file
+        has its words."""
+        profile = self._reader.profile(function)
+        inside = list(walk(function.read()))
+        own = {parameter.name for parameter in function.parameters}
+        own |= {name for node in inside if isinstance(node, ir.Assign) for name in bound_by(node)}
+        if any(isinstance(node, _OPEN) for node in inside):
+            return False
+        named = {node.id for node in inside if isinstance(node, ir.Name)}
+        alike = (self._reader.profile(f).words for f in others if isinstance(f, ir.Function))
+        return named <= own and profile.words not in alike
+
+
+_OPEN: Final = (ir.Function, ir.Class, ir.Lambda, ir.Import, ir.ImportFrom, ir.Global, ir.Yield)
+"""What makes a function more than a calculation on its arguments."""
+
+
+def _all_equal(values: Iterator[object] | Sequence[object]) -> bool:
+    first, *others = values
+    return all(other == first for other in others)
+
+
+def _common(first: ir.Body, second: ir.Body) -> int:
+    """How many statements in the beginning are of the same kinds and names."""
+    alike = (_key(one) == _key(other) for one, other in zip(first, second))
+    return sum(1 for _ in takewhile(bool, alike))
+
+
+def _key(statement: ir.Statement) -> tuple[type[ir.Node], str]:
+    name = statement.name if isinstance(statement, ir.Function | ir.Class) else ""
+    return type(statement), name
+
+
+def _called(function: ir.Function) -> set[str]:
+    calls = (node.function for node in walk(function) if isinstance(node, ir.Call))
+    return {ir_name(callee).partition(".")[0] for callee in calls}
+
+
+def _set_or_tested(function: ir.Function) -> set[str]:
+    """The attributes that a method sets, and those that stand where something is tested."""
+    found: set[str] = set()
+    for node in walk(function.read()):
+        match node:
+            case ir.Assign(targets):
+                found |= {target.attr for target in targets if isinstance(target, ir.Attribute)}
+            case ir.If(test) | ir.While(test) | ir.Conditional(test) | ir.Unary("Not", test):
+                found |= {n.attr for n in walk(test) if isinstance(n, ir.Attribute)}
+            case ir.Boolean(_, left, right):
+                found |= {n.attr for n in walk((left, right)) if isinstance(n, ir.Attribute)}
+    return found
+
+
+def _from_torch(body: ir.Body) -> Iterator[str]:
+    """The names that a file imports from torch and what belongs to it."""
+    for node in walk(body):
+        if isinstance(node, ir.ImportFrom) and node.module.startswith("torch"):
+            yield from (alias or name for name, alias in node.names or ())
+
+
+def _aliases(body: ir.Body) -> Iterator[str]:
+    """The names that a file's own statements bind to what may be of torch: imported from anywhere
+    but the standard library, or assigned."""
+    for node in body:
+        match node:
+            case ir.ImportFrom(module, level, names):
+                if level or module.partition(".")[0] not in sys.stdlib_module_names:
+                    yield from (alias or name for name, alias in names or ())
+            case ir.Function() | ir.Class() | ir.Import():
+                continue
+            case _:
+                yield from (n.id for n in walk(node) if isinstance(n, ir.Name))
+
+
+def _all_words(code: object) -> set[str]:
+    """All names in a piece of code, also those in texts, which may be names."""
+    found: set[str] = set()
+    for node in walk(code):
+        match node:
+            case ir.Name(name) | ir.Attribute(_, name):
+                found.add(name)
+            case ir.Function(name) | ir.Class(name) | ir.Parameter(name):
+                found.add(name)
+            case ir.Import(names) | ir.ImportFrom(_, _, names):
+                for name, alias in names or ():
+                    found |= {name.partition(".")[0], alias or name}
+            case ir.Constant(str(text)):
+                found.add(text)
+            case ir.Global(names):
+                found.update(names)
+            case ir.Argument(_, keyword) if keyword:
+                found.add(keyword)
+    return found
