@@ -50,6 +50,12 @@ SIGNATURES: Final = _signatures()
 """The mode-sensitive functions of torch 2.13, by qualified name."""
 
 
+DRAWS: Final = frozenset(
+    "rand rand_like randn randn_like bernoulli bernoulli_ uniform_ normal_ random_".split()
+)
+"""Functions of torch that draw random numbers."""
+
+
 class Follows(StrEnum):
     """What decides whether a function behaves as in training."""
 

@@ -10,7 +10,7 @@ from bnlint.functional import SIGNATURES, Follows, ModeCall, Signature
 from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
-from bnlint.source.mode_methods import proven_modules
+from bnlint.source.mode_methods import notice_methods, proven_modules
 from bnlint.source.project import Project
 from bnlint.source.relevance import Relevance
 from bnlint.source.values import ClassObject, External, FunctionObject
@@ -34,7 +34,7 @@ def mode_calls(project: Project, definitions: Iterable[object]) -> Iterator[Mode
     """The calls in all classes that surely derive from nn.Module."""
     for cls in proven_modules(definitions):
         if _mentions_any(cls, project.relevance):
-            project.noticed.read_methods(cls)
+            notice_methods(project, cls)
             yield from _calls_of(cls)
 
 

@@ -43,9 +43,17 @@ def mode_methods(project: Project, definitions: Iterable[object]) -> Iterator[Mo
         for name in ("train", "eval"):
             method = own_method(cls, name)
             if method is not None:
-                project.noticed.read_methods(cls)
+                notice_methods(project, cls)
                 yield _override(cls, name, method)
         yield from _hidden(project, cls)
+
+
+def notice_methods(project: Project, cls: ClassObject) -> None:
+    """The methods of a class and its bases decide something by their texts."""
+    for base in cls.linearization():
+        for value in base.fields.values() if isinstance(base, ClassObject) else ():
+            if isinstance(value, FunctionObject):
+                project.noticed.read(value)
 
 
 def proven_modules(definitions: Iterable[object]) -> Iterator[ClassObject]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bnlint.source import ir
-from bnlint.source.values import ClassObject, FunctionObject, ModuleScope
+
+if TYPE_CHECKING:
+    from bnlint.source.values import FunctionObject, ModuleScope
 
 ALL_NAMES = "*"
 """Stands for every name of a module, where somebody went through all of them."""
@@ -33,13 +36,6 @@ class Noticed:
         definition = function.definition
         if id(definition) not in self.functions:
             self.functions[id(definition)] = (function.frame.module.facts.path, definition)
-
-    def read_methods(self, cls: ClassObject) -> None:
-        """The methods of a class and its bases decide something by their texts."""
-        for base in cls.linearization():
-            for value in base.fields.values() if isinstance(base, ClassObject) else ():
-                if isinstance(value, FunctionObject):
-                    self.read(value)
 
     def asked(self, scope: ModuleScope, names: Iterable[str]) -> None:
         """Names of a module are asked for by other files, found or not."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bnlint.functional import DRAWS
 from bnlint.source import ir
 from bnlint.source.values import (
     ANYTHING,
@@ -22,11 +23,6 @@ from bnlint.source.values import (
     hard,
 )
 from bnlint.source.walk import walk
-
-DRAWS = frozenset(
-    "rand rand_like randn randn_like bernoulli bernoulli_ uniform_ normal_ random_".split()
-)
-"""Functions of torch that draw random numbers."""
 
 
 def random_calls(method: FunctionObject) -> Iterator[ir.Call]:

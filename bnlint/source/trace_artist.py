@@ -25,6 +25,7 @@ from bnlint.source.objects import (
     unbuilt_classes,
 )
 from bnlint.source.project import Project
+from bnlint.source.scripts import is_script
 from bnlint.source.traces import TraceDomain
 from bnlint.source.values import ANYTHING, ClassObject, FunctionObject, Known, ModuleScope
 from bnlint.source.walk import walk
@@ -315,54 +316,3 @@ def _is_unit_test(facts: FileFacts) -> bool:
     return bool(imported & _TEST_PACKAGES) or (
         _TEST_FILE.search(facts.path) is not None and not is_script(facts)
     )
-
-
-def is_script(facts: FileFacts) -> bool:
-    """Whether running the file does something: a notebook, a `__main__` block, or top-level calls
-    other than definitions, imports and assignments of constants."""
-    return bool(facts.cells) or any(map(_acts, facts.body)) or _calls_its_own(facts.body)
-
-
-def _calls_its_own(body: ir.Body) -> bool:
-    """Whether something that the file has built is called: `model = Net()`, then `y = model(x)`."""
-    built: set[str] = set()
-    for statement in body:
-        match statement:
-            case ir.Assign(_, ir.Call(ir.Name(name))) if name in built:
-                return True
-            case ir.Assign((ir.Name(name),), ir.Call()):
-                built.add(name)
-    return False
-
-
-def _acts(statement: ir.Statement) -> bool:
-    match statement:
-        case ir.Evaluate(ir.Call(function)):
-            return not ir_name(function).startswith(("sys.path", "warnings.", "logging."))
-        case ir.Evaluate(ir.Attribute(_, "eval" | "train")):
-            return True
-        case ir.For() | ir.While() | ir.With():
-            return True
-        case ir.If(test, body, orelse):
-            return _is_main(test) or any(map(_acts, body)) or any(map(_acts, orelse))
-        case ir.Try(body):
-            return any(map(_acts, body))
-        case ir.Assign(_, ir.Call(function)):
-            name = ir_name(function).rpartition(".")[2]
-            return name.startswith("parse_args") or name in (
-                "eval",
-                "to",
-                "cuda",
-                "load",
-                "forward",
-            )
-    return False
-
-
-def _is_main(test: ir.Expression) -> bool:
-    match test:
-        case ir.Compare(ir.Name("__name__"), _):
-            return True
-        case ir.Compare(_, ((_, ir.Name("__name__")),)):
-            return True
-    return False

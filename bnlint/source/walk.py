@@ -57,6 +57,19 @@ def dotted(node: object) -> str:
     return ""
 
 
+def ir_name(expression: ir.Expression) -> str:
+    """The dotted name that an expression (or the callee of a call) spells; "" for others."""
+    match expression:
+        case ir.Name(name):
+            return name
+        case ir.Attribute(value, attr):
+            base = ir_name(value)
+            return f"{base}.{attr}" if base else attr
+        case ir.Call(function):
+            return ir_name(function)
+    return ""
+
+
 def definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
     """The functions and classes of a body and of what is in it, in the order of the text; no
     expression holds one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from bnlint.overrides import SWITCHES
-from bnlint.source.project import Project
+
+if TYPE_CHECKING:
+    from bnlint.source.project import Project
 
 SETS_BY_NAME: Final = frozenset({"setattr"})
 """Words by which code may set a flag without naming it as an attribute."""
@@ -17,8 +19,8 @@ class Looked(Struct, frozen=True, array_like=True):
     """functions: where those begin that were run or read, by file. names: of modules, that other
     files asked for. parts: words by which methods were searched. strained: files that took nearly
     too many steps. closures: the words that make code relevant, one list for each sense of that.
-    outside: names of packages. switching: names of functions that set flags. left: steps for the
-    whole project that nobody has used.
+    outside: names of packages. switching: names of functions that set flags. room: nodes that the
+    project may gain or lose until what is left of its steps can decide anything.
     """
 
     functions: dict[str, list[int]]
@@ -28,12 +30,14 @@ class Looked(Struct, frozen=True, array_like=True):
     closures: list[list[str]]
     outside: list[str]
     switching: list[str]
-    left: int
+    room: int
 
 
 def looked_at(project: Project) -> Looked | None:
     """What the drawing of a project has looked at; None where the settings explain names, which
     makes everything of interest."""
+    from bnlint.source.trace_artist import ENTRY_BUDGET, STEPS_PER_NODE
+
     if project.explained:
         return None
     noticed, relevance = project.noticed, project.relevance
@@ -46,5 +50,5 @@ def looked_at(project: Project) -> Looked | None:
         [sorted(words) for words in closures],
         sorted(relevance.outside),
         sorted(relevance.named_with(SWITCHES | SETS_BY_NAME)),
-        noticed.left,
+        (noticed.left - ENTRY_BUDGET) // (2 * STEPS_PER_NODE),
     )

@@ -32,6 +32,7 @@ from bnlint.source.result import LintResult
 
 if TYPE_CHECKING:
     from bnlint.baseline import Entry
+    from bnlint.source.cache.looked import Looked
     from bnlint.source.facts import FileFacts
     from bnlint.source.verdicts import Verdicts
 
@@ -176,13 +177,13 @@ class Runs(Struct):
 
         with suppress(msgspec.MsgspecError, LookupError, ValueError, TypeError, CodeChangedError):
             consulted = msgspec.msgpack.decode(run.consulted, type=dict[str, str])
-            if not given <= consulted.keys():
+            looked = msgspec.msgpack.decode(run.looked, type=Looked | None)
+            if not all(self._is_plain(path, looked) for path in given - consulted.keys()):
                 return None
             verdicts = unpacked_verdicts(run.verdicts)
             if not changed:
                 return verdicts
             now = {path: self.cache.read(path) for path in changed}
-            looked = msgspec.msgpack.decode(run.looked, type=Looked | None)
             where: dict[Place, Place] = {}
             for path, was in changed.items():
                 old = self.cache.kept(was, path)
@@ -207,6 +208,15 @@ class Runs(Struct):
             )
             return verdicts
         return None
+
+    def _is_plain(self, path: str, looked: Looked | None) -> bool:
+        """Whether a file that a run over the whole project has not read has nothing to say."""
+        from bnlint.source.cache.unseen import says_nothing
+
+        if looked is None or self.cache.digest(path).remark:
+            return False
+        outcome = self.cache.read(path)
+        return outcome.digest == self.cache.contents.content(path) and says_nothing(outcome, looked)
 
     def _chosen_among(self, verdicts: Verdicts) -> LintResult:
         """What the settings choose of verdicts, in the files that are asked for."""

@@ -15,19 +15,18 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bnlint.functional import SIGNATURES
+from bnlint.functional import DRAWS, SIGNATURES
 from bnlint.overrides import SWITCHES
 from bnlint.source import ir
 from bnlint.source.cache.looked import SETS_BY_NAME, Looked
-from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.facts import FileFacts
 from bnlint.source.noticed import ALL_NAMES
-from bnlint.source.random_functions import DRAWS
+from bnlint.source.outcome import Outcome
 from bnlint.source.relevance import COMMON, Relevance
+from bnlint.source.scripts import is_script
 from bnlint.source.search_path import added_folders
-from bnlint.source.trace_artist import ENTRY_BUDGET, STEPS_PER_NODE
 from bnlint.source.variables import bound_by, unread
-from bnlint.source.walk import definitions, walk
+from bnlint.source.walk import definitions, ir_name, walk
 from bnlint.torchnames import TABLE, is_batchnorm
 
 LARGEST: Final = 200
@@ -64,20 +63,20 @@ class Unseen:
         folders = (added_folders(facts) for facts in (self.old, self.new))
         if not _all_equal(told) or not _all_equal(folders):
             raise CodeChangedError
-        if self.left < ENTRY_BUDGET:
+        if self.room < 0:
             raise CodeChangedError
 
     @property
-    def left(self) -> int:
-        """Steps for the whole project that nobody needs."""
-        return self.looked.left - 2 * STEPS_PER_NODE * abs(self.grown)
+    def room(self) -> int:
+        """Nodes by which the project may change further."""
+        return self.looked.room - abs(self.grown)
 
     def looked_at_now(self) -> Looked:
         """What was looked at, with the places of the new version."""
         known = self.looked.functions.get(self.old.path, [])
         starts = sorted(self.starts[start] for start in known if start in self.starts)
         functions = {**self.looked.functions, self.old.path: starts}
-        return replace(self.looked, functions=functions, left=self.left)
+        return replace(self.looked, functions=functions, room=self.room)
 
     # --- functions that say something else -----------------------------------------------------
 
@@ -219,6 +218,23 @@ class Unseen:
         named = {node.id for node in inside if isinstance(node, ir.Name)}
         alike = (self._reader.profile(f).words for f in others if isinstance(f, ir.Function))
         return named <= own and profile.words not in alike
+
+
+def says_nothing(outcome: Outcome, looked: Looked) -> bool:
+    """Whether a file that nobody has read, though it was there, begins no story of its own when it
+    is asked for: it is no script, builds nothing, and runs, trains or sets no model."""
+    facts = outcome.facts
+    if facts is None or outcome.problem is not None or facts.mentions_batchnorm or is_script(facts):
+        return False
+    reader = Relevance.beside(looked.outside)
+    acting, building, *others = map(frozenset, looked.closures)
+    outside = tuple(s for s in facts.body if not isinstance(s, ir.Function | ir.Class))
+    references = reader.profile(facts.body).references
+    return (
+        all(references.isdisjoint(words) for words in (acting, *others))
+        and reader.profile(outside).references.isdisjoint(building)
+        and not added_folders(facts)
+    )
 
 
 _OPEN: Final = (ir.Function, ir.Class, ir.Lambda, ir.Import, ir.ImportFrom, ir.Global, ir.Yield)

@@ -39,6 +39,7 @@ from bnlint.source.values import (
     is_exact,
     items_of,
 )
+from bnlint.source.walk import ir_name as ir_name
 from bnlint.trace import Call, Item
 
 DEEPEST_CALL = 28
@@ -383,16 +384,3 @@ def _constant(value: Value) -> object | None:
     if isinstance(value, Sequence) and ANYTHING in items_of(value):
         return None
     return content_of(value)
-
-
-def ir_name(expression: ir.Expression) -> str:
-    """The dotted name that an expression (or the callee of a call) spells; "" for others."""
-    match expression:
-        case ir.Name(name):
-            return name
-        case ir.Attribute(value, attr):
-            base = ir_name(value)
-            return f"{base}.{attr}" if base else attr
-        case ir.Call(function):
-            return ir_name(function)
-    return ""
