@@ -230,7 +230,7 @@ def judge_files(
 ) -> LintResult:
     """The findings in the given ones of the files that were opened; runs: where they are kept."""
     rules = source_rules(settings if runs is None else None)
-    verdicts = verdicts_of(links, settings, rules)
+    verdicts = verdicts_of(links, settings, rules, to_keep=runs is not None)
     result = shown(verdicts, given, settings, texts, links.facts.get)
     unreadable = tuple(
         LintError(path, links.outcomes[path].unreadable)

@@ -126,7 +126,7 @@ class Relevance:
 
     def named_with(self, words: frozenset[str]) -> set[str]:
         """The names of the functions and classes that mention one of these words."""
-        return {d.name for d in self._definitions if not d.profile.words.isdisjoint(words)}
+        return {d.name for d in self._definitions if not words.isdisjoint(d.profile.spelled)}
 
     @cached_property
     def modelling(self) -> frozenset[str]:

@@ -62,8 +62,11 @@ def source_rules(settings: Settings | None = None) -> list[Rule]:
     return [r for r in all_rules() if r.source and (settings is None or settings.selects(r))]
 
 
-def verdicts_of(links: Links, settings: Settings, rules: Iterable[Rule]) -> Verdicts:
-    """Link the files that were opened and ask these rules."""
+def verdicts_of(
+    links: Links, settings: Settings, rules: Iterable[Rule], *, to_keep: bool = False
+) -> Verdicts:
+    """Link the files that were opened and ask these rules. to_keep: what was looked at is noted,
+    for later runs."""
     by_rule: dict[str, tuple[Finding, ...]] = {}
     crashes: dict[str, tuple[Crash, ...]] = {}
     facts = links.facts
@@ -81,7 +84,7 @@ def verdicts_of(links: Links, settings: Settings, rules: Iterable[Rule]) -> Verd
             with isolated("drawing the project", Place(min(facts), 1)):  # the last resort
                 project = links.project()
                 pictures = replace(draw(project, isolated), options=settings.rules)
-                looked = looked_at(project)
+                looked = looked_at(project) if to_keep else None
             for rule in rules:
                 judgement = judge([rule], pictures)
                 by_rule[rule.code] = judgement.findings

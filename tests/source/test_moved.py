@@ -111,7 +111,7 @@ def fresh(root: Path, *names: str, **settings: Any) -> LintResult:
 
 @pytest.fixture
 def unlinked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the project was linked")
 
     def forbid() -> None:

@@ -2,15 +2,15 @@
 
 A function that was never run and whose text decided nothing may say something else, as long as it
 is still of no interest: by its words, as far as anybody judges by words. And a function that names
-nothing but its own variables, and that nobody names, may come and go.
+nothing but its own variables may come and go, and so may a constant, as long as nobody names it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from functools import cached_property
-from itertools import takewhile
 from typing import Final
 
 from msgspec.structs import replace
@@ -49,6 +49,7 @@ class Unseen:
         """Where the functions of the old version begin in the new one."""
         self.grown = 0
         """Nodes that the new version has more than the old one."""
+        self._constants: set[str] = set()
         self._read = frozenset(looked.functions.get(old.path, ()))
         self._reader = Relevance.beside(looked.outside)
         self._acting, *others = map(frozenset, looked.closures)
@@ -59,7 +60,7 @@ class Unseen:
     def check_file(self) -> None:
         """Raise CodeChangedError where the file as a whole says something else, or where so many
         steps were needed that a little more code may count."""
-        told = (set(unread(facts.body)) for facts in (self.old, self.new))
+        told = (set(unread(facts.body)) - self._constants for facts in (self.old, self.new))
         folders = (added_folders(facts) for facts in (self.old, self.new))
         if not _all_equal(told) or not _all_equal(folders):
             raise CodeChangedError
@@ -168,20 +169,33 @@ class Unseen:
         """The statements of both versions without functions that came or went; raises
         CodeChangedError for those that may not."""
         old, new = self.old.body, self.new.body
-        if len(old) == len(new):
+        if [*map(_key, old)] == [*map(_key, new)]:
             return old, new
-        first = _common(old, new)
-        last = _common(old[first:][::-1], new[first:][::-1])
-        gone, come = old[first : len(old) - last], new[first : len(new) - last]
-        for functions, facts in ((gone, self.old), (come, self.new)):
-            for function in functions:
-                if not isinstance(function, ir.Function) or not self._is_inert(function, facts):
+        pairs = SequenceMatcher(None, [*map(_key, old)], [*map(_key, new)], autojunk=False)
+        kept: list[tuple[ir.Statement, ir.Statement]] = []
+        for kind, start, end, first, last in pairs.get_opcodes():
+            if kind == "equal":
+                kept += zip(old[start:end], new[first:last])
+                continue
+            gone, come = old[start:end], new[first:last]
+            for statements, facts in ((gone, self.old), (come, self.new)):
+                if not all(self._may_come_and_go(statement, facts) for statement in statements):
                     raise CodeChangedError
+            self.grown += sum(self._reader.profile(statement).size for statement in come)
+            self.grown -= sum(self._reader.profile(statement).size for statement in gone)
         if self.old.path in self.looked.strained:
             raise CodeChangedError
-        self.grown += sum(self._reader.profile(function).size for function in come)
-        self.grown -= sum(self._reader.profile(function).size for function in gone)
-        return old[:first] + old[len(old) - last :], new[:first] + new[len(new) - last :]
+        return tuple(first for first, _ in kept), tuple(second for _, second in kept)
+
+    def _may_come_and_go(self, statement: ir.Statement, facts: FileFacts) -> bool:
+        match statement:
+            case ir.Function():
+                return self._is_inert(statement, facts)
+            case ir.Assign((ir.Name(name),), ir.Constant()):
+                self._constants.add(name)
+                others = [other for other in facts.body if other is not statement]
+                return self._is_unnamed(name, others)
+        return False
 
     def _is_inert(self, function: ir.Function, facts: FileFacts) -> bool:
         """Whether a function of a file's own, run or not, does nothing, and nobody asks for it."""
@@ -246,15 +260,12 @@ def _all_equal(values: Iterator[object] | Sequence[object]) -> bool:
     return all(other == first for other in others)
 
 
-def _common(first: ir.Body, second: ir.Body) -> int:
-    """How many statements in the beginning are of the same kinds and names."""
-    alike = (_key(one) == _key(other) for one, other in zip(first, second))
-    return sum(1 for _ in takewhile(bool, alike))
-
-
 def _key(statement: ir.Statement) -> tuple[type[ir.Node], str]:
-    name = statement.name if isinstance(statement, ir.Function | ir.Class) else ""
-    return type(statement), name
+    """What statements have in common that may be one and the same, before and after a change."""
+    match statement:
+        case ir.Function(name) | ir.Class(name) | ir.Assign((ir.Name(name),)):
+            return type(statement), name
+    return type(statement), ""
 
 
 def _called(function: ir.Function) -> set[str]:
