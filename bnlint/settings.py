@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -252,6 +251,8 @@ def _with_root(settings: Settings, file: Path, given: Path | None) -> Settings:
 
 
 def _read_table(file: Path) -> Mapping[str, Any] | None:
+    import tomllib
+
     try:
         with file.open("rb") as stream:
             document = tomllib.load(stream)

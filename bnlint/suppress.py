@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import re
-import tokenize
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from bnlint.comments import comments_with
 from bnlint.finding import Finding, Fix, Place, Role, places_of
 from bnlint.records import Struct, field, replace
 
-_QUICK: Final = re.compile(r"bnlint:|noqa", re.IGNORECASE)
+_WORDS: Final = ("bnlint:", "noqa")
 _REASON: Final = r"(?P<reason>.*?)(?=\s*$|\s+#\s*(?:[\w-]+:|noqa\b))"
 """Up to the end of the comment, or up to another one behind it."""
 OWN: Final = re.compile(
@@ -60,24 +59,8 @@ def selects(selector: str, code: str, name: str) -> bool:
 
 def find_suppressions(text: str) -> tuple[Suppression, ...]:
     """All suppression comments of a file; text that looks like one inside a string is none."""
-    if not _QUICK.search(text):
-        return ()
-    return tuple(s for place, comment in _comments(text) for s in _parse(*place, comment))
-
-
-def _comments(text: str) -> Iterator[tuple[tuple[int, int], str]]:
-    """Comments with line and column. Where the tokenizer gives up the rest is read by lines."""
-    last = 0
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
-            last = token.end[0]
-            if token.type == tokenize.COMMENT:
-                yield (token.start[0], token.start[1] + 1), token.string
-    except (tokenize.TokenError, SyntaxError):
-        for number, line in enumerate(text.splitlines()[last:], last + 1):
-            if "#" in line:
-                column = line.index("#")
-                yield (number, column + 1), line[column:]
+    comments = comments_with(text, _WORDS)
+    return tuple(found for comment in comments for found in _parse(*comment))
 
 
 def _parse(line: int, column: int, comment: str) -> Iterator[Suppression]:

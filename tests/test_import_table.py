@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "bnlint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SHARED = {
     "baseline",
+    "comments",
     "finding",
     "fingerprint",
     "functional",

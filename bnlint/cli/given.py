@@ -96,7 +96,7 @@ class Given:
         """Read the files, from where a run was started if it was; raises CommandError and what
         `lint_paths` raises."""
         from bnlint.source.engine import open_workspace
-        from bnlint.source.pool import available_cores
+        from bnlint.source.reading import available_cores
 
         if self.is_stdin:
             return self._open_stdin()

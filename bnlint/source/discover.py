@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 SUFFIXES: Final = (".py", ".ipynb")
+CACHE: Final = ".bnlint_cache"
+"""The folder of what earlier runs have found."""
 _MARKERS: Final = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _LARGEST_IGNORES: Final = 1_000_000
 """Bytes of a .gitignore that are read."""
@@ -211,6 +213,8 @@ def _walk(
             if (is_folder or entry.is_symlink()) and _is_importable(entry.name):
                 around.append(_state(entry))
             if not is_folder and not entry.name.endswith(SUFFIXES):
+                continue
+            if entry.name == CACHE:
                 continue
             path = f"{folder.rstrip('/')}/{entry.name}"
             if excluded(path, is_folder) or _is_ignored(path, is_folder, ignores):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,16 @@ from bnlint.source.discover import Discovered, find_root, posix
 from bnlint.source.ground import Ground, ground_of
 from bnlint.source.links import Links
 from bnlint.source.outcome import Outcome
-from bnlint.source.pool import Reader, read_files
 from bnlint.source.prefilter import relevant
 from bnlint.source.reader import read_code, read_file, read_text
+from bnlint.source.reading import Reader, read_files
 from bnlint.source.result import Crash, LintError, LintResult
 from bnlint.source.verdicts import shown, source_rules, verdicts_of
 from bnlint.suppress import FileSuppressions
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from bnlint.source.project import Project
 
 __all__ = ["LintError", "LintResult", "Workspace", "lint_paths", "lint_source", "open_workspace"]

@@ -61,8 +61,13 @@ def digest(data: bytes) -> Digest:
         broad and NARROW.search(data) is not None,
         _SCRIPT.search(data) is not None,
         frozenset(word.decode("utf-8", "replace") for word in words),
-        REMARK.search(data) is not None,
+        _may_remark(data) and REMARK.search(data) is not None,
     )
+
+
+def _may_remark(data: bytes) -> bool:
+    """What takes a tenth of the time of the search for a remark."""
+    return b"bnlint:" in data or b"noqa" in data.lower()
 
 
 def _said(match: re.Match[bytes]) -> list[bytes]:

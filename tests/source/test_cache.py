@@ -193,7 +193,7 @@ def test_a_touched_file_is_not_parsed_again(project: Path, monkeypatch) -> None:
     before = lint(project)
     os.utime(project / "model.py")
     monkeypatch.setattr("bnlint.source.reader.read_file", lambda path: pytest.fail(path))
-    monkeypatch.setattr("bnlint.source.pool.read_file", lambda path: pytest.fail(path))
+    monkeypatch.setattr("bnlint.source.reading.read_file", lambda path: pytest.fail(path))
     assert lint(project) == before
 
 

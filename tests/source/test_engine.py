@@ -19,7 +19,8 @@ from bnlint.source.discover import MissingPathError
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.judge import judge
 from bnlint.source.outcome import Outcome
-from bnlint.source.pool import read_files, read_in_processes
+from bnlint.source.processes import read_in_processes
+from bnlint.source.reading import read_files
 from bnlint.source.values import Arguments, FunctionObject, Value
 
 MODELS = """\

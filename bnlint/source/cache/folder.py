@@ -15,10 +15,9 @@ from typing import Final
 import bnlint
 from bnlint.records import Struct
 from bnlint.settings import Settings
-from bnlint.source.discover import is_too_wide
+from bnlint.source.discover import CACHE, is_too_wide
 from bnlint.source.plain import open_plain
 
-NAME: Final = ".bnlint_cache"
 FORMAT: Final = 2
 """Raise it when what is written changes its form."""
 LARGEST: Final = 1 << 30
@@ -123,7 +122,7 @@ def open_folder(settings: Settings, root: Path) -> Folder | None:
     """The folder for a project; None when nothing is to be kept, or when it cannot be trusted."""
     if settings.cache_dir is None and (not settings.cache or is_too_wide(root)):
         return None
-    top = root / NAME if settings.cache_dir is None else settings.cache_dir.absolute()
+    top = root / CACHE if settings.cache_dir is None else settings.cache_dir.absolute()
     if not _is_ours(top, follow=settings.cache_dir is not None):
         return None
     whose = "" if top.is_relative_to(root) else f"-{_digest(os.fsencode(root)).hex()[:16]}"

@@ -3,11 +3,12 @@ Dropout they hold."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from pkgutil import get_data
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind
@@ -50,14 +51,13 @@ class KnownModel(Struct, frozen=True):
 @cache
 def table() -> Mapping[str, Mapping[str, KnownModel]]:
     """Known models by package and constructor; written by docs/generate_known_models.py."""
-    text = files("bnlint.source").joinpath("known_models.json").read_text(encoding="utf-8")
     return {
         package: {
             name: KnownModel(group["layers"], group.get("drop_rate", False))
             for group in described["groups"]
             for name in group["names"].split()
         }
-        for package, described in json.loads(text).items()
+        for package, described in _read("known_models.json").items()
     }
 
 
@@ -66,9 +66,14 @@ def parts_table() -> Mapping[str, Mapping[str, Mapping[str, object]]]:
     """What models of torchvision hold directly, by qualified constructor and attribute: the class
     of a torch layer; else whether it has parameters, and the paths of the BatchNorm and Dropout
     layers in it, by class. Written by docs/generate_known_models.py."""
-    text = files("bnlint.source").joinpath("known_parts.json").read_text(encoding="utf-8")
-    models: Mapping[str, Mapping[str, Mapping[str, object]]] = json.loads(text)
+    models: Mapping[str, Mapping[str, Mapping[str, object]]] = _read("known_parts.json")
     return {f"{VISION}.models.{name}": parts for name, parts in models.items()}
+
+
+def _read(name: str) -> Any:
+    data = get_data("bnlint.source", name)
+    assert data is not None
+    return msgspec.json.decode(data)
 
 
 def is_known_model(value: Value) -> bool:
