@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from sys import intern
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
 from bnlint.source.variables import BINDING, bound_by, counters, unread
+from bnlint.source.walk import PARTS, walk_apart
 from bnlint.source.walk import definitions as all_definitions
-from bnlint.source.walk import walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
 T = TypeVar("T")
@@ -158,8 +158,16 @@ class Relevance:
         told: set[str | bool | None] = set()
         size = 0
         loops = False
-        for node in walk_apart(code, _DEFINITIONS):
-            if isinstance(node, _DEFINITIONS) and node is not code:
+        pending: list[Any] = [code]
+        while pending:
+            node = pending.pop()
+            kind = type(node)
+            if kind is tuple:
+                pending += node
+                continue
+            if kind not in PARTS:
+                continue
+            if kind in _DEFINITIONS and node is not code:
                 inner = self.profile(node)
                 words.update(inner.spelled)
                 references.update(inner.referred)
@@ -169,26 +177,27 @@ class Relevance:
                 loops |= inner.loops
                 continue
             size += 1
-            kind = type(node)
-            if kind in BINDING:
-                own |= bound_by(node)
-            if isinstance(node, ir.Name):
+            if kind is ir.Name:
                 words.add(node.id)
                 named.add(node.id)
-            elif isinstance(node, ir.Attribute):
+                continue
+            pending += PARTS[kind](node)
+            if kind in BINDING:
+                own |= bound_by(node)
+            if kind is ir.Attribute:
                 words.add(node.attr)
                 if node.attr in _TELLING or not self._is_outside(node.value):
                     references.add(f".{node.attr}")
-            elif isinstance(node, ir.Call):
+            elif kind is ir.Call:
                 if isinstance(node.function, ir.Name):
                     references.add(node.function.id)
-            elif isinstance(node, ir.Argument):
+            elif kind is ir.Argument:
                 if node.keyword is not None:
                     told.add(node.keyword)
-            elif isinstance(node, ir.Constant):
+            elif kind is ir.Constant:
                 if node.value is None or isinstance(node.value, bool):
                     told.add(node.value)
-            elif isinstance(node, ir.Return) and isinstance(node.value, ir.Name):
+            elif kind is ir.Return and isinstance(node.value, ir.Name):
                 returned.add(node.value.id)
             loops |= kind in _LOOPS
         return Profile(
@@ -385,7 +394,7 @@ def _packages_outside(files: list[FileFacts]) -> Iterator[str]:
                         yield alias or first
 
 
-_DEFINITIONS = (ir.Function, ir.Class)
+_DEFINITIONS = frozenset({ir.Function, ir.Class})
 _TELLING = ACTS | BUILDS | MODELS | JUDGES
 """Words that tell something behind any name."""
 _LOOPS = frozenset({ir.For, ir.While, ir.Comprehension})

@@ -20,30 +20,29 @@ def fields_of(record: Node) -> list[object]:
 
 def walk(code: object) -> Iterator[object]:
     """Every record below a record or a body, each before its parts."""
-    pending = [code]
+    pending: list[Any] = [code]
     while pending:
         node = pending.pop()
-        if type(node) is tuple:
+        kind = type(node)
+        if kind is tuple:
             pending += reversed(node)
-        elif isinstance(node, Node):
+        elif kind in PARTS:
             yield node
-            parts = _PARTS[type(node)]
-            if parts is not None:
-                pending += parts(node)
+            pending += PARTS[kind](node)
 
 
 def walk_apart(code: object, kinds: tuple[type[Node], ...]) -> Iterator[Node]:
     """The same, but what is inside records of these kinds is left out; `code` itself is not."""
-    pending = [code]
+    pending: list[Any] = [code]
     while pending:
         node = pending.pop()
-        if type(node) is tuple:
+        kind = type(node)
+        if kind is tuple:
             pending += reversed(node)
-        elif isinstance(node, Node):
+        elif kind in PARTS:
             yield node
-            parts = _PARTS[type(node)]
-            if parts is not None and (node is code or not isinstance(node, kinds)):
-                pending += parts(node)
+            if node is code or kind not in kinds:
+                pending += PARTS[kind](node)
 
 
 def dotted(node: object) -> str:
@@ -99,13 +98,13 @@ def _may_hold_records(annotation: str) -> bool:
     return annotation not in ("str", "str | None", "int", "bool", "object", "Span")
 
 
-def _reader(kind: type[Node]) -> Callable[[object], tuple[object, ...]] | None:
+def _reader(kind: type[Node]) -> Callable[[object], tuple[object, ...]]:
     """What reads the fields of a kind of record that may hold records, the last one first."""
     names = [n for n in kind.__struct_fields__ if _may_hold_records(str(kind.__annotations__[n]))]
     if len(names) == 1:
         single = attrgetter(names[0])
         return lambda record: (single(record),)
-    return attrgetter(*reversed(names)) if names else None
+    return attrgetter(*reversed(names)) if names else lambda _: ()
 
 
 def _parts_of_function(function: ir.Function) -> tuple[object, ...]:
@@ -121,7 +120,8 @@ _READ: Final[dict[type[Node], Callable[[Any], tuple[object, ...]]]] = {
     ir.Parameter: _parts_of_parameter,
 }
 """What reads records parts of which may be bytes, the last part first."""
-_PARTS: Final[dict[type[Node], Callable[[Any], tuple[object, ...]] | None]] = {
+PARTS: Final[dict[type, Callable[[Any], tuple[object, ...]]]] = {
     **{kind: _reader(kind) for kind in Node.__subclasses__()},
     **_READ,
 }
+"""What reads the fields that may hold records, by the kind of record; the last field first."""
