@@ -300,7 +300,6 @@ class GraphArtist:
         parts = [part for part in parts if not {s.place for s in part[2]} <= self.reached]
         if isinstance(module, Instance):
             names = frozenset(name for name, _, _ in parts)
-            self.project.noticed.parts |= names
             for method in self._methods_with(module, names):
                 self._add(module, f"{title}.{method}", binding, situations, method)
         for name, part, _ in parts:
@@ -317,6 +316,7 @@ class GraphArtist:
         for cls in module.cls.linearization():
             if not isinstance(cls, ClassObject):
                 continue
+            self.project.noticed.searched(cls.frame.module.facts.path, names)
             for name in list(cls.fields):
                 method = cls.value(str(name))
                 if not isinstance(method, FunctionObject) or method.is_static or method.is_property:

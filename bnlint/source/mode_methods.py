@@ -324,7 +324,7 @@ def _is_tested(cls: ClassObject, name: str) -> bool:
 
 def _call_of(project: Project, name: str) -> Place | None:
     """A call of a method of this name anywhere in the project."""
-    project.noticed.parts.add(name)
+    project.noticed.called.add(name)
     for path in project.given:
         facts = project.facts(path)
         if facts is None or name not in project.relevance.profile(facts.body).words:

@@ -21,13 +21,15 @@ TIGHT = 2_000
 class Noticed:
     """functions: those that were run or whose text was read, by the id of their definitions. names:
     of modules, by file, that were asked for from outside of the file, found or not. parts: words
-    by which methods were searched. strained: files of which something took nearly too many steps.
+    by which the methods of a file were searched. called: names of methods of which a call was
+    searched in all files. strained: files of which something took nearly too many steps.
     left: steps that nobody has used, of those for the whole project.
     """
 
     functions: dict[int, tuple[str, ir.Function | ir.Lambda]] = field(default_factory=dict)
     names: dict[str, set[str]] = field(default_factory=dict)
-    parts: set[str] = field(default_factory=set)
+    parts: dict[str, set[str]] = field(default_factory=dict)
+    called: set[str] = field(default_factory=set)
     strained: set[str] = field(default_factory=set)
     left: int = 0
 
@@ -36,6 +38,10 @@ class Noticed:
         definition = function.definition
         if id(definition) not in self.functions:
             self.functions[id(definition)] = (function.frame.module.facts.path, definition)
+
+    def searched(self, path: str, parts: Iterable[str]) -> None:
+        """The methods of a file's class that mention one of these attributes decide something."""
+        self.parts.setdefault(path, set()).update(parts)
 
     def asked(self, scope: ModuleScope, names: Iterable[str]) -> None:
         """Names of a module are asked for by other files, found or not."""

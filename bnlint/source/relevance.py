@@ -120,6 +120,11 @@ class Relevance:
         return reader
 
     @property
+    def senses(self) -> tuple[frozenset[str], ...]:
+        """The words that make code relevant, for each sense of that."""
+        return self.acting, self.building, self.modelling, self.judging
+
+    @property
     def outside(self) -> frozenset[str]:
         """The names under which files import packages from outside."""
         return self._outside

@@ -314,7 +314,7 @@ def test_accepted_changes_leave_every_picture(project: Path, seed: int) -> None:
             ]
             assert moved.unseen is not None
             now = moved.unseen.looked_at_now()
-            for name in ("names", "parts", "closures", "outside", "switching", "strained"):
+            for name in ("names", "parts", "called", "senses", "outside", "switching", "strained"):
                 assert getattr(now, name) == getattr(fresh_looked, name)
         known, before = fresh_looked, after
     assert accepted

@@ -15,19 +15,25 @@ SETS_BY_NAME: Final = frozenset({"setattr"})
 """Words by which code may set a flag without naming it as an attribute."""
 
 
+ACTING, BUILDING, *_OTHERS = SENSES = (1, 2, 4, 8)
+"""That code sets modes or runs models, that it builds, and what `Relevance.senses` has besides."""
+
+
 class Looked(Struct, frozen=True, array_like=True):
     """functions: where those begin that were run or read, by file. names: of modules, that other
-    files asked for. parts: words by which methods were searched. strained: files that took nearly
-    too many steps. closures: the words that make code relevant, one list for each sense of that.
+    files asked for. parts: words by which the methods of files were searched. called: names of
+    which calls were searched. strained: files that took nearly too many steps. senses: in which
+    senses words make code relevant, a bit for each.
     outside: names of packages. switching: names of functions that set flags. room: nodes that the
     project may gain or lose until what is left of its steps can decide anything.
     """
 
     functions: dict[str, list[int]]
     names: dict[str, list[str]]
-    parts: list[str]
+    parts: dict[str, list[str]]
+    called: list[str]
     strained: list[str]
-    closures: list[list[str]]
+    senses: dict[str, int]
     outside: list[str]
     switching: list[str]
     room: int
@@ -41,13 +47,17 @@ def looked_at(project: Project) -> Looked | None:
     if project.explained:
         return None
     noticed, relevance = project.noticed, project.relevance
-    closures = (relevance.acting, relevance.building, relevance.modelling, relevance.judging)
+    senses: dict[str, int] = {}
+    for bit, words in zip(SENSES, relevance.senses):
+        for word in sorted(words):
+            senses[word] = senses.get(word, 0) | bit
     return Looked(
         noticed.read_spans(),
         {path: sorted(names) for path, names in noticed.names.items()},
-        sorted(noticed.parts),
+        {path: sorted(names) for path, names in noticed.parts.items()},
+        sorted(noticed.called),
         sorted(noticed.strained),
-        [sorted(words) for words in closures],
+        senses,
         sorted(relevance.outside),
         sorted(relevance.named_with(SWITCHES | SETS_BY_NAME)),
         (noticed.left - ENTRY_BUDGET) // (2 * STEPS_PER_NODE),

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bnlint.functional import DRAWS, SIGNATURES
 from bnlint.overrides import SWITCHES
 from bnlint.source import ir
-from bnlint.source.cache.looked import SETS_BY_NAME, Looked
+from bnlint.source.cache.looked import ACTING, BUILDING, SENSES, SETS_BY_NAME, Looked
 from bnlint.source.facts import FileFacts
 from bnlint.source.noticed import ALL_NAMES
 from bnlint.source.outcome import Outcome
@@ -52,8 +52,6 @@ class Unseen:
         self._constants: set[str] = set()
         self._read = frozenset(looked.functions.get(old.path, ()))
         self._reader = Relevance.beside(looked.outside)
-        self._acting, *others = map(frozenset, looked.closures)
-        self._closures = (self._acting, *others)
 
     # --- what the file as a whole says ---------------------------------------------------------
 
@@ -85,7 +83,7 @@ class Unseen:
         """Accept another body of a function, or raise CodeChangedError."""
         before, after = self._reader.profile(old), self._reader.profile(new)
         self.grown += after.size - before.size
-        if self._is_inert(old, self.old) and self._is_inert(new, self.new):
+        if self._is_inert(old, self.old, new) and self._is_inert(new, self.new, old):
             return
         is_unread = old.span[0] not in self._read and old.name not in ("train", "eval")
         if not is_unread or not self._tell_the_same(old, new):
@@ -98,7 +96,7 @@ class Unseen:
     def _tell_the_same(self, old: ir.Function, new: ir.Function) -> bool:
         """Whether all that is told of functions by their words is the same of both."""
         first, second = self._reader.profile(old), self._reader.profile(new)
-        bodies = [self._reader.profile(f.read()).references & self._acting for f in (old, new)]
+        bodies = [self._senses(f.read(), ACTING) for f in (old, new)]
         gives = self.new.mentions_batchnorm and self._reader.gives(new)
         return (
             self._edges(old) == self._edges(new)
@@ -107,15 +105,19 @@ class Unseen:
             and (old.span in self._methods or not gives)
         )
 
-    def _edges(self, function: ir.Function) -> list[tuple[str, list[frozenset[str]]]]:
+    def _edges(self, function: ir.Function) -> list[tuple[str, dict[str, int]]]:
         """Which names of functions become relevant by what: of a function and those in it."""
         found = []
         for definition in (function, *definitions(function.read())):
-            references = self._reader.profile(definition).references
-            senses = [references & words for words in self._closures]
-            if any(senses) and (definition is function or definition.name not in COMMON):
+            senses = self._senses(definition)
+            if senses and (definition is function or definition.name not in COMMON):
                 found.append((definition.name, senses))
         return found
+
+    def _senses(self, code: object, wanted: int = sum(SENSES)) -> dict[str, int]:
+        """The relevant words that code refers to, each with what it is relevant for."""
+        known, referred = self.looked.senses, self._reader.profile(code).referred
+        return {word: known[word] for word in referred if known.get(word, 0) & wanted}
 
     def _is_sensitive(self, words: frozenset[str]) -> bool:
         """Whether words are among those for which the texts of functions are searched."""
@@ -125,7 +127,7 @@ class Unseen:
     def _searched(self) -> frozenset[str]:
         last = {name.rpartition(".")[2] for name in SIGNATURES}
         norms = {name.rpartition(".")[2] for name in TABLE if is_batchnorm(name)}
-        words = SWITCHES | SETS_BY_NAME | DRAWS | last | norms | set(self.looked.parts)
+        words = SWITCHES | SETS_BY_NAME | DRAWS | last | norms | set(self.looked.called)
         return words.union(_from_torch(self.old.body), _from_torch(self.new.body))
 
     def _calls_no_norm(self, old: ir.Function, new: ir.Function) -> bool:
@@ -141,8 +143,9 @@ class Unseen:
         switching = frozenset(self.looked.switching)
         if not switching.isdisjoint(_set_or_tested(old) | _set_or_tested(new)):
             return False
-        words = [self._reader.profile(function).words for function in (old, new)]
-        return (words[0] ^ words[1]).isdisjoint(self._aliases)
+        first, second = (self._reader.profile(function).words for function in (old, new))
+        searched = self.looked.parts.get(self.old.path, ())
+        return (first | second).isdisjoint(searched) and (first ^ second).isdisjoint(self._aliases)
 
     @cached_property
     def _methods(self) -> frozenset[ir.Span]:
@@ -193,34 +196,61 @@ class Unseen:
                 return self._is_inert(statement, facts)
             case ir.Assign((ir.Name(name),), ir.Constant()):
                 self._constants.add(name)
-                others = [other for other in facts.body if other is not statement]
-                return self._is_unnamed(name, others)
+                return self._is_unnamed(name, statement, None)
         return False
 
-    def _is_inert(self, function: ir.Function, facts: FileFacts) -> bool:
-        """Whether a function of a file's own, run or not, does nothing, and nobody asks for it."""
+    def _is_inert(
+        self, function: ir.Function, facts: FileFacts, other: ir.Function | None = None
+    ) -> bool:
+        """Whether a function of a file's own, run or not, does nothing, and nobody asks for it.
+        other: what it is in the other version."""
         profile = self._reader.profile(function)
         defaults = (p.default for p in function.parameters)
-        others = [d for d in facts.body if d is not function]
         return (
-            function.span in {s.span for s in facts.body if isinstance(s, ir.Function)}
+            any(statement is function for statement in facts.body)
             and not function.decorators
             and all(default is None or isinstance(default, ir.Constant) for default in defaults)
-            and all(profile.references.isdisjoint(words) for words in self._closures)
+            and not self._senses(function)
             and not self._is_sensitive(profile.words)
             and not profile.loops
             and profile.size <= LARGEST
-            and self._is_unnamed(function.name, others)
-            and (not facts.mentions_batchnorm or self._is_closed(function, others))
+            and self._is_unnamed(function.name, function, other)
+            and (not facts.mentions_batchnorm or self._is_closed(function, facts))
         )
 
-    def _is_unnamed(self, name: str, others: Sequence[ir.Statement]) -> bool:
+    def _is_unnamed(self, name: str, own: ir.Statement, other: ir.Statement | None) -> bool:
+        """Whether nobody asks for what a statement binds: `own` itself, `other` in the other
+        version."""
         asked = self.looked.names.get(self.old.path, ())
         if name in asked or ALL_NAMES in asked or name.startswith("__"):
             return False
-        return all(name not in _all_words(statement) for statement in others)
+        before = (s for s in self.old.body if s is not own and s is not other)
+        after = (s for s in self.new.body if s is not own and s is not other)
+        return not (
+            any(self._mentions(statement, name, self._is_read(statement)) for statement in before)
+            or any(self._mentions(statement, name, False) for statement in after)
+        )
 
-    def _is_closed(self, function: ir.Function, others: Sequence[ir.Statement]) -> bool:
+    def _mentions(self, statement: ir.Statement, name: str, is_read: bool) -> bool:
+        """Whether a statement may mean, or bind, a name of the file. Variables of functions are no
+        such names where nobody has run the functions."""
+        if is_read or not isinstance(statement, ir.Function | ir.Class):
+            return name in _bound_or_named(statement)
+        heads = (part for d in _with_inner(statement) for part in _head(d))
+        return (
+            statement.name == name
+            or name in self._reader.profile(statement).referred
+            or any(name in _bound_or_named(head) for head in heads)
+            or any(isinstance(n, ir.Global) and name in n.names for n in walk(statement))
+        )
+
+    def _is_read(self, statement: ir.Statement) -> bool:
+        """Whether a function of the old version, or one of a class, was run or read."""
+        if not isinstance(statement, ir.Function | ir.Class):
+            return False
+        return any(d.span[0] in self._read for d in _with_inner(statement))
+
+    def _is_closed(self, function: ir.Function, facts: FileFacts) -> bool:
         """Whether a function names nothing but variables of its own, and no other one of the file
         has its words."""
         profile = self._reader.profile(function)
@@ -230,7 +260,8 @@ class Unseen:
         if any(isinstance(node, _OPEN) for node in inside):
             return False
         named = {node.id for node in inside if isinstance(node, ir.Name)}
-        alike = (self._reader.profile(f).words for f in others if isinstance(f, ir.Function))
+        others = (f for f in facts.body if isinstance(f, ir.Function) and f is not function)
+        alike = (self._reader.profile(other).words for other in others)
         return named <= own and profile.words not in alike
 
 
@@ -241,12 +272,11 @@ def says_nothing(outcome: Outcome, looked: Looked) -> bool:
     if facts is None or outcome.problem is not None or facts.mentions_batchnorm or is_script(facts):
         return False
     reader = Relevance.beside(looked.outside)
-    acting, building, *others = map(frozenset, looked.closures)
+    known = looked.senses
     outside = tuple(s for s in facts.body if not isinstance(s, ir.Function | ir.Class))
-    references = reader.profile(facts.body).references
     return (
-        all(references.isdisjoint(words) for words in (acting, *others))
-        and reader.profile(outside).references.isdisjoint(building)
+        not any(known.get(word, 0) & ~BUILDING for word in reader.profile(facts.body).referred)
+        and not any(known.get(word, 0) & BUILDING for word in reader.profile(outside).referred)
         and not added_folders(facts)
     )
 
@@ -308,22 +338,33 @@ def _aliases(body: ir.Body) -> Iterator[str]:
                 yield from (n.id for n in walk(node) if isinstance(n, ir.Name))
 
 
-def _all_words(code: object) -> set[str]:
-    """All names in a piece of code, also those in texts, which may be names."""
+def _with_inner(statement: ir.Function | ir.Class) -> Iterator[ir.Function | ir.Class]:
+    """A function or class, and those inside it."""
+    yield statement
+    yield from definitions(
+        statement.read() if isinstance(statement, ir.Function) else statement.body
+    )
+
+
+def _head(definition: ir.Function | ir.Class) -> Iterator[object]:
+    """What is evaluated where a function or class is defined, but for the body of a class."""
+    yield definition.decorators
+    if isinstance(definition, ir.Class):
+        yield definition.bases
+    else:
+        yield tuple(parameter.default for parameter in definition.parameters)
+
+
+def _bound_or_named(code: object) -> set[str]:
+    """All variables in a piece of code, and the names that it binds."""
     found: set[str] = set()
     for node in walk(code):
         match node:
-            case ir.Name(name) | ir.Attribute(_, name):
-                found.add(name)
-            case ir.Function(name) | ir.Class(name) | ir.Parameter(name):
+            case ir.Name(name) | ir.Function(name) | ir.Class(name):
                 found.add(name)
             case ir.Import(names) | ir.ImportFrom(_, _, names):
                 for name, alias in names or ():
                     found |= {name.partition(".")[0], alias or name}
-            case ir.Constant(str(text)):
-                found.add(text)
             case ir.Global(names):
                 found.update(names)
-            case ir.Argument(_, keyword) if keyword:
-                found.add(keyword)
     return found
