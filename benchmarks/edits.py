@@ -3,7 +3,8 @@
     python benchmarks/edits.py PROJECT... [--edits 20] [--seed 0]
 
 Each edit changes one file: a comment, blank lines, a docstring, a class's name, a momentum, what a
-package exports; or adds or deletes a file. After each, the whole project and the edited file alone
+package exports, a statement more, less or changed in some function, a function or a constant more,
+a mode less; or adds or deletes a file. After each, the whole project and the edited file alone
 are linted with the cache that earlier runs have left, and without one. One line for each project:
 how many runs there were, how many were answered without linking, and which differed. Exit code 1
 when any did.
@@ -12,6 +13,7 @@ when any did.
 from __future__ import annotations
 
 import argparse
+import ast
 import random
 import re
 import shutil
@@ -69,6 +71,76 @@ def _statement(text: str, chance: random.Random) -> str:
     return f"{text}\nCHANGED = {chance.random()}\n"
 
 
+ADDED = (
+    "note = 1",
+    "print('here')",
+    "self.note = 2",
+    "import math",
+    "return None",
+    "count += 1",
+    "model.eval()",
+    "self.train(False)",
+    "norm = nn.BatchNorm2d(8, momentum=0.9999)",
+    "x = forward(x)",
+    "if training: pass",
+    "torch.save(1, 2)",
+)
+"""Statements that may make a difference, and such that make none."""
+
+
+def _lines_of_a_statement(text: str, chance: random.Random) -> tuple[int, int, str] | None:
+    """A statement of some function that has its lines to itself: where it begins and ends in the
+    text, and how far it is indented."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    simple = (ast.Assign, ast.AugAssign, ast.Expr, ast.Return)
+    found = [s for f in functions for s in ast.walk(f) if isinstance(s, simple)]
+    if not found or text.splitlines() != text.split("\n")[: len(text.splitlines())]:
+        return None
+    statement = chance.choice(found)
+    lines = text.splitlines(keepends=True)
+    first, last = statement.lineno - 1, (statement.end_lineno or statement.lineno) - 1
+    indent = lines[first][: len(lines[first]) - len(lines[first].lstrip())]
+    if len(indent) != statement.col_offset or not lines[last].endswith("\n"):
+        return None
+    return len("".join(lines[:first])), len("".join(lines[: last + 1])), indent
+
+
+def _statement_less(text: str, chance: random.Random) -> str:
+    found = _lines_of_a_statement(text, chance)
+    return text if found is None else f"{text[: found[0]]}{found[2]}pass\n{text[found[1] :]}"
+
+
+def _statement_more(text: str, chance: random.Random) -> str:
+    found = _lines_of_a_statement(text, chance)
+    if found is None:
+        return text
+    return f"{text[: found[0]]}{found[2]}{chance.choice(ADDED)}\n{text[found[0] :]}"
+
+
+def _number(text: str, chance: random.Random) -> str:
+    found = _lines_of_a_statement(text, chance)
+    if found is None:
+        return text
+    first, last, _ = found
+    return text[:first] + re.sub(r"(?<![\w.])\d(?![\w.])", "7", text[first:last]) + text[last:]
+
+
+def _function(text: str, chance: random.Random) -> str:
+    return f"{text}\n\ndef added_{chance.randrange(9)}(model):\n    return model, 1\n"
+
+
+def _no_mode(text: str, chance: random.Random) -> str:
+    found = list(re.finditer(r"^( +)\S+\.(eval|train)\(\)\n", text, re.MULTILINE))
+    if not found:
+        return text
+    mode = chance.choice(found)
+    return f"{text[: mode.start()]}{mode[1]}pass\n{text[mode.end() :]}"
+
+
 CHANGES: dict[str, Change] = {
     "comment": _comment,
     "blank lines": _blank_lines,
@@ -77,6 +149,11 @@ CHANGES: dict[str, Change] = {
     "momentum": _momentum,
     "exports": _exports,
     "statement": _statement,
+    "statement less": _statement_less,
+    "statement more": _statement_more,
+    "number": _number,
+    "function": _function,
+    "no mode": _no_mode,
 }
 
 
@@ -86,6 +163,8 @@ def edit(root: Path, chance: random.Random) -> tuple[str, Path]:
     kind = chance.choice([*CHANGES, "add", "delete"])
     if kind == "exports":
         files = [p for p in files if p.name == "__init__.py"] or files
+    if kind == "no mode":
+        files = [p for p in files if ".eval()" in p.read_text(errors="replace")] or files
     if kind in ("momentum", "name"):
         files = [p for p in files if "BatchNorm" in p.read_text(errors="replace")] or files
     path = chance.choice(files)
