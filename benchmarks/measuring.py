@@ -20,11 +20,24 @@ SAMPLE = 0.02
 class Cost:
     """Seconds of wall time and of CPU (user and system, all processes), and peak memory in bytes:
     the sum over all processes at one moment of what each holds by itself (shared pages are divided
-    among those that share them); 0 where the system does not tell."""
+    among those that share them); 0 where the system does not tell. runs: of how many runs these are
+    the medians."""
 
     wall: float
     cpu: float
     memory: int
+    runs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command to be measured in a folder. before: what makes ready for each run; memory: whether
+    its memory is watched, which costs it a little time."""
+
+    command: Sequence[str]
+    folder: Path
+    before: Callable[[], object] = lambda: None
+    memory: bool = False
 
 
 def run(command: Sequence[str], folder: Path, *, memory: bool = False) -> Cost:
@@ -52,23 +65,31 @@ def run(command: Sequence[str], folder: Path, *, memory: bool = False) -> Cost:
     return Cost(wall, cpu, 0 if peak is None else peak.stop())
 
 
-def typical(
-    command: Sequence[str],
-    folder: Path,
-    rounds: int,
-    *,
-    before: Callable[[], None] = lambda: None,
-    memory: bool = False,
-) -> Cost:
-    """The medians of several runs; `before` each, what it needs is made."""
-    costs = []
+def typical(job: Job, rounds: int, patience: float) -> Cost:
+    """The medians of several runs."""
+    return alternating([job], rounds, patience)[0]
+
+
+def alternating(jobs: Sequence[Job], rounds: int, patience: float) -> list[Cost]:
+    """The medians of each of several commands that take turns, so that whatever else the machine
+    does in the meantime is shared by all of them. One whose runs have taken as many seconds as
+    there is patience for is not run again."""
+    taken: list[list[Cost]] = [[] for _ in jobs]
     for _ in range(rounds):
-        before()
-        costs.append(run(command, folder, memory=memory))
+        for job, costs in zip(jobs, taken):
+            if not costs or sum(cost.wall for cost in costs) < patience:
+                job.before()
+                costs.append(run(job.command, job.folder, memory=job.memory))
+    return [medians(costs) for costs in taken]
+
+
+def medians(costs: Sequence[Cost]) -> Cost:
+    """The medians of several runs of one command; of the memory the largest."""
     return Cost(
         median(cost.wall for cost in costs),
         median(cost.cpu for cost in costs),
-        round(median(cost.memory for cost in costs)),
+        max(cost.memory for cost in costs),
+        len(costs),
     )
 
 

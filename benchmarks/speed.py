@@ -1,12 +1,14 @@
 """How fast bnlint is, as ratios to other programs in the same run.
 
-    python benchmarks/speed.py                   all rows, medians of five runs
-    python benchmarks/speed.py --rows warm,parse only some
-    python benchmarks/speed.py --quick           smaller corpora, one run each: the smoke run
-    python benchmarks/speed.py --plot growth.svg also a plot of time against the number of files
+    python benchmarks/speed.py                    all rows
+    python benchmarks/speed.py --rows warm,parse  only some: cold, parse, warm, edits, growth
+    python benchmarks/speed.py --quick            smaller corpora, one run each: the smoke run
+    python benchmarks/speed.py --plot growth.svg  also a plot of time against the number of files
 
 Wheels and other linters are fetched from PyPI into --work, once. The figure of each row is a median
-and so is what it is compared with; a goal says what the ratio should be at most.
+of --rounds runs, and so is what it is compared with: both take turns. A command whose runs have
+taken --patience seconds is not run again, so that the long ones have fewer; the table says how
+many. A goal says what the ratio should be at most.
 """
 
 from __future__ import annotations
@@ -20,24 +22,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
 from corpora import TOOLS, VERSIONS, corpus, listed_files, synthetic, tool
-from measuring import Cost, typical
+from measuring import Cost, Job, alternating, medians, typical
 
 LINT = [sys.executable, "-m", "bnlint", "lint"]
 SIZES = (300, 600, 1200, 2400, 6000)
 QUICK_SIZES = (40, 80)
 SMALL, LARGE = ("segmentation_models_pytorch", "timm"), "transformers"
+LISTED = ("segmentation_models_pytorch", "timm", "speechbrain")
+SETTLED = 2.1
+"""Seconds after which the times of files that were written can be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: what was measured, against what, and what it should be."""
+    """One line of the table: what was measured, against what, and what it should be.
+
+    runs: of how many runs the two figures are medians.
+    """
 
     name: str
     figure: float
@@ -45,6 +53,7 @@ class Row:
     unit: str
     goal: float | None
     note: str = ""
+    runs: tuple[int, int] = (1, 1)
 
     @property
     def ratio(self) -> float:
@@ -54,22 +63,48 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How to measure. work: where the corpora lie; rounds: runs of each command."""
+    """How to measure. work: where the corpora lie; rounds: runs of each command; patience: seconds
+    for all runs of one command."""
 
     work: Path
     rounds: int
+    patience: float
     quick: bool
     large: str = LARGE
 
-    def lint(self, folder: Path, *options: str, cold: bool = False, memory: bool = False) -> Cost:
+    @property
+    def once(self) -> Bench:
+        """The same with one run of each command."""
+        return replace(self, rounds=1)
+
+    def job(self, folder: Path, *options: str, cold: bool = False, memory: bool = False) -> Job:
         """bnlint over a folder; cold: without a cache before it."""
         command = [*LINT, "--exit-zero", "--output-format", "concise", *options]
         before = partial(_forget, folder) if cold else (lambda: None)
-        return typical(command, folder, self.rounds, before=before, memory=memory)
+        return Job(command, folder, before, memory)
 
-    def imports(self, module: str) -> float:
-        """Seconds of a Python that imports a module and ends."""
-        return typical([sys.executable, "-c", f"import {module}"], self.work, self.rounds * 3).wall
+    def lint(self, folder: Path, *options: str, cold: bool = False, memory: bool = False) -> Cost:
+        """What such runs cost."""
+        job = self.job(folder, *options, cold=cold, memory=memory)
+        return typical(job, self.rounds, self.patience)
+
+    def imports(self, module: str) -> Job:
+        """A Python that imports a module and ends."""
+        return Job([sys.executable, "-c", f"import {module}"], self.work)
+
+    def against(self, *jobs: Job) -> list[Cost]:
+        """What commands cost that take turns."""
+        return alternating(jobs, self.rounds, self.patience)
+
+
+def compared(name: str, ours: Cost, other: Cost, goal: float | None, note: str = "") -> Row:
+    """A row of wall times."""
+    return Row(name, ours.wall, other.wall, "s", goal, note, (ours.runs, other.runs))
+
+
+def in_memory(name: str, cost: Cost, limit: int) -> Row:
+    """A row of the memory of a run, all its processes together, in MB."""
+    return Row(name, cost.memory / 1e6, limit, "MB", 1.0, runs=(cost.runs, 1))
 
 
 def _forget(folder: Path) -> None:
@@ -80,21 +115,24 @@ def cold_rows(bench: Bench) -> Iterator[Row]:
     """A first run against other linters."""
     for name in SMALL[:1] if bench.quick else SMALL:
         folder = corpus(name, bench.work)
-        ours = bench.lint(folder, "--jobs", "2", cold=True)
-        others = {
-            "ruff": ([tool("ruff", bench.work), "check", "--no-cache", "--select", "F,E,B"], None)
-        }
+        others = {"ruff": (["check", "--no-cache", "--select", "F,E,B"], None)}
         if not bench.quick:
-            torchfix = [tool("torchfix", bench.work), "--select=ALL", "-j", "2"]
-            pylint = [tool("pylint", bench.work), "-E", "-j", "2", "--recursive=y"]
-            others |= {"torchfix": (torchfix, 1 / 15), "pylint": (pylint, 1 / 20)}
-        for other, (command, goal) in others.items():
-            cost = typical([*command, "."], folder, bench.rounds)
-            yield Row(f"cold {name} / {other}", ours.wall, cost.wall, "s", goal)
+            others["torchfix"] = (["--select=ALL", "-j", "2"], 1 / 15)
+            others["pylint"] = (["-E", "-j", "2", "--recursive=y"], 1 / 20)
+        jobs = [
+            Job([tool(other, bench.work), *options, "."], folder)
+            for other, (options, _) in others.items()
+        ]
+        ours, *costs = bench.against(bench.job(folder, "--jobs", "2", cold=True), *jobs)
+        for (other, (_, goal)), cost in zip(others.items(), costs):
+            part = f"1/{cost.wall / ours.wall:.1f}"
+            yield compared(f"cold {name} / {other}", ours, cost, goal, part)
 
 
 def parse_rows(bench: Bench) -> Iterator[Row]:
     """The CPU of reading and of the whole run against that of the bare parser."""
+    import ast
+
     import libcst
 
     from bnlint.source.reader import read_bytes
@@ -106,26 +144,55 @@ def parse_rows(bench: Bench) -> Iterator[Row]:
         for _, data in texts:
             libcst.parse_module(data)
 
+    def parse_with_python() -> None:
+        for _, data in texts:
+            ast.parse(data)
+
     def read() -> None:
         for path, data in texts:
             read_bytes(path, data)
 
-    parsed, whole = (_cpu(work, bench.rounds) for work in (parse, read))
-    words = f"{len(files)} files"
-    yield Row("reading beyond the parse / parse", whole - parsed, parsed, "s CPU", 0.5, words)
+    parsed, own, whole = (_cpu(work, bench.rounds) for work in (parse, parse_with_python, read))
+    runs = (bench.rounds, bench.rounds)
+    words = f"{len(files)} files, parsed by ast; the bare parse is libcst's"
+    yield Row("reading, parse included / parse", whole, parsed, "s CPU", 1.5, words, runs)
+    yield Row("reading beyond ast.parse / parse", whole - own, parsed, "s CPU", 0.5, "", runs)
     if bench.quick:
         return
-    total = 0.0
-    seen = 0
-    for name in ("segmentation_models_pytorch", "timm", "speechbrain"):
-        folder = corpus(name, bench.work)
-        total += bench.lint(folder, "--jobs", "1", cold=True).cpu
-        seen += sum(1 for _ in folder.rglob("*.py"))
-    words = f"{len(files)} of {seen} files match ({len(files) / seen:.0%})"
-    yield Row("cold run, all CPU / parse", total, parsed, "s CPU", 1.6, words)
+    folders = [corpus(name, bench.work) for name in LISTED]
+    costs = [bench.lint(folder, "--jobs", "1", cold=True) for folder in folders]
+    runs = (min(cost.runs for cost in costs), bench.rounds)
+    words = f"{len(files)} files are parsed, bnlint's prefilter passes {_passed(folders)}"
+    total = sum(cost.cpu for cost in costs)
+    yield Row("cold run, all CPU / parse", total, parsed, "s CPU", 1.6, words, runs)
+    for name, cost in zip(LISTED, costs):
+        own_files = [data for path, data in texts if f"/{name}-" in path]
+        parsed = _cpu(lambda datas=own_files: [libcst.parse_module(d) for d in datas], 1)
+        words = f"{len(own_files)} files"
+        runs = (cost.runs, 1)
+        yield Row(f"  of it {name}", cost.cpu, parsed, "s CPU", None, words, runs)
 
 
-def _cpu(work: Callable[[], None], rounds: int) -> float:
+def _passed(folders: Iterable[Path]) -> str:
+    """How many files of how many the prefilter lets through, and the share of their bytes."""
+    from bnlint.settings import Settings
+    from bnlint.source.ground import survey
+    from bnlint.source.prefilter import relevant
+
+    every, passed = [], []
+    for folder in folders:
+        ground = survey([folder], Settings(root=folder, base=folder))
+        every += ground.everything
+        passed += relevant(ground.everything, ground.given.files, ground.given.named)
+    share = _bytes(passed) / _bytes(every)
+    return f"{len(passed)} of {len(every)} ({share:.0%} of the bytes)"
+
+
+def _bytes(paths: Iterable[str]) -> int:
+    return sum(os.stat(path).st_size for path in paths)
+
+
+def _cpu(work: Callable[[], object], rounds: int) -> float:
     taken = []
     for _ in range(rounds):
         start = time.process_time()
@@ -136,51 +203,65 @@ def _cpu(work: Callable[[], None], rounds: int) -> float:
 
 def warm_rows(bench: Bench) -> Iterator[Row]:
     """Runs after the first one."""
-    folder = _copy(corpus(bench.large, bench.work), bench.work / "warm")
+    folder = _copy(bench)
     jobs = ("--jobs", "2")
-    once = Bench(bench.work, 1, bench.quick, bench.large)
-    first = once.lint(folder, *jobs, cold=True, memory=True)
-    yield Row(f"cold {bench.large}, peak memory", first.memory / 1e6, 600, "MB", 1.0)
-    time.sleep(2.1)  # until the times of all files can be trusted
-    once.lint(folder, *jobs)
-    click, libcst = bench.imports("click"), bench.imports("libcst")
-    warm = bench.lint(folder, *jobs, memory=True)
-    yield Row("warm, nothing changed / import click", warm.wall, click, "s", 4)
-    yield Row("warm, peak memory", warm.memory / 1e6, 150, "MB", 1.0)
-    choices = iter(range(10**6))
-    costs = [
-        once.lint(folder, *jobs, "--extend-ignore", f"BNL{20 + next(choices) % 10}", memory=True)
-        for _ in range(bench.rounds)
-    ]
-    chosen = Cost(
-        statistics.median(cost.wall for cost in costs), 0, max(cost.memory for cost in costs)
-    )
-    yield Row("warm, other rules chosen / import click", chosen.wall, click, "s", 8)
-    yield Row("warm, other rules, peak memory", chosen.memory / 1e6, 150, "MB", 1.0)
-    yield from _changed_rows(bench, folder, libcst)
-    ruff = [tool("ruff", bench.work), "check", "--select", "F,E,B", "."]
-    yield Row("warm / ruff, warm", warm.wall, typical(ruff, folder, bench.rounds).wall, "s", None)
+    first = bench.once.lint(folder, *jobs, cold=True, memory=True)
+    words = f"{first.wall:.0f} s of wall, {first.cpu:.0f} s of CPU"
+    yield replace(in_memory(f"cold {bench.large}, peak memory", first, 600), note=words)
+    time.sleep(SETTLED)
+    bench.once.lint(folder, *jobs)
+    ruff = Job([tool("ruff", bench.work), "check", "--select", "F,E,B", "."], folder)
+    click = bench.imports("click")
+    warm, imported, other = bench.against(bench.job(folder, *jobs), click, ruff)
+    yield compared("warm, nothing changed / import click", warm, imported, 4)
+    yield compared("warm / ruff, warm", warm, other, None)
+    cold_ruff = typical(replace(ruff, command=[*ruff.command, "--no-cache"]), 1, bench.patience)
+    yield compared(f"cold {bench.large} / ruff, cold", first, cold_ruff, None)
+    yield in_memory("warm, peak memory", bench.once.lint(folder, *jobs, memory=True), 150)
+    chosen, clicks = [], []
+    for number in range(bench.rounds):
+        other_rules = ("--extend-ignore", f"BNL{20 + number % 10}")
+        chosen.append(bench.once.lint(folder, *jobs, *other_rules, memory=True))
+        clicks.append(typical(click, 1, bench.patience))
+    name = "warm, other rules chosen"
+    yield compared(f"{name} / import click", medians(chosen), medians(clicks), 8)
+    yield in_memory(f"{name}, peak memory", medians(chosen), 150)
 
 
-def _changed_rows(bench: Bench, folder: Path, libcst: float) -> Iterator[Row]:
+def edit_rows(bench: Bench) -> Iterator[Row]:
     """The pre-commit case: one file has changed and is given, the cache knows the others."""
-    once = Bench(bench.work, 1, bench.quick, bench.large)
-    once.lint(folder, "--jobs", "2")  # the choices of rules before it have their own results
+    folder = bench.work / "warm" / bench.large
+    if not folder.is_dir():
+        _copy(bench)
+    bench.once.lint(folder, "--jobs", "2")
+    time.sleep(SETTLED)
+    bench.once.lint(folder, "--jobs", "2")
     edits = {
-        "its comments": (bench.rounds, "\n# changed {}\n"),
-        "its code": (1, "\n\ndef changed(model):\n    return model, {}\n"),
+        "its comments": "\n# changed {}\n",
+        "a function of no model": "\n\ndef changed(number):\n    return number + {}\n",
+        "its models": "\n\nclass Changed(torch.nn.Linear):\n    number = {}\n",
     }
     for words, path in _changed_files(folder):
-        text = path.read_text()
-        for kind, (rounds, more) in edits.items():
-            costs = []
-            for number in range(rounds):
-                path.write_text(text + more.format(number))
-                costs.append(once.lint(folder, "--jobs", "2", str(path.relative_to(folder))))
-            path.write_text(text)
-            wall = statistics.median(cost.wall for cost in costs)
+        for kind, more in edits.items():
             name = f"one changed file ({words}; {kind}) / import libcst"
-            yield Row(name, wall, libcst, "s", 2.5)
+            ours, other = _edited(bench, folder, path, more)
+            yield compared(name, ours, other, 2.5)
+
+
+def _edited(bench: Bench, folder: Path, path: Path, more: str) -> tuple[Cost, Cost]:
+    """A run after each of several edits of a file, and the import of libcst between them."""
+    text = path.read_text(encoding="utf-8")
+    ours: list[Cost] = []
+    others: list[Cost] = []
+    for number in range(bench.rounds):
+        if sum(cost.wall for cost in ours) > bench.patience:
+            break
+        path.write_text(text + more.format(number), encoding="utf-8")
+        ours.append(bench.once.lint(folder, "--jobs", "2", str(path.relative_to(folder))))
+        others.append(typical(bench.imports("libcst"), 1, bench.patience))
+    path.write_text(text, encoding="utf-8")
+    bench.once.lint(folder, "--jobs", "2", str(path.relative_to(folder)))
+    return medians(ours), medians(others)
 
 
 def _changed_files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -194,10 +275,12 @@ def _changed_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield words, path
 
 
-def _copy(folder: Path, place: Path) -> Path:
-    if place.is_dir():
-        shutil.rmtree(place)
-    shutil.copytree(folder, place, ignore=shutil.ignore_patterns(".bnlint_cache"))
+def _copy(bench: Bench) -> Path:
+    """A copy of the large corpus, to be edited."""
+    place = bench.work / "warm" / bench.large
+    shutil.rmtree(place, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".bnlint_cache", ".ruff_cache")
+    shutil.copytree(corpus(bench.large, bench.work), place, ignore=ignored)
     (place / "pyproject.toml").touch()  # a file that is given alone belongs to the whole, too
     return place
 
@@ -205,18 +288,15 @@ def _copy(folder: Path, place: Path) -> Path:
 def growth_rows(bench: Bench, plot: Path | None) -> Iterator[Row]:
     """Twice the files against the time."""
     sizes = QUICK_SIZES if bench.quick else SIZES
-    rounds = Bench(bench.work, min(bench.rounds, 3), bench.quick)
-    times = {
-        size: rounds.lint(synthetic(size, bench.work), "--jobs", "1", cold=True).cpu
-        for size in sizes
-    }
+    jobs = [bench.job(synthetic(n, bench.work), "--jobs", "1", cold=True) for n in sizes]
+    costs = dict(zip(sizes, bench.against(*jobs)))
     for small, large in pairwise(sizes):
-        doublings = large / small
-        goal = 2.1 * doublings / 2
-        name = f"{large} files / {small} files"
-        yield Row(name, times[large], times[small], "s CPU", goal)
+        goal = 2.1 * (large / small) / 2
+        few, many = costs[small], costs[large]
+        runs = (many.runs, few.runs)
+        yield Row(f"{large} files / {small} files", many.cpu, few.cpu, "s CPU", goal, runs=runs)
     if plot is not None:
-        _plot(times, plot)
+        _plot({size: cost.cpu for size, cost in costs.items()}, plot)
 
 
 def _plot(times: dict[int, float], file: Path) -> None:
@@ -258,21 +338,24 @@ def machine() -> Iterator[str]:
 def show(rows: Iterable[Row]) -> bool:
     """Print rows as they come; whether all goals were met."""
     met = True
-    print(f"{'row':66} {'figure':>10} {'against':>10} {'ratio':>8} {'goal':>8}")
+    heads = f"{'row':72} {'figure':>9} {'against':>9} {'ratio':>7} {'goal':>7} {'runs':>5}"
+    print(heads)
     for row in rows:
         good = row.goal is None or row.ratio <= row.goal
         met &= good
         goal = "" if row.goal is None else f"{row.goal:.3g}"
         verdict = "" if row.goal is None else ("  met" if good else "  MISSED")
-        figures = f"{row.figure:10.3f} {row.reference:10.3f} {row.ratio:8.3f} {goal:>8}"
-        print(f"{row.name:66} {figures} {row.unit}{verdict} {row.note}", flush=True)
+        figures = f"{row.figure:9.3f} {row.reference:9.3f} {row.ratio:7.3f} {goal:>7}"
+        runs = "{},{}".format(*row.runs)
+        print(f"{row.name:72} {figures} {runs:>5} {row.unit}{verdict} {row.note}", flush=True)
     return met
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", default="cold,parse,warm,growth", help="which, by commas")
+    parser.add_argument("--rows", default="cold,parse,warm,edits,growth", help="by commas")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each command")
+    parser.add_argument("--patience", type=float, default=120, help="seconds for one command")
     parser.add_argument("--quick", action="store_true", help="small corpora, one run each")
     parser.add_argument("--large", default=LARGE, choices=sorted(VERSIONS), help="the warm corpus")
     parser.add_argument("--plot", type=Path, help="write the growth there, as SVG")
@@ -281,11 +364,13 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     large = SMALL[0] if options.quick else options.large
-    bench = Bench(options.work, 1 if options.quick else options.rounds, options.quick, large)
+    rounds = 1 if options.quick else options.rounds
+    bench = Bench(options.work, rounds, options.patience, options.quick, large)
     kinds: dict[str, Callable[[], Iterator[Row]]] = {
         "cold": partial(cold_rows, bench),
         "parse": partial(parse_rows, bench),
         "warm": partial(warm_rows, bench),
+        "edits": partial(edit_rows, bench),
         "growth": partial(growth_rows, bench, options.plot),
     }
     for line in machine():
