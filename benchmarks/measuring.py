@@ -32,34 +32,37 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A command to be measured in a folder. before: what makes ready for each run; memory: whether
-    its memory is watched, which costs it a little time."""
+    its memory is watched, which costs it a little time; succeeds: it must exit with 0."""
 
     command: Sequence[str]
     folder: Path
     before: Callable[[], object] = lambda: None
     memory: bool = False
+    succeeds: bool = False
 
 
-def run(command: Sequence[str], folder: Path, *, memory: bool = False) -> Cost:
+def run(job: Job) -> Cost:
     """Run a command to its end. Raises RuntimeError when it does not end as a linter does."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
     start = time.perf_counter()
     before = os.times()
     process = subprocess.Popen(
-        list(command),
-        cwd=folder,
+        list(job.command),
+        cwd=job.folder,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    peak = _Peak(process.pid) if memory else None
+    peak = _Peak(process.pid) if job.memory else None
     errors = process.communicate()[1]
     wall = time.perf_counter() - start
     after = os.times()
-    if process.returncode < 0 or "Traceback (most recent call last)" in errors:
-        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{errors[-2000:]}")
+    is_bad = process.returncode != 0 if job.succeeds else process.returncode < 0
+    if is_bad or "Traceback (most recent call last)" in errors:
+        words = " ".join(job.command)
+        raise RuntimeError(f"{words}: exit {process.returncode}\n{errors[-2000:]}")
     cpu = after.children_user - before.children_user
     cpu += after.children_system - before.children_system
     return Cost(wall, cpu, 0 if peak is None else peak.stop())
@@ -79,7 +82,7 @@ def alternating(jobs: Sequence[Job], rounds: int, patience: float) -> list[Cost]
         for job, costs in zip(jobs, taken):
             if not costs or sum(cost.wall for cost in costs) < patience:
                 job.before()
-                costs.append(run(job.command, job.folder, memory=job.memory))
+                costs.append(run(job))
     return [medians(costs) for costs in taken]
 
 

@@ -27,6 +27,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from corpora import TOOLS, VERSIONS, corpus, listed_files, synthetic, tool
 from measuring import Cost, Job, alternating, medians, typical
@@ -81,7 +82,7 @@ class Bench:
         """bnlint over a folder; cold: without a cache before it."""
         command = [*LINT, "--exit-zero", "--output-format", "concise", *options]
         before = partial(_forget, folder) if cold else (lambda: None)
-        return Job(command, folder, before, memory)
+        return Job(command, folder, before, memory, succeeds=True)
 
     def lint(self, folder: Path, *options: str, cold: bool = False, memory: bool = False) -> Cost:
         """What such runs cost."""
@@ -115,7 +116,9 @@ def cold_rows(bench: Bench) -> Iterator[Row]:
     """A first run against other linters."""
     for name in SMALL[:1] if bench.quick else SMALL:
         folder = corpus(name, bench.work)
-        others = {"ruff": (["check", "--no-cache", "--select", "F,E,B"], None)}
+        others: dict[str, tuple[list[str], float | None]] = {
+            "ruff": (["check", "--no-cache", "--select", "F,E,B"], None)
+        }
         if not bench.quick:
             others["torchfix"] = (["--select=ALL", "-j", "2"], 1 / 15)
             others["pylint"] = (["-E", "-j", "2", "--recursive=y"], 1 / 20)
@@ -140,19 +143,13 @@ def parse_rows(bench: Bench) -> Iterator[Row]:
     files = listed_files(bench.work)[: 30 if bench.quick else None]
     texts = [(str(path), path.read_bytes()) for path in files]
 
-    def parse() -> None:
-        for _, data in texts:
-            libcst.parse_module(data)
-
-    def parse_with_python() -> None:
-        for _, data in texts:
-            ast.parse(data)
-
-    def read() -> None:
-        for path, data in texts:
-            read_bytes(path, data)
-
-    parsed, own, whole = (_cpu(work, bench.rounds) for work in (parse, parse_with_python, read))
+    contents = [data for _, data in texts]
+    works = (
+        partial(_each, libcst.parse_module, contents),
+        partial(_each, ast.parse, contents),
+        partial(_each, lambda known: read_bytes(*known), texts),
+    )
+    parsed, own, whole = (_cpu(work, bench.rounds) for work in works)
     runs = (bench.rounds, bench.rounds)
     words = f"{len(files)} files, parsed by ast; the bare parse is libcst's"
     yield Row("reading, parse included / parse", whole, parsed, "s CPU", 1.5, words, runs)
@@ -166,9 +163,9 @@ def parse_rows(bench: Bench) -> Iterator[Row]:
     total = sum(cost.cpu for cost in costs)
     yield Row("cold run, all CPU / parse", total, parsed, "s CPU", 1.6, words, runs)
     for name, cost in zip(LISTED, costs):
-        own_files = [data for path, data in texts if f"/{name}-" in path]
-        parsed = _cpu(lambda datas=own_files: [libcst.parse_module(d) for d in datas], 1)
-        words = f"{len(own_files)} files"
+        part = [data for path, data in texts if f"/{name}-" in path]
+        parsed = _cpu(partial(_each, libcst.parse_module, part), 1)
+        words = f"{len(part)} files"
         runs = (cost.runs, 1)
         yield Row(f"  of it {name}", cost.cpu, parsed, "s CPU", None, words, runs)
 
@@ -179,13 +176,19 @@ def _passed(folders: Iterable[Path]) -> str:
     from bnlint.source.ground import survey
     from bnlint.source.prefilter import relevant
 
-    every, passed = [], []
+    every: list[str] = []
+    passed: list[str] = []
     for folder in folders:
         ground = survey([folder], Settings(root=folder, base=folder))
         every += ground.everything
         passed += relevant(ground.everything, ground.given.files, ground.given.named)
     share = _bytes(passed) / _bytes(every)
     return f"{len(passed)} of {len(every)} ({share:.0%} of the bytes)"
+
+
+def _each(function: Callable[[Any], object], values: Iterable[Any]) -> None:
+    for value in values:
+        function(value)
 
 
 def _bytes(paths: Iterable[str]) -> int:
@@ -203,6 +206,8 @@ def _cpu(work: Callable[[], object], rounds: int) -> float:
 
 def warm_rows(bench: Bench) -> Iterator[Row]:
     """Runs after the first one."""
+    from bnlint.rules import all_rules
+
     folder = _copy(bench)
     jobs = ("--jobs", "2")
     first = bench.once.lint(folder, *jobs, cold=True, memory=True)
@@ -219,9 +224,9 @@ def warm_rows(bench: Bench) -> Iterator[Row]:
     yield compared(f"cold {bench.large} / ruff, cold", first, cold_ruff, None)
     yield in_memory("warm, peak memory", bench.once.lint(folder, *jobs, memory=True), 150)
     chosen, clicks = [], []
-    for number in range(bench.rounds):
-        other_rules = ("--extend-ignore", f"BNL{20 + number % 10}")
-        chosen.append(bench.once.lint(folder, *jobs, *other_rules, memory=True))
+    for rule in all_rules()[: bench.rounds]:  # each choice is a new one
+        choice = ("--extend-ignore", rule.code)
+        chosen.append(bench.once.lint(folder, *jobs, *choice, memory=True))
         clicks.append(typical(click, 1, bench.patience))
     name = "warm, other rules chosen"
     yield compared(f"{name} / import click", medians(chosen), medians(clicks), 8)
