@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +109,7 @@ def lint(
     from bnlint.source.discover import MissingPathError
 
     start = time.monotonic()
+    atexit.register(gc.freeze)  # or the interpreter looks for garbage in all that the run has made
     fixing = Fixing(fix, unsafe_fixes, diff, add_ignores, write_baseline)
     wanted = paths or (Path("."),)
     try:
