@@ -205,6 +205,11 @@ class LayerGraph:
         return tuple(self._readers.get(node.id, ()))
 
     @cached_property
+    def derived(self) -> dict[type, object]:
+        """What has been worked out about the graph, by its class, so that it is done once."""
+        return {}
+
+    @cached_property
     def _readers(self) -> dict[int, list[Node]]:
         readers: dict[int, list[Node]] = {}
         for node in self.nodes:

@@ -39,7 +39,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
 
 
 def _mismatches(graph: LayerGraph) -> Iterator[_Mismatch]:
-    shapes = Shapes(graph)
+    shapes = Shapes.of(graph)
     for norm in graph.of_kind(Kind.BATCHNORM):
         expected = count(norm, "num_features")
         if expected is None:

@@ -42,7 +42,7 @@ def check(pictures: Pictures) -> Iterator[Finding]:
 
 
 def _wrong(graph: LayerGraph) -> Iterator[_Wrong]:
-    shapes = Shapes(graph)
+    shapes = Shapes.of(graph)
     for norm in graph.of_kind(Kind.BATCHNORM):
         accepted = ACCEPTED.get(spatial_dimensions(norm) or 0)
         if accepted is None or not norm.inputs:

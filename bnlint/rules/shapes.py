@@ -33,6 +33,7 @@ _ELEMENTWISE: Final = frozenset(
 _ROWS: Final = frozenset(
     {Kind.LINEAR, Kind.ACTIVATION, Kind.DROPOUT, Kind.BATCHNORM, Kind.IDENTITY, Kind.GATE}
 )
+_SPATIAL: Final = frozenset({Kind.CONV, Kind.BATCHNORM, Kind.POOL})
 SETS_CHANNELS: Final = frozenset({Kind.CONV, Kind.LINEAR, Kind.BATCHNORM})
 """Kinds whose output has channels of its own, whatever the input has."""
 
@@ -53,6 +54,15 @@ class Shapes:
         for node in graph.nodes:  # in the order of execution: producers come first
             self._dimensions.append(self._dimensions_of(node))
             self._channels.append(self._channels_of(node))
+
+    @classmethod
+    def of(cls, graph: LayerGraph) -> Shapes:
+        """Those of a graph, which several rules ask for."""
+        known = graph.derived.get(cls)
+        if known is None:
+            known = graph.derived[cls] = cls(graph)
+        assert isinstance(known, Shapes)
+        return known
 
     def dimensions(self, node: Node) -> int | None:
         """The number of dimensions of a node's input, the batch included."""
@@ -96,7 +106,8 @@ class Shapes:
         return found[0] if found and all(other == found[0] for other in found) else None
 
     def _dimensions_of(self, node: Node) -> Counts:
-        name, spatial = node.short_name, spatial_dimensions(node)
+        name = node.short_name
+        spatial = spatial_dimensions(node) if node.kind in _SPATIAL else None
         match node.kind:
             case Kind.CONV:
                 return None if spatial is None else frozenset({spatial + 2})
