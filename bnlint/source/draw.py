@@ -22,7 +22,7 @@ def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
     apart = isolated or exposed()
     tracing = TraceArtist(project, apart)
     tracing.draw_traces()
-    graphing = GraphArtist(project, tracing.machine, apart)
+    graphing = GraphArtist(project, tracing.machine, apart, tracing.fruitless)
     graphing.draw_graphs()
     project.noticed.left = min(tracing.allowance, graphing.most - tracing.machine.spent)
     definitions = tuple(tracing.machine.definitions)

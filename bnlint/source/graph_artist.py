@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -62,11 +62,19 @@ class Situation(NamedTuple):
 
 
 class GraphArtist:
-    """Draws the layer graphs of one project on a machine that has loaded it."""
+    """Draws the layer graphs of one project on a machine that has loaded it.
+
+    fruitless: functions that are known to give no module.
+    """
 
     def __init__(
-        self, project: Project, machine: Interpreter, isolated: Isolation | None = None
+        self,
+        project: Project,
+        machine: Interpreter,
+        isolated: Isolation | None = None,
+        fruitless: Set[FunctionObject] = frozenset(),
     ) -> None:
+        self.fruitless = fruitless
         self.project = project
         self.isolated = isolated or exposed()
         self.machine = machine
@@ -130,7 +138,9 @@ class GraphArtist:
         """Functions that may build models; of those that mention the same names, the first two."""
         counts: Counter[tuple[str, frozenset[str]]] = Counter()
         for definition in definitions:
-            if isinstance(definition, FunctionObject) and self._may_build(definition):
+            if not isinstance(definition, FunctionObject) or definition in self.fruitless:
+                continue
+            if self._may_build(definition):
                 self.project.noticed.read(definition)
                 words = self.project.relevance.profile(definition.definition).words
                 key = (definition.frame.module.facts.path, words)

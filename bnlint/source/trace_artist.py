@@ -16,6 +16,7 @@ from bnlint.source import ir
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.evaluate.module_classes import is_module
 from bnlint.source.facts import FileFacts
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.objects import (
@@ -27,7 +28,15 @@ from bnlint.source.objects import (
 from bnlint.source.project import Project
 from bnlint.source.scripts import is_script
 from bnlint.source.traces import TraceDomain
-from bnlint.source.values import ANYTHING, ClassObject, FunctionObject, Known, ModuleScope
+from bnlint.source.values import (
+    ANYTHING,
+    ClassObject,
+    FunctionObject,
+    Known,
+    ModuleScope,
+    Value,
+    alternatives,
+)
 from bnlint.source.walk import walk
 from bnlint.trace import Built, Clock, Forward, ModeNotCalled, ModeTrace
 
@@ -58,8 +67,11 @@ class TraceArtist:
         self.traces: list[ModeTrace] = []
         self.ran: set[str] = set()
         """Paths of the scripts that were run to their end."""
-        self.silent: set[Hashable] = set()
-        """What functions that nobody calls look like of which one was run, and nothing happened."""
+        self.silent: dict[Hashable, bool] = {}
+        """What functions that nobody calls look like of which one was run, and nothing happened;
+        whether that one gave a module."""
+        self.fruitless: set[FunctionObject] = set()
+        """Functions that nobody calls and that gave no module when they were run to their end."""
         self.given_up: Counter[str] = Counter()
         """How often an entry point of a file was given up."""
         self.objects_given_up = 0
@@ -151,16 +163,22 @@ class TraceArtist:
         facts = function.frame.module.facts
         profile = self.project.relevance.profile(function.definition)
         likeness = (facts.path, profile.words, profile.told)
-        if likeness in self.silent:
-            return
+        gives_module = self.silent.get(likeness)
+        if gives_module is None:
+            results: list[Value] = []
 
-        def run() -> bool:
-            self.machine.call_function(function, caller_arguments(self.machine, function))
-            return True
+            def run() -> bool:
+                arguments = caller_arguments(self.machine, function)
+                results.append(self.machine.call_function(function, arguments))
+                return True
 
-        name = f"{function.name}() in {facts.path.rpartition('/')[2]}"
-        if self._trace(name, run, facts, is_test=function.name.startswith("test")) == 0:
-            self.silent.add(likeness)
+            name = f"{function.name}() in {facts.path.rpartition('/')[2]}"
+            events = self._trace(name, run, facts, is_test=function.name.startswith("test"))
+            gives_module = events is None or any(map(_may_be_module, results))
+            if events == 0:
+                self.silent[likeness] = gives_module
+        if not gives_module:
+            self.fruitless.add(function)
 
     def _trace_object(self, cls: ClassObject) -> None:
         """The trace of an object that nobody builds; none where others switch a model of it."""
@@ -267,6 +285,10 @@ class TraceArtist:
             layers[number] = layer
         for trace in self.traces:
             yield replace(trace, layers=layers)
+
+
+def _may_be_module(value: Value) -> bool:
+    return any(map(is_module, alternatives(value)))
 
 
 def _only(found: set[T]) -> T | None:
