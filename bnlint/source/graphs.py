@@ -87,6 +87,11 @@ class GraphDomain(Domain):
         self.paths = {id(module): path for path, module in descendants(self.root)}
         self.memory = Memory(self.store, self.nodes)
 
+    @property
+    def size(self) -> int:
+        """How many nodes have been drawn."""
+        return len(self.nodes)
+
     def is_training(self) -> Value:
         """What `module.training` and the like are."""
         return Known(True) if self.usual else ANYTHING

@@ -10,10 +10,12 @@ from bnlint.source.joining import ABSENT, join_fields
 from bnlint.source.values import (
     ITEMS,
     MAYBE,
+    ClassObject,
     Frame,
     HeapObject,
     Instance,
     Layer,
+    ModuleScope,
     maybe_absent,
 )
 
@@ -38,6 +40,8 @@ class Store:
         self.version = 0
         """Names the state of all module objects: what was derived from them holds for as long as
         this is the same. A state that comes back has its old name."""
+        self.definitions = 0
+        """How often a variable of a file, or an attribute of a class, was written."""
 
     @property
     def depth(self) -> int:
@@ -85,6 +89,10 @@ class Store:
         self.version = self._versions.pop()
         return changes
 
+    def written(self) -> set[HeapObject]:
+        """The objects with writes in the last log."""
+        return {obj for obj, _ in self._logs[-1]}
+
     def capture(self, depth: int) -> Changes:
         """The current values of all fields written in the logs opened at `depth` and later."""
         return {key: key[0].fields.get(key[1], ABSENT) for log in self._logs[depth:] for key in log}
@@ -131,6 +139,8 @@ class Store:
         if _is_of_module(obj):
             self._latest += 1
             self.version = self._latest
+        elif isinstance(obj, ModuleScope | ClassObject):
+            self.definitions += 1
         if value is ABSENT:
             obj.fields.pop(key, None)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
 
 from bnlint.finding import Place
@@ -197,13 +198,19 @@ class Repeat(Struct, frozen=True):
         set_once(self, "weight", weight_of(self.run))
 
 
-class HeapObject:
-    """A mutable object; its fields are written through the Store only."""
+births = count().__next__
+"""How many objects there have been, more or less: the larger, the later."""
 
-    __slots__ = ("fields",)
+
+class HeapObject:
+    """A mutable object; its fields are written through the Store only. born: larger than that of
+    all older objects."""
+
+    __slots__ = ("born", "fields")
 
     def __init__(self) -> None:
         self.fields: dict[object, object] = {}
+        self.born = births()
 
     def value(self, key: object) -> Value | None:
         """The value of a field; None when it was never written. (Marker fields are no values.)"""

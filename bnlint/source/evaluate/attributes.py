@@ -147,6 +147,8 @@ class Attributes(Functions, Core):
         self.noticed.asked(scope, (name,))
         found = scope.value(name)
         if found is not None:
+            if self.recall.running:
+                self.recall.read(found, scope)
             return found
         submodule = self.project.submodule(scope, name)
         if submodule is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,6 +11,7 @@ from bnlint.finding import Place
 from bnlint.graph import Parameter
 from bnlint.records import Struct, field
 from bnlint.source import ir
+from bnlint.source.evaluate.recall import Recall
 from bnlint.source.project import Project
 from bnlint.source.store import Changes, Store
 from bnlint.source.values import (
@@ -118,6 +119,7 @@ class Core(ABC):
         self.noticed = project.noticed
         self.constructing = 0
         self.store = Store(self.spend)
+        self.recall = Recall(self.store)
         self.budget = budget
         self.events: list[Item] = []
         self.invocations: list[Invocation] = []
@@ -276,6 +278,15 @@ class Core(ABC):
     @abstractmethod
     def bind_method(self, value: Value, receiver: Value) -> Value:
         """A class attribute as seen through an instance or class."""
+
+    @property
+    @abstractmethod
+    def point_of_view(self) -> Hashable:
+        """What the program is followed for; it may decide what a call gives."""
+
+    @abstractmethod
+    def happened(self) -> Hashable:
+        """How much has happened so far, besides the calculation of values."""
 
     @property
     @abstractmethod

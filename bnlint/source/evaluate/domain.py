@@ -53,6 +53,11 @@ class Domain:
     is_trace: bool = False
     """Whether `model.forward(x)` is noted as `model(x)` is, and not followed inside."""
 
+    @property
+    def size(self) -> int:
+        """How much has been drawn."""
+        return 0
+
     def is_training(self) -> Value:
         """What `module.training`, `x.requires_grad` and `torch.is_grad_enabled()` are."""
         return ANYTHING

@@ -153,6 +153,8 @@ class Expressions(Core):
         while scope is not None:
             found = scope.fields.get(name)
             if found is not None:
+                if self.recall.running:
+                    self.recall.read(found, scope)
                 return found  # type: ignore[return-value]  # a variable holds a value
             scope = scope.outer
         found = frame.module.value(name)

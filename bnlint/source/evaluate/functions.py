@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from functools import partial
+
 from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import content_of
@@ -15,6 +18,7 @@ from bnlint.source.evaluate.module_classes import (
     is_module,
     reachable_modules,
 )
+from bnlint.source.evaluate.recall import constant_call
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -62,6 +66,7 @@ class Functions(Core):
         self.noticed.read(function)
         given = given_to(function, arguments)
         if len(self.invocations) >= DEEPEST_CALL or self._is_endless(definition, given):
+            self.recall.taint()
             self.not_followed(arguments)
             return ANYTHING
         if self.on_yield is None and is_manager(function):  # entered by something else than `with`
@@ -70,7 +75,24 @@ class Functions(Core):
             return ANYTHING
         if not self._is_followed(function, arguments):
             return self._summarised(function, arguments)
-        self.called.add((function.frame.module.facts.path, definition.span))
+        follow = partial(self._follow, function, arguments, given)
+        key = None if self.explored else constant_call(function, arguments)
+        if key is None:
+            return follow()
+        return self._recalled((self.point_of_view, key), follow)
+
+    def _recalled(self, key: Hashable, follow: Callable[[], Value]) -> Value:
+        """What a call gives that was made before, or else is followed now."""
+        known = self.recall.value(key, self.called)
+        return self.recall.record(key, follow, self.happened) if known is None else known
+
+    def _follow(self, function: FunctionObject, arguments: Arguments, given: object) -> Value:
+        """Run a function's body with the arguments bound."""
+        definition = function.definition
+        place = function.frame.module.facts.path, definition.span
+        self.called.add(place)
+        if self.recall.running:
+            self.recall.running[-1].called.add(place)
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
         entered = self._enter_decorators(function)
@@ -302,7 +324,10 @@ class Functions(Core):
                 found_start = base is after
                 continue
             if isinstance(base, ClassObject) and name in base.fields:
-                return base.value(name)
+                found = base.value(name)
+                if self.recall.running:
+                    self.recall.read(found, base)
+                return found
         return None
 
     def bind_method(self, value: Value, receiver: Value) -> Value:
@@ -326,6 +351,7 @@ class Functions(Core):
         if is_enum(cls):
             return member_with(cls, "value", arguments.get(0, "value"))
         self.built.add((cls.frame.module.facts.path, cls.definition.span))
+        self.recall.taint()
         instance = Instance(cls, arguments.place)
         if self._is_under_construction(cls):
             self.not_followed(arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -200,6 +200,16 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         """Call something whose body cannot be seen; functions given to it may run."""
         self.handed_out.update(a for a in arguments.all() if isinstance(a, FunctionObject))
         return self.domain.unknown_call(self, name, arguments, frame)
+
+    @property
+    def point_of_view(self) -> Hashable:
+        """What the program is followed for; it may decide what a call gives."""
+        return type(self.domain), self.domain.takes_defaults
+
+    def happened(self) -> Hashable:
+        """How much has happened so far, besides the calculation of values."""
+        built = len(self.sequentials), len(self.batchnorms), len(self.definitions)
+        return len(self.events), len(self.handed_out), self.domain.size, built
 
     @property
     def draws_layers(self) -> bool:

@@ -1,0 +1,231 @@
+"""Results of calls that only calculate, kept for the next call with the same arguments.
+
+`get_padding(3, 1)`, `decode_block("ds_r1_k3_s1")`: a library of networks calculates the same few
+things thousands of times. A call is kept when it was given constants and has done nothing but give
+a value: no object that is older than the call was written, no module built, nothing noted. What it
+has read of lists and dictionaries around it must still be there when it is recalled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import NamedTuple
+
+from bnlint.source import ir
+from bnlint.source.evaluate.cloning import clone
+from bnlint.source.store import Store
+from bnlint.source.values import (
+    Alternatives,
+    AnythingType,
+    Arguments,
+    Begins,
+    Choice,
+    ClassObject,
+    External,
+    Frame,
+    FunctionObject,
+    HeapObject,
+    Known,
+    Mapping,
+    Method,
+    ModuleReference,
+    ModuleScope,
+    Partial,
+    Repeat,
+    Sequence,
+    Soft,
+    Tensor,
+    births,
+    items_of,
+)
+from bnlint.source.values import Value as AnyValue
+
+LARGEST_READ = 100
+"""Entries of a list or dictionary that a call may have read."""
+
+
+class Kept(NamedTuple):
+    """What a call gave; called: the functions that it has run; reads: lists and dictionaries that
+    it looked at, with their content; definitions: see `Store.definitions`."""
+
+    value: AnyValue
+    called: frozenset[tuple[str, ir.Span]]
+    reads: dict[HeapObject, dict[object, object]]
+    definitions: int
+
+
+class Recording:
+    """A call that runs now. start: the births before it."""
+
+    __slots__ = ("called", "is_pure", "reads", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.is_pure = True
+        self.reads: dict[HeapObject, dict[object, object]] = {}
+        self.called: set[tuple[str, ir.Span]] = set()
+
+
+class Recall:
+    """The calls of one machine that only calculate."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[Hashable, Kept] = {}
+        self.running: list[Recording] = []
+
+    def value(self, key: Hashable, called: set[tuple[str, ir.Span]]) -> AnyValue | None:
+        """What the same call gave before; what it ran then is called now."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        stale = kept.definitions != self._store.definitions
+        if stale or any(obj.fields != content for obj, content in kept.reads.items()):
+            del self._kept[key]
+            return None
+        called |= kept.called
+        if self.running:
+            self.running[-1].reads.update(kept.reads)
+            self.running[-1].called |= kept.called
+        return clone(kept.value)
+
+    def record(
+        self, key: Hashable, run: Callable[[], AnyValue], happened: Callable[[], Hashable]
+    ) -> AnyValue:
+        """Run a call, and keep what it gives if that is all it does; `happened` tells."""
+        store, before = self._store, happened()
+        recording = Recording(births())
+        definitions = store.definitions
+        self.running.append(recording)
+        store.begin()
+        try:
+            value = run()
+        except BaseException:
+            recording.is_pure = False
+            raise
+        finally:
+            written = store.written()
+            store.commit()
+            self.running.pop()
+            if self.running:
+                self._pass_on(recording, self.running[-1])
+        is_pure = recording.is_pure and definitions == store.definitions
+        if is_pure and before == happened() and all(obj.born > recording.start for obj in written):
+            if _is_own(value, recording.start):
+                called = frozenset(recording.called)
+                self._kept[key] = Kept(clone(value), called, recording.reads, definitions)
+        return value
+
+    def _pass_on(self, inner: Recording, outer: Recording) -> None:
+        outer.is_pure &= inner.is_pure
+        outer.called |= inner.called
+        outer.reads.update(inner.reads)
+
+    def taint(self) -> None:
+        """The calls that run now do more than calculate."""
+        for recording in self.running:
+            recording.is_pure = False
+
+    def read(self, value: object, holder: HeapObject) -> None:
+        """The calls that run now have read a value that a variable or class holds."""
+        recording = self.running[-1]
+        if type(holder) is Frame and holder.born <= recording.start:
+            recording.is_pure = False  # of a function around this one, which may assign it anew
+        elif not isinstance(value, _STABLE) and not _is_fixed(value, recording):
+            recording.is_pure = False
+
+
+def _is_fixed(value: object, recording: Recording) -> bool:
+    """Whether a value that a call has read stays what it is, or shows by its content when it does
+    not: that is noted."""
+    match value:
+        case Alternatives():
+            return all(_is_fixed(single, recording) for single in value.values)
+        case Soft():
+            return _is_fixed(value.value, recording)
+        case Partial():
+            return all(_is_fixed(part, recording) for part in _parts(value))
+        case Method():
+            return _is_fixed(value.receiver, recording)
+        case HeapObject() if value.born > recording.start or value in recording.reads:
+            return True
+        case Sequence() | Mapping():
+            recording.reads[value] = dict(value.fields)
+            entries = items_of(value) if isinstance(value, Sequence) else value.fields.values()
+            is_small = len(entries) <= LARGEST_READ
+            return is_small and all(_is_fixed(entry, recording) for entry in entries)
+    return isinstance(value, _STABLE)
+
+
+def _parts(partial: Partial) -> Iterator[AnyValue]:
+    yield partial.function
+    yield from partial.arguments
+    yield from (value for _, value in partial.keywords)
+
+
+def constant_call(function: FunctionObject, arguments: Arguments) -> Hashable | None:
+    """What decides the result of a call of a module's function; None where that is more than
+    constants."""
+    if function.receiver is not None or not isinstance(function.frame, ModuleScope):
+        return None
+    try:
+        positional = tuple(map(_content, arguments.positional))
+        keywords = tuple((name, _content(v)) for name, v in arguments.keywords.items())
+    except TypeError:
+        return None
+    return (function, positional, keywords, arguments.unknown)
+
+
+def _content(value: object) -> Hashable:
+    """A hashable stand-in for a constant; raises TypeError for objects and data."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is Known:
+        hash(value)
+        return value
+    if isinstance(value, Soft):
+        return ("soft", _content(value.value), value.place)
+    if isinstance(value, Alternatives):
+        return ("one of", *map(_content, value.values))
+    if isinstance(value, FunctionObject):
+        if value.receiver is None and isinstance(value.frame, ModuleScope):
+            return value
+    if isinstance(value, Sequence):
+        return (value.kind, *map(_content, items_of(value)))
+    if isinstance(value, Partial):
+        names = tuple(name for name, _ in value.keywords)
+        return ("partial", names, *map(_content, _parts(value)))
+    raise TypeError(kind.__name__)
+
+
+def _is_own(value: object, start: int) -> bool:
+    """Whether a result can be given out again: constants, and lists and dictionaries of them that
+    the call has made itself."""
+    match value:
+        case Alternatives(values):
+            return all(_is_own(single, start) for single in values)
+        case Repeat(run):
+            return all(_is_own(single, start) for single in run)
+        case Choice(runs):
+            return all(_is_own(single, start) for run in runs for single in run)
+        case Soft(inner):
+            return _is_own(inner, start)
+        case Sequence():
+            is_own = value.born > start or value.kind == "tuple"
+            return is_own and all(_is_own(item, start) for item in items_of(value))
+        case Mapping():
+            entries = (v for v in value.fields.values() if isinstance(v, _VALUES))
+            return value.born > start and all(_is_own(entry, start) for entry in entries)
+        case Partial():
+            return all(_is_own(part, start) for part in _parts(value))
+        case FunctionObject():
+            return value.receiver is None and isinstance(value.frame, ModuleScope)
+        case Tensor():
+            return not value.sources and value.loader is None
+    return isinstance(value, _STABLE)
+
+
+_PLAIN = frozenset({External, ClassObject, AnythingType, Begins, ModuleReference})
+_STABLE = (Known, External, ClassObject, FunctionObject, AnythingType, Begins, ModuleReference)
+_VALUES = (HeapObject, Alternatives, Soft, Partial, Tensor, Repeat, Choice, *_STABLE)
