@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 from bnlint.finding import Place
@@ -31,8 +32,10 @@ from bnlint.source.evaluate.torch_calls import writes_in_place
 from bnlint.source.facts import FileFacts
 from bnlint.source.joining import one_of
 from bnlint.source.memory import Memory
+from bnlint.source.passages import NODES_PER_STEP, Copy, Passage, Recorder, given_by
 from bnlint.source.positions import with_positions
 from bnlint.source.store import Store
+from bnlint.source.structure import Structures
 from bnlint.source.values import (
     ANYTHING,
     NONE,
@@ -42,6 +45,7 @@ from bnlint.source.values import (
     External,
     Frame,
     FunctionObject,
+    HeapObject,
     Instance,
     Known,
     Layer,
@@ -52,6 +56,7 @@ from bnlint.source.values import (
     Tensor,
     Value,
     alternatives,
+    births,
     items_of,
 )
 from bnlint.torchnames import lookup
@@ -74,18 +79,21 @@ class GraphDomain(Domain):
 
     root: Value
     store: Store
+    numbers: dict[Hashable, int]
     usual: bool = False
     nodes: list[Node] = field(default_factory=list)
     scope: list[Scope] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
-    calls: dict[int, int] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
     running: list[Value] = field(default_factory=list)
     memory: Memory = field(init=False)
+    structures: Structures = field(init=False)
 
     def __post_init__(self) -> None:
         self.takes_defaults = self.usual
         self.paths = {id(module): path for path, module in descendants(self.root)}
         self.memory = Memory(self.store, self.nodes)
+        self.structures = Structures(self.store, self.numbers, self.paths)
 
     @property
     def size(self) -> int:
@@ -118,7 +126,6 @@ class GraphDomain(Domain):
             **{"scope": tuple(self.scope), **more},  # type: ignore[arg-type]
         )
         self.nodes.append(node)
-        self.memory.made(node.id)
         return Tensor(frozenset({node.id}))
 
     def wrote(self, machine: Interpreter, target: Value, result: Value) -> None:
@@ -142,9 +149,74 @@ class GraphDomain(Domain):
         if isinstance(module, Instance):
             forward = machine.find(module.cls, method)
             if isinstance(forward, FunctionObject):
+                method_of = replace(forward, receiver=module)
+                again = bool(self.running) and self.running[-1] is module  # super().forward(x)
                 with self._inside(module):
-                    return machine.call_function(replace(forward, receiver=module), arguments)
+                    if again:
+                        return machine.call_function(method_of, arguments)
+                    return self._pass_through(machine, module, method_of, arguments)
         return self.call_torch(machine, module, arguments, frame)
+
+    def _pass_through(
+        self, machine: Interpreter, module: Instance, method: FunctionObject, arguments: Arguments
+    ) -> Value:
+        """Run a method of a module, or copy what a module of the same structure has drawn."""
+        given = given_by(arguments)
+        number = None if given is None else self.structures.number(module)
+        if given is None or number is None or not self._are_current(given.groups):
+            return machine.call_function(method, arguments)
+        key = (number, method.name, given.content, self.usual, machine.checkpoint)
+        passage = machine.passages.find(key)
+        if passage is not None:
+            return self._copy(machine, passage, given.groups)
+        run = partial(machine.call_function, method, arguments)
+        return self._record(machine, key, given.groups, run)
+
+    def _are_current(self, groups: Iterable[frozenset[int]]) -> bool:
+        """Whether nobody has written to what these nodes have made."""
+        return all(self.memory.current(group) == group for group in groups)
+
+    def _copy(
+        self, machine: Interpreter, passage: Passage, groups: tuple[frozenset[int], ...]
+    ) -> Value:
+        """Draw a passage that was kept."""
+        machine.spend(1 + len(passage.parts) // NODES_PER_STEP)
+        if len(self.nodes) + len(passage.parts) > LARGEST_GRAPH:
+            raise OutOfBudget
+        copy = Copy(passage, len(self.nodes), groups, tuple(self.scope))
+        self.nodes += copy.nodes(self._call_of)
+        for written, writers in copy.writers():
+            self.memory.write(written, writers)
+        return copy.result()
+
+    def _record(
+        self,
+        machine: Interpreter,
+        key: Hashable,
+        groups: tuple[frozenset[int], ...],
+        run: Callable[[], Value],
+    ) -> Value:
+        """Draw what a module does, and keep it if it has to do with nothing but its arguments."""
+        first, truncated = len(self.nodes), machine.truncated
+        recorder = Recorder(first, groups, tuple(self.scope), start := births())
+        with self.store.watched() as written:
+            result = run()
+        others = (obj for obj, field in written if not self._is_own(obj, field, first))
+        if machine.truncated == truncated and all(obj.born > start for obj in others):
+            passage = recorder.passage(self.nodes[first:], self.memory.writers(first), result)
+            if passage is not None:
+                machine.passages.keep(key, passage)
+        return result
+
+    def _is_own(self, obj: HeapObject, field: object, first: int) -> bool:
+        """Whether a write tells of the memory that the nodes since the first have made."""
+        return obj is self.memory and isinstance(field, int) and field >= first
+
+    def _call_of(self, path: str) -> int:
+        """The number of the call of a layer that is made now."""
+        count = self.calls.get(path, 0)
+        self.calls[path] = count + 1
+        return count
 
     def call_torch(
         self, machine: Interpreter, module: Value, arguments: Arguments, frame: Frame
@@ -243,8 +315,6 @@ class GraphDomain(Domain):
         assert isinstance(module, Layer | Instance)
         inside = bool(self.running) and self.running[-1] is module
         path = self.scope[-1].path if inside else self._path(module)
-        count = self.calls.get(id(module), 0)
-        self.calls[id(module)] = count + 1
         tensor = self.add(
             kind,
             layer.name,
@@ -253,7 +323,7 @@ class GraphDomain(Domain):
             dict(layer.parameters),
             call_place=arguments.place,
             path=path,
-            call_index=count,
+            call_index=self._call_of(path),
             checkpoint=machine.checkpoint,
             scope=tuple(self.scope[:-1] if inside else self.scope),
         )
@@ -372,7 +442,7 @@ def _drawn(
 ) -> list[Node] | None:
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None
-    domain = GraphDomain(module, machine.store, usual)
+    domain = GraphDomain(module, machine.store, machine.passages.numbers, usual)
     with machine.drawing(domain, budget):
         if isinstance(module, Instance):
             forward = machine.find(module.cls, method)

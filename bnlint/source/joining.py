@@ -111,6 +111,13 @@ def join_fields(first: object, second: object) -> object:
     return one_of((first, second))  # type: ignore[arg-type]  # fields hold values
 
 
+def is_same(before: object, after: object) -> bool:
+    """Whether a field has its value again, after branches that saw different parts of it."""
+    if isinstance(before, Alternatives) and isinstance(after, Alternatives):
+        return set(before.values) == set(after.values)
+    return before == after
+
+
 def add_entry(mapping: Mapping, value: Value) -> None:
     """A new dictionary gets an entry whose key is unknown."""
     mapping.fields[OPEN] = True

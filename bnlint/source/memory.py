@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bnlint.graph import TRANSPARENT, Kind, Node
 from bnlint.source.store import Store
@@ -16,7 +16,8 @@ COPIES = frozenset(
 
 
 class Memory(HeapObject):
-    """For each node the nodes that may have written last to the memory of its output.
+    """For each node the nodes that may have written last to the memory of its output; a node to
+    which none has written is absent.
 
     Written through the store, so that it follows branches and loops.
     """
@@ -27,10 +28,6 @@ class Memory(HeapObject):
         super().__init__()
         self.store = store
         self.nodes = nodes
-
-    def made(self, node: int) -> None:
-        """A node has made memory of its own, or a view of its operand's."""
-        self.store.write(self, node, Tensor(frozenset({node})))
 
     def current(self, sources: frozenset[int]) -> frozenset[int]:
         """The last writers of what these nodes have made."""
@@ -57,10 +54,21 @@ class Memory(HeapObject):
             if self.nodes[node].kind in (Kind.SLICE, Kind.SPLIT):
                 continue  # the other parts keep their content
             kept = frozenset({node}) if len(alternatives) > 1 else frozenset()
-            self.store.write(self, node, Tensor(kept | {writer}))
+            self.write(node, kept | {writer})
             base = self._base(node)
             if base and not kept:
                 self.overwritten(base, writer)
+
+    def write(self, node: int, writers: frozenset[int]) -> None:
+        """These nodes have written last to what a node has made."""
+        self.fields.setdefault(node, Tensor(frozenset({node})))  # as it is in other branches
+        self.store.write(self, node, Tensor(writers))
+
+    def writers(self, first: int) -> Iterator[tuple[int, frozenset[int]]]:
+        """The nodes from the first on whose memory others have overwritten, with these."""
+        for node, held in self.fields.items():
+            if isinstance(node, int) and isinstance(held, Tensor) and node >= first:
+                yield node, held.sources
 
     def _held(self, node: int) -> frozenset[int]:
         held = self.value(node)

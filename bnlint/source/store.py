@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from bnlint.source.joining import ABSENT, join_fields
+from bnlint.source.joining import ABSENT, is_same, join_fields
 from bnlint.source.values import (
     ITEMS,
     MAYBE,
@@ -89,9 +89,18 @@ class Store:
         self.version = self._versions.pop()
         return changes
 
-    def written(self) -> set[HeapObject]:
-        """The objects with writes in the last log."""
-        return {obj for obj, _ in self._logs[-1]}
+    @contextmanager
+    def watched(self) -> Iterator[set[Key]]:
+        """Collects the fields that have other values in the end."""
+        changed: set[Key] = set()
+        self.begin()
+        try:
+            yield changed
+        finally:
+            for (obj, key), before in self._logs[-1].items():
+                if not is_same(before, obj.fields.get(key, ABSENT)):
+                    changed.add((obj, key))
+            self.commit()
 
     def capture(self, depth: int) -> Changes:
         """The current values of all fields written in the logs opened at `depth` and later."""
@@ -119,7 +128,8 @@ class Store:
             joined = found[0]
             for value in found[1:]:
                 joined = join_fields(joined, value)
-            self.write(obj, name, joined)
+            if not is_same(before, joined):
+                self.write(obj, name, joined)
             if joined is not ABSENT and ABSENT in found and isinstance(obj, Instance):
                 self.write(obj, MAYBE, maybe_absent(obj) | {name})
 

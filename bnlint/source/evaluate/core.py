@@ -137,6 +137,8 @@ class Core(ABC):
         """The module whose own `train` runs because `eval()` was called, and where that was."""
         self.on_yield: tuple[object, Callable[[Value], None]] | None = None
         """The generator function that is about to be called by a `with`, and the body of that."""
+        self.truncated = 0
+        """Calls that were not followed, for they are nested too deeply."""
         self.called: set[ir.Span | tuple[str, ir.Span]] = set()
         """Functions that were called, by file and place."""
         self.tested: set[ir.Span | tuple[str, ir.Span]] = set()

@@ -66,7 +66,7 @@ class Functions(Core):
         self.noticed.read(function)
         given = given_to(function, arguments)
         if len(self.invocations) >= DEEPEST_CALL or self._is_endless(definition, given):
-            self.recall.taint()
+            self.truncated += 1
             self.not_followed(arguments)
             return ANYTHING
         if self.on_yield is None and is_manager(function):  # entered by something else than `with`

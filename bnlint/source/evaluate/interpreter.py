@@ -34,6 +34,7 @@ from bnlint.source.evaluate.module_classes import (
 from bnlint.source.evaluate.statements import Statements
 from bnlint.source.evaluate.torch_calls import TorchCalls
 from bnlint.source.joining import one_of
+from bnlint.source.passages import Passages
 from bnlint.source.project import Project
 from bnlint.source.values import (
     ANYTHING,
@@ -96,6 +97,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
         self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Template] = {}
+        self.passages = Passages()
         self.spent = 0
         """Steps that all drawings have taken together."""
         self.sequentials: list[Built] = []
@@ -209,7 +211,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
     def happened(self) -> Hashable:
         """How much has happened so far, besides the calculation of values."""
         built = len(self.sequentials), len(self.batchnorms), len(self.definitions)
-        return len(self.events), len(self.handed_out), self.domain.size, built
+        done = len(self.events), len(self.handed_out), self.domain.size
+        return done, built, self.truncated
 
     @property
     def draws_layers(self) -> bool:

@@ -94,23 +94,17 @@ class Recall:
     ) -> AnyValue:
         """Run a call, and keep what it gives if that is all it does; `happened` tells."""
         store, before = self._store, happened()
-        recording = Recording(births())
-        definitions = store.definitions
+        recording, definitions = Recording(births()), store.definitions
         self.running.append(recording)
-        store.begin()
         try:
-            value = run()
-        except BaseException:
-            recording.is_pure = False
-            raise
+            with store.watched() as written:
+                value = run()
         finally:
-            written = store.written()
-            store.commit()
             self.running.pop()
             if self.running:
                 self._pass_on(recording, self.running[-1])
-        is_pure = recording.is_pure and definitions == store.definitions
-        if is_pure and before == happened() and all(obj.born > recording.start for obj in written):
+        is_pure = recording.is_pure and before == happened() and definitions == store.definitions
+        if is_pure and all(obj.born > recording.start for obj, _ in written):
             if _is_own(value, recording.start):
                 called = frozenset(recording.called)
                 self._kept[key] = Kept(clone(value), called, recording.reads, definitions)
