@@ -9,7 +9,7 @@ has read of lists and dictionaries around it must still be there when it is reca
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import clone
@@ -44,12 +44,15 @@ LARGEST_READ = 100
 """Entries of a list or dictionary that a call may have read."""
 
 
+Called: TypeAlias = "ir.Span | tuple[str, ir.Span]"
+
+
 class Kept(NamedTuple):
     """What a call gave; called: the functions that it has run; reads: lists and dictionaries that
     it looked at, with their content; definitions: see `Store.definitions`."""
 
     value: AnyValue
-    called: frozenset[tuple[str, ir.Span]]
+    called: frozenset[Called]
     reads: dict[HeapObject, dict[object, object]]
     definitions: int
 
@@ -63,7 +66,7 @@ class Recording:
         self.start = start
         self.is_pure = True
         self.reads: dict[HeapObject, dict[object, object]] = {}
-        self.called: set[tuple[str, ir.Span]] = set()
+        self.called: set[Called] = set()
 
 
 class Recall:
@@ -74,7 +77,7 @@ class Recall:
         self._kept: dict[Hashable, Kept] = {}
         self.running: list[Recording] = []
 
-    def value(self, key: Hashable, called: set[tuple[str, ir.Span]]) -> AnyValue | None:
+    def value(self, key: Hashable, called: set[Called]) -> AnyValue | None:
         """What the same call gave before; what it ran then is called now."""
         kept = self._kept.get(key)
         if kept is None:
@@ -103,11 +106,11 @@ class Recall:
             self.running.pop()
             if self.running:
                 self._pass_on(recording, self.running[-1])
-        is_pure = recording.is_pure and before == happened() and definitions == store.definitions
+        same = before == happened() and definitions == store.definitions
+        is_pure = recording.is_pure and same and _is_own(value, recording.start)
         if is_pure and all(obj.born > recording.start for obj, _ in written):
-            if _is_own(value, recording.start):
-                called = frozenset(recording.called)
-                self._kept[key] = Kept(clone(value), called, recording.reads, definitions)
+            called = frozenset(recording.called)
+            self._kept[key] = Kept(clone(value), called, recording.reads, definitions)
         return value
 
     def _pass_on(self, inner: Recording, outer: Recording) -> None:
@@ -160,7 +163,7 @@ def _parts(partial: Partial) -> Iterator[AnyValue]:
 def constant_call(function: FunctionObject, arguments: Arguments) -> Hashable | None:
     """What decides the result of a call of a module's function; None where that is more than
     constants."""
-    if function.receiver is not None or not isinstance(function.frame, ModuleScope):
+    if not _is_of_file(function):
         return None
     try:
         positional = tuple(map(_content, arguments.positional))
@@ -168,6 +171,11 @@ def constant_call(function: FunctionObject, arguments: Arguments) -> Hashable | 
     except TypeError:
         return None
     return (function, positional, keywords, arguments.unknown)
+
+
+def _is_of_file(function: FunctionObject) -> bool:
+    """Whether a function belongs to a file, not to an object or to another call."""
+    return function.receiver is None and isinstance(function.frame, ModuleScope)
 
 
 def _content(value: object) -> Hashable:
@@ -182,9 +190,8 @@ def _content(value: object) -> Hashable:
         return ("soft", _content(value.value), value.place)
     if isinstance(value, Alternatives):
         return ("one of", *map(_content, value.values))
-    if isinstance(value, FunctionObject):
-        if value.receiver is None and isinstance(value.frame, ModuleScope):
-            return value
+    if isinstance(value, FunctionObject) and _is_of_file(value):
+        return value
     if isinstance(value, Sequence):
         return (value.kind, *map(_content, items_of(value)))
     if isinstance(value, Partial):
@@ -214,7 +221,7 @@ def _is_own(value: object, start: int) -> bool:
         case Partial():
             return all(_is_own(part, start) for part in _parts(value))
         case FunctionObject():
-            return value.receiver is None and isinstance(value.frame, ModuleScope)
+            return _is_of_file(value)
         case Tensor():
             return not value.sources and value.loader is None
     return isinstance(value, _STABLE)
