@@ -183,7 +183,7 @@ class GraphDomain(Domain):
         machine.spend(1 + len(passage.parts) // NODES_PER_STEP)
         if len(self.nodes) + len(passage.parts) > LARGEST_GRAPH:
             raise OutOfBudget
-        copy = Copy(passage, len(self.nodes), groups, tuple(self.scope))
+        copy = Copy(passage, len(self.nodes), groups, tuple(self.scope), self._holder())
         self.nodes += copy.nodes(self._call_of)
         for written, writers in copy.writers():
             self.memory.write(written, writers)
@@ -198,7 +198,8 @@ class GraphDomain(Domain):
     ) -> Value:
         """Draw what a module does, and keep it if it has to do with nothing but its arguments."""
         first, truncated = len(self.nodes), machine.truncated
-        recorder = Recorder(first, groups, tuple(self.scope), start := births())
+        start = births()
+        recorder = Recorder(first, groups, tuple(self.scope), self._holder(), start)
         with self.store.watched() as written:
             result = run()
         others = (obj for obj, field in written if not self._is_own(obj, field, first))

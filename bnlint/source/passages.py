@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
+from bnlint.finding import Place
 from bnlint.graph import Node, Scope
 from bnlint.records import replace
 from bnlint.source.structure import is_below
@@ -69,7 +70,8 @@ class Chain(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A way through a module. writers: nodes whose memory others have overwritten, with these."""
+    """A way through a module. writers: nodes whose memory others have overwritten, with these;
+    holder: where the module was constructed."""
 
     parts: tuple[Part, ...]
     chains: tuple[Chain, ...]
@@ -77,6 +79,7 @@ class Passage(NamedTuple):
     result: Value
     first: int
     groups: tuple[frozenset[int], ...]
+    holder: Place | None
 
 
 class Passages:
@@ -157,7 +160,7 @@ class Recorder:
     """Makes a passage of what was drawn between two moments.
 
     first: the first node; groups: of the arguments; scope: the modules around, the one that is
-    passed through last; start: the births before.
+    passed through last, which was constructed at `holder`; start: the births before.
     """
 
     def __init__(
@@ -165,9 +168,11 @@ class Recorder:
         first: int,
         groups: tuple[frozenset[int], ...],
         scope: tuple[Scope, ...],
+        holder: Place | None,
         start: int,
     ) -> None:
         self._first = first
+        self._holder = holder
         self._groups = groups
         self._scope = scope
         self._start = start
@@ -187,7 +192,7 @@ class Recorder:
             chains = tuple(map(self._chain, self._chains))
         except ValueError:
             return None
-        return Passage(parts, chains, written, kept, self._first, self._groups)
+        return Passage(parts, chains, written, kept, self._first, self._groups, self._holder)
 
     def _part(self, node: Node) -> Part:
         inputs = tuple(map(self._operand, node.inputs))
@@ -215,7 +220,7 @@ class Recorder:
 
 class Copy:
     """A passage once more. first: its first node now; groups: of the arguments now; scope: the
-    modules around, the one that is passed through last."""
+    modules around, the one that is passed through last, which was constructed at `holder`."""
 
     def __init__(
         self,
@@ -223,7 +228,9 @@ class Copy:
         first: int,
         groups: tuple[frozenset[int], ...],
         scope: tuple[Scope, ...],
+        holder: Place | None,
     ) -> None:
+        self._holder = holder
         self._passage = passage
         self._first = first
         self._groups = groups
@@ -247,7 +254,7 @@ class Copy:
                 call_index=0 if part.name is None else call_of(path),
                 inputs=tuple(map(self._sources, part.inputs)),
                 checkpoint=node.checkpoint,
-                holder=node.holder,
+                holder=self._holder if node.holder == self._passage.holder else node.holder,
             )
 
     def writers(self) -> Iterator[tuple[int, frozenset[int]]]:

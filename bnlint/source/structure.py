@@ -53,8 +53,8 @@ class Structures:
         self._running: set[int] = set()
 
     def number(self, module: Instance | Layer) -> int | None:
-        """The number of a module as it is now; None where it holds data, itself, or what belongs to
-        a module elsewhere."""
+        """The number of a module as it is now, wherever it was built; None where it holds data,
+        itself, or what belongs to a module elsewhere."""
         known = self._known.get(id(module))
         if known is None or known.version != self._store.version:
             known = _Numbered(module, self._store.version, self._find(module))
@@ -77,15 +77,15 @@ class Structures:
         path = self._paths.get(id(module))
         fields = tuple((key, self._part(value, path)) for key, value in module.fields.items())
         if isinstance(module, Instance):
-            return module.cls, module.place, fields
-        return module.name, module.place, tuple(module.parameters.items()), fields
+            return module.cls, fields
+        return module.name, tuple(module.parameters.items()), fields
 
     def _part(self, value: object, path: str | None) -> Hashable:
         """A hashable stand-in for what a module at `path` holds; raises TypeError where it has
         none."""
         match value:
             case Instance() | Layer():
-                return self._name(value, path), self._numbered(value, path)
+                return self._name(value, path), value.place, self._numbered(value)
             case Alternatives(values):
                 return ("one of", *(self._part(single, path) for single in values))
             case tuple() if type(value) is tuple:
@@ -128,7 +128,7 @@ class Structures:
             raise TypeError
         return own[len(path) :]
 
-    def _numbered(self, part: Instance | Layer, path: str | None) -> int:
+    def _numbered(self, part: Instance | Layer) -> int:
         number = self.number(part)
         if number is None:
             raise TypeError
