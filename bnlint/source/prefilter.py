@@ -107,6 +107,8 @@ def _importers(digests: Mapping[str, Digest], given: Iterable[str]) -> set[str]:
         for name in digest.imported:
             readers.setdefault(name, []).append(path)
     found = set(given)
+    if found >= digests.keys():
+        return found
     pending = list(found)
     while pending:
         for reader in readers.get(_stem(pending.pop()), ()):

@@ -43,6 +43,14 @@ def encode(outcome: Outcome) -> bytes | None:
         return None
 
 
+def may_contain(statement: ir.Statement, word: str) -> bool:
+    """Whether a piece of code may name something so, by its bytes alone."""
+    try:
+        return word.encode() in _encoder().encode(statement)
+    except (OverflowError, UnicodeEncodeError, RecursionError, TypeError):
+        return True
+
+
 def decode(data: bytes, path: str) -> Outcome | None:
     """The outcome for the file at this path; None for anything else than `encode` has made."""
     try:

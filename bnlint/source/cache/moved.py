@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from msgspec import Raw
+
 from bnlint import records
 from bnlint.finding import Finding, Place
 from bnlint.source import ir
@@ -30,10 +32,15 @@ class Moved(NamedTuple):
     unseen: Unseen | None
 
 
-def moves(old: Outcome, new: Outcome, looked: Looked | None = None) -> Moved:
+def moves(
+    old: Outcome, new: Outcome, looked: Looked | None = None, *, wanted: bool = True
+) -> Moved:
     """Where the places of a file have gone. looked: what was looked at, so that functions that
-    nobody has seen may say something else. Raises CodeChangedError when more code has changed, or
-    when code that shared a line does so no longer, or the other way round."""
+    nobody has seen may say something else. wanted: whether anybody asks for the places.
+
+    Raises CodeChangedError when more code has changed, or when code that shared a line does so no
+    longer, or the other way round.
+    """
     before, after = old.facts, new.facts
     if before is None or after is None or old.problem is not None or new.problem is not None:
         raise CodeChangedError
@@ -43,7 +50,9 @@ def moves(old: Outcome, new: Outcome, looked: Looked | None = None) -> Moved:
     found: dict[Place, Place] = {}
     lines: dict[int, int] = {}
     bodies = (before.body, after.body) if unseen is None else unseen.aligned()
-    for first, second in _spans(*bodies, unseen):
+    for first, second in _spans(*bodies, unseen, wanted):
+        if not wanted:
+            continue
         place, moved = before.place(first), after.place(second)
         if found.setdefault(place, moved) != moved:
             raise CodeChangedError
@@ -54,7 +63,7 @@ def moves(old: Outcome, new: Outcome, looked: Looked | None = None) -> Moved:
             found[_collapsed(place)] = _collapsed(moved)
     if len(set(lines.values())) < len(lines):
         raise CodeChangedError
-    if unseen is not None:
+    if unseen is not None and unseen.has_changed:
         unseen.check_file()
     return Moved(found, unseen)
 
@@ -64,9 +73,11 @@ def _collapsed(place: Place) -> Place:
     return replace(place, end_line=place.line, end_column=place.column)
 
 
-def _spans(old: object, new: object, unseen: Unseen | None) -> Iterator[tuple[ir.Span, ir.Span]]:
+def _spans(
+    old: object, new: object, unseen: Unseen | None, wanted: bool = True
+) -> Iterator[tuple[ir.Span, ir.Span]]:
     """The spans of two pieces of code, pair by pair; raises CodeChangedError where they differ,
-    unless nobody has seen that."""
+    unless nobody has seen that. wanted: whether those of code at the same offsets count."""
     pending = [(old, new)]
     while pending:
         first, second = pending.pop()
@@ -81,7 +92,7 @@ def _spans(old: object, new: object, unseen: Unseen | None) -> Iterator[tuple[ir
             if _is_lone_text(first) and _is_lone_text(second):
                 continue
             if isinstance(first, ir.Function) and unseen is not None:
-                yield from _of_function(first, second, unseen)
+                yield from _of_function(first, second, unseen, wanted)
                 continue
             for name, one, other in _parts(first, second):
                 if name in _SPANS:
@@ -93,7 +104,7 @@ def _spans(old: object, new: object, unseen: Unseen | None) -> Iterator[tuple[ir
 
 
 def _of_function(
-    old: ir.Function, new: ir.Node, unseen: Unseen
+    old: ir.Function, new: ir.Node, unseen: Unseen, wanted: bool
 ) -> Iterator[tuple[ir.Span, ir.Span]]:
     """The same for functions that stand in no other one: of which the body may be another."""
     assert isinstance(new, ir.Function)
@@ -103,12 +114,19 @@ def _of_function(
             yield one, other
         elif name != "read":
             yield from _spans(one, other, None)
+    if not wanted and _are_same_bytes(old.code, new.code):
+        return
     try:
         inside = list(_spans(old.read(), new.read(), None))
     except CodeChangedError:
         unseen.change(old, new)
     else:
         yield from inside
+
+
+def _are_same_bytes(first: ir.Code, second: ir.Code) -> bool:
+    """Whether two bodies are the same, at the same offsets; False where neither is bytes."""
+    return isinstance(first, Raw) and isinstance(second, Raw) and bytes(first) == bytes(second)
 
 
 def _parts(first: ir.Node, second: ir.Node) -> Iterator[tuple[str, Any, Any]]:
@@ -166,3 +184,16 @@ def _relocated(value: object, where: Moves, now: Mapping[str, Outcome]) -> objec
         parts = {f.name: getattr(value, f.name) for f in fields(value)}
         return replace(value, **{n: _relocated(part, where, now) for n, part in parts.items()})
     return value
+
+
+def places_in(value: object) -> Iterator[Place]:
+    """All places in findings."""
+    pending = [value]
+    while pending:
+        single = pending.pop()
+        if isinstance(single, Place):
+            yield single
+        elif isinstance(single, tuple):
+            pending += single
+        elif is_dataclass(single) and not isinstance(single, type):
+            pending += (getattr(single, f.name) for f in fields(single))

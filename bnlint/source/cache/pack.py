@@ -1,7 +1,7 @@
 """The facts of files, by the digest of their content: packs with an index, bodies read when asked.
 
-A pack is written once and never changed. New facts make a new pack; when there are many, they are
-put together, which drops what no file has any longer. Two runs at once write two packs.
+A pack is written once and never changed. New facts make a new pack; when there are many, the small
+ones are put together, which drops what no file has any longer. Two runs at once write two packs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from bnlint.source.outcome import Outcome
 
 _PREFIX: Final = "pack-"
 _MOST_PACKS: Final = 6
+_SMALL: Final = 8 << 20
+"""Bytes of a pack that is put together with others of its kind, while the large ones stay."""
 _LARGEST_ENTRY: Final = 64 << 20
 _MOST_BYTES: Final = 512 << 20
 """All packs together; beyond it only what the present run has used is kept."""
@@ -87,16 +89,20 @@ class Pack:
         if not self._fresh:
             return
         packs = self._index()
-        size = sum(entry.length for entries in packs.values() for entry in entries.values())
+        sizes = {name: sum(e.length for e in entries.values()) for name, entries in packs.items()}
+        size = sum(sizes.values())
         if len(packs) < _MOST_PACKS and size < _MOST_BYTES:
             self._write(self._fresh)
             return
+        small = [name for name in packs if sizes[name] < _SMALL]
+        is_enough = size < _MOST_BYTES and len(packs) - len(small) < _MOST_PACKS - 1
+        together = small if is_enough else list(packs)
         kept = alive() if size < _MOST_BYTES else set()
-        known = {key for entries in packs.values() for key in entries}
+        known = {key for name in together for key in packs[name]}
         wanted = sorted(key for key in known if key in self._used or key.partition("-")[0] in kept)
         bodies = {key: data for key in wanted if (data := self._body(key)) is not None}
         if self._write({**bodies, **self._fresh}):
-            self._folder.remove(packs)
+            self._folder.remove(together)
 
     def _write(self, bodies: Mapping[str, bytes]) -> bool:
         entries: dict[str, _Entry] = {}

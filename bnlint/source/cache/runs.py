@@ -171,7 +171,7 @@ class Runs(Struct):
         if changed is None or len(changed) > _MOST_MOVED or self._chosen() != run.chosen:
             return None
         from bnlint.source.cache.looked import Looked
-        from bnlint.source.cache.moved import moved, moves
+        from bnlint.source.cache.moved import moved, moves, places_in
         from bnlint.source.cache.unseen import CodeChangedError
         from bnlint.source.cache.verdict_wire import packed_verdicts, unpacked_verdicts
 
@@ -183,13 +183,15 @@ class Runs(Struct):
             verdicts = unpacked_verdicts(run.verdicts)
             if not changed:
                 return verdicts
-            now = {path: self.cache.read(path) for path in changed}
+            now = {path: self.cache.read_packed(path) for path in changed}
             where: dict[Place, Place] = {}
+            told = set(places_in(tuple(verdicts.by_rule.values())))
             for path, was in changed.items():
                 old = self.cache.kept(was, path)
                 if old is None or now[path].digest != self.cache.contents.content(path):
                     return None
-                gone = moves(old, now[path], looked)
+                asked = any(place.path == path for place in told)
+                gone = moves(old, now[path], looked, wanted=asked)
                 where |= gone.places
                 looked = None if gone.unseen is None else gone.unseen.looked_at_now()
             verdicts = moved(verdicts, where, now)

@@ -60,6 +60,11 @@ class Cache:
             self.add(outcome)
         return outcome
 
+    def read_packed(self, path: str) -> Outcome:
+        """The same, with the bodies of functions as bytes where that can be."""
+        outcome = self.read(path)
+        return (outcome.digest and self._pack.get(outcome.digest, path)) or outcome
+
     def kept(self, content: str, path: str) -> Outcome | None:
         """What became of a file at this path when it had this content, if that is known."""
         return self._pack.get(content, path)

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from bnlint.functional import DRAWS, SIGNATURES
 from bnlint.overrides import SWITCHES
 from bnlint.source import ir
+from bnlint.source.cache.codec import may_contain
 from bnlint.source.cache.looked import ACTING, BUILDING, SENSES, SETS_BY_NAME, Looked
 from bnlint.source.facts import FileFacts
 from bnlint.source.noticed import ALL_NAMES
@@ -49,6 +50,8 @@ class Unseen:
         """Where the functions of the old version begin in the new one."""
         self.grown = 0
         """Nodes that the new version has more than the old one."""
+        self.has_changed = False
+        """Whether more than the layout has changed."""
         self._constants: set[str] = set()
         self._read = frozenset(looked.functions.get(old.path, ()))
         self._reader = Relevance.beside(looked.outside)
@@ -81,6 +84,7 @@ class Unseen:
 
     def change(self, old: ir.Function, new: ir.Function) -> None:
         """Accept another body of a function, or raise CodeChangedError."""
+        self.has_changed = True
         before, after = self._reader.profile(old), self._reader.profile(new)
         self.grown += after.size - before.size
         if self._is_inert(old, self.old, new) and self._is_inert(new, self.new, old):
@@ -181,6 +185,7 @@ class Unseen:
                 kept += zip(old[start:end], new[first:last])
                 continue
             gone, come = old[start:end], new[first:last]
+            self.has_changed = True
             for statements, facts in ((gone, self.old), (come, self.new)):
                 if not all(self._may_come_and_go(statement, facts) for statement in statements):
                     raise CodeChangedError
@@ -234,6 +239,8 @@ class Unseen:
     def _mentions(self, statement: ir.Statement, name: str, is_read: bool) -> bool:
         """Whether a statement may mean, or bind, a name of the file. Variables of functions are no
         such names where nobody has run the functions."""
+        if not may_contain(statement, name):
+            return False
         if is_read or not isinstance(statement, ir.Function | ir.Class):
             return name in _bound_or_named(statement)
         heads = (part for d in _with_inner(statement) for part in _head(d))
