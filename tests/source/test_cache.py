@@ -269,7 +269,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("tempfile.mkstemp", full)
+        monkeypatch.setattr(folder, "_open_for_us", full)
     assert lint(project) == lint(project) == fresh(project)
     assert list(elsewhere.iterdir()) == []
 

@@ -60,15 +60,10 @@ class Folder(Struct, frozen=True):
 
     def put(self, name: str, parts: Iterable[bytes]) -> bool:
         """The same for parts that carry their own seal."""
-        import tempfile
-
+        temporary = self.path / f"tmp-{os.urandom(8).hex()}"  # tempfile is slow to import
         try:
             self._prepare()
-            handle, temporary = tempfile.mkstemp(prefix="tmp-", dir=self.path)
-        except OSError:
-            return False
-        try:
-            with open(handle, "wb") as file:
+            with open(temporary, "xb", opener=_open_for_us) as file:
                 file.writelines(parts)
             os.replace(temporary, self.path / name)
         except OSError:
@@ -116,6 +111,11 @@ class Folder(Struct, frozen=True):
                 stale.remove(["index"])
                 with suppress(OSError):
                     folder.rmdir()
+
+
+def _open_for_us(path: str, flags: int) -> int:
+    """Open a file that nobody else may read."""
+    return os.open(path, flags, 0o600)
 
 
 def open_folder(settings: Settings, root: Path) -> Folder | None:
