@@ -79,6 +79,8 @@ class Given:
         self._paths = paths
         self._name = stdin_filename
         self._executor = executor
+        self.reason = ""
+        """Why an earlier run could not answer."""
         self.data: dict[str, bytes] = {}
         """The standard input, by the path that it has in findings."""
 
@@ -90,6 +92,7 @@ class Given:
 
         start = start_run(self._paths, self.settings)
         known = start.recall()
+        self.reason = "" if start.runs is None else start.runs.reason
         return self.open(start).lint() if known is None else known
 
     def open(self, start: Start | None = None) -> Workspace:

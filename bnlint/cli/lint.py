@@ -83,7 +83,12 @@ Examples:
     show_envvar=True,
     help="Keep it there. [default: .bnlint_cache in the project's root]",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Show the tracebacks of crashes.")
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Show the tracebacks of crashes, and why it is linked anew.",
+)
 def lint(
     paths: tuple[Path, ...],
     fix: bool,
@@ -134,6 +139,8 @@ def lint(
         hints = not (fixing.wanted or fixing.ignore)
         how = Print(output_file, statistics, seconds, to_stderr, hints)
         print_result(outcome.result, settings, how)
+    if verbose and given.reason:
+        click.echo(f"bnlint: linked anew: {given.reason}", err=True)
     _report_failures(outcome.result, verbose)
     if outcome.result.errors:
         raise SystemExit(2)

@@ -492,6 +492,22 @@ def test_much_is_written_before_the_run_ends(project: Path, monkeypatch) -> None
     assert lint(project).findings == expected.findings
 
 
+def test_large_packs_stay_where_small_ones_are_put_together(project: Path, monkeypatch) -> None:
+    def packs() -> dict[str, int]:
+        found = (path for path in kept_files(project) if path.name.startswith("pack-"))
+        return {path.name: path.stat().st_size for path in found}
+
+    monkeypatch.setattr(pack, "_MOST_PACKS", 3)
+    lint(project)
+    ((first, size),) = packs().items()
+    monkeypatch.setattr(pack, "_SMALL", size // 2)
+    for number in range(5):
+        write(project / "model.py", MODEL + f"x = {number}\n")
+        assert lint(project) == fresh(project)
+        assert first in packs()
+        assert len(packs()) <= 3
+
+
 def only_reads(name: str) -> Callable[[str, bytes], Outcome]:
     """A reader for one file: the others are known."""
     read = reader.read_bytes

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from test_moved import begin, fresh, lint, settled, unlinked, write
 
 import bnlint.source.engine as engine
+from bnlint.cli import main
 from bnlint.settings import Settings
 from bnlint.source.cache.looked import Looked, looked_at
 from bnlint.source.cache.moved import moves
@@ -132,6 +134,7 @@ SEEN: dict[str, Edit] = {
     "a method hidden": ("net.py", "rows = []", "self.train = False\n        rows = []"),
     "a layer": ("net.py", "note = max(values)", "note = nn.BatchNorm2d(8)"),
     "another name for something": ("net.py", "note = max(values)", "note = block(values)"),
+    "an alias": ("net.py", "note = sum(values)", "note = resize(values)"),
     "dropout": ("net.py", "rows = []", "rows = [F.dropout(depth)]"),
     "a function that others ask for": (
         "tools.py",
@@ -224,6 +227,28 @@ def test_one_unseen_change_after_the_other(project: Path, unlinked: Callable[[],
     expected = fresh(project)
     unlinked()
     assert lint(project) == expected
+
+
+def test_a_verbose_run_says_why_it_links_anew(project: Path) -> None:
+    def run() -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(project)
+            return CliRunner().invoke(main, ["lint", "--verbose", "."]).output
+
+    assert "linked anew" not in run()
+    apply(project, UNSEEN["a statement in it"])
+    assert "linked anew" not in run()
+    for change, words in {
+        "a function that is run": "net.py: build() was run or read",
+        "a flag": "net.py: summary() mentions what rules look for",
+        "another name for something": "net.py: describe() refers to other things than before",
+        "an alias": "net.py: describe() has new names in it",
+        "an import": "net.py: statements at its top have come or gone",
+    }.items():
+        apply(project, SEEN[change])
+        assert words in run()
+    write(project / "another.py", "import torch\n")
+    assert "files have come or gone" in run()
 
 
 def looked(project: Path) -> tuple[Looked, Any]:

@@ -72,12 +72,14 @@ class _Run(Struct, frozen=True, array_like=True):
 
 
 class Runs(Struct):
-    """The runs over one ground with one cache."""
+    """The runs over one ground with one cache. reason: why the last one did not hold; empty where
+    there was none."""
 
     ground: Ground
     settings: Settings
     cache: Cache
     paths: tuple[str, ...]
+    reason: str = ""
 
     def recall(self) -> LintResult | None:
         """What this run would find, if that is known."""
@@ -93,6 +95,7 @@ class Runs(Struct):
         whole = Runs(ground, self.settings, self.cache, (posix(ground.root),))
         run = whole._load()
         verdicts = None if run is None else whole._valid(run, frozenset(self.ground.given.files))
+        self.reason = whole.reason or self.reason
         return None if verdicts is None else self._chosen_among(verdicts)
 
     def _recall_own(self) -> LintResult | None:
@@ -114,26 +117,15 @@ class Runs(Struct):
     ) -> None:
         """Keep what was found. consulted: the files that were read, and the digests of what was
         read; nothing is kept when one of them is unknown or has changed since."""
-        from bnlint.source.cache.verdict_wire import packed_verdicts
-
         is_whole = not (result.errors or verdicts.drawing or any(verdicts.crashes.values()))
         if not is_whole or result.texts or self.ground.project is None or offers_rules():
             return
         if any(not d or self.cache.contents.content(p) != d for p, d in consulted.items()):
             return
-        encode = msgspec.msgpack.encode
         with suppress(TypeError, ValueError, OverflowError):
-            self._write(
-                _Run(
-                    self._tree(),
-                    self._shape(),
-                    self._chosen(),
-                    Raw(encode(dict(consulted))),
-                    Raw(packed_verdicts(verdicts)),
-                    Raw(encode(verdicts.looked)),
-                    {self._choice(): Raw(encode(_packed(result)))},
-                )
-            )
+            shown = {self._choice(): Raw(msgspec.msgpack.encode(_packed(result)))}
+            found = _found(verdicts, consulted, verdicts.looked)
+            self._write(_Run(self._tree(), self._shape(), self._chosen(), *found, shown))
 
     def _load(self) -> _Run | None:
         data = self.cache.folder.read(self._name())
@@ -165,21 +157,32 @@ class Runs(Struct):
     def _valid(self, run: _Run, given: frozenset[str]) -> Verdicts | None:
         """The verdicts of a run after which code has only moved; None where more has happened, or
         where the run has not read one of the given files. They are kept as they are now."""
-        if run.shape != self._shape():
-            return None
         changed = self._changed(run)
-        if changed is None or len(changed) > _MOST_MOVED or self._chosen() != run.chosen:
-            return None
+        if run.shape != self._shape():
+            self.reason = "files have come or gone"
+        elif changed is None or len(changed) > _MOST_MOVED:
+            self.reason = "many files have changed"
+        elif self._chosen() != run.chosen:
+            self.reason = "other files can matter now"
+        else:
+            return self._after(run, changed, given)
+        return None
+
+    def _after(
+        self, run: _Run, changed: Mapping[str, str], given: frozenset[str]
+    ) -> Verdicts | None:
+        """The same after a run since which these files have changed."""
         from bnlint.source.cache.looked import Looked
         from bnlint.source.cache.moved import moved, moves, places_in
         from bnlint.source.cache.unseen import CodeChangedError
-        from bnlint.source.cache.verdict_wire import packed_verdicts, unpacked_verdicts
+        from bnlint.source.cache.verdict_wire import unpacked_verdicts
 
-        with suppress(msgspec.MsgspecError, LookupError, ValueError, TypeError, CodeChangedError):
+        path = ""
+        try:
             consulted = msgspec.msgpack.decode(run.consulted, type=dict[str, str])
             looked = msgspec.msgpack.decode(run.looked, type=Looked | None)
             if not all(self._is_plain(path, looked) for path in given - consulted.keys()):
-                return None
+                raise CodeChangedError("a given file was not read before")
             verdicts = unpacked_verdicts(run.verdicts)
             if not changed:
                 return verdicts
@@ -189,26 +192,20 @@ class Runs(Struct):
             for path, was in changed.items():
                 old = self.cache.kept(was, path)
                 if old is None or now[path].digest != self.cache.contents.content(path):
-                    return None
+                    raise CodeChangedError("it is not known any more what has changed in it")
                 asked = any(place.path == path for place in told)
                 gone = moves(old, now[path], looked, wanted=asked)
                 where |= gone.places
                 looked = None if gone.unseen is None else gone.unseen.looked_at_now()
             verdicts = moved(verdicts, where, now)
             consulted |= {path: outcome.digest for path, outcome in now.items()}
-            encode = msgspec.msgpack.encode
-            self._write(
-                _Run(
-                    self._tree(),
-                    run.shape,
-                    run.chosen,
-                    Raw(encode(consulted)),
-                    Raw(packed_verdicts(verdicts)),
-                    Raw(encode(looked)),
-                    {},
-                )
-            )
+            found = _found(verdicts, consulted, looked)
+            self._write(_Run(self._tree(), run.shape, run.chosen, *found, {}))
             return verdicts
+        except CodeChangedError as error:
+            self.reason = f"{path}: {error}" if path else str(error)
+        except (msgspec.MsgspecError, LookupError, ValueError, TypeError, RecursionError):
+            self.reason = "what was kept cannot be read"
         return None
 
     def _is_plain(self, path: str, looked: Looked | None) -> bool:
@@ -282,6 +279,16 @@ class Runs(Struct):
             known = b"" if baseline is None else baseline.read_bytes()
             return digest_of(repr((chosen, known)).encode())
         return ""
+
+
+def _found(
+    verdicts: Verdicts, consulted: Mapping[str, str], looked: Looked | None
+) -> tuple[Raw, Raw, Raw]:
+    """What a run has read, what rules have said of it, and what was looked at for that."""
+    from bnlint.source.cache.verdict_wire import packed_verdicts
+
+    encode = msgspec.msgpack.encode
+    return Raw(encode(dict(consulted))), Raw(packed_verdicts(verdicts)), Raw(encode(looked))
 
 
 def _packed(result: LintResult) -> _Shown:

@@ -39,6 +39,9 @@ _TOLD_BY: Final = frozenset({"super", "forward", "train", "backward", "step"})
 class CodeChangedError(Exception):
     """More has changed than what no picture would show."""
 
+    def __init__(self, words: str = "its code has changed") -> None:
+        super().__init__(words)
+
 
 class Unseen:
     """Two versions of one file, and what was looked at when pictures of the old one were drawn."""
@@ -66,7 +69,7 @@ class Unseen:
         if not _all_equal(told) or not _all_equal(folders):
             raise CodeChangedError
         if self.room < 0:
-            raise CodeChangedError
+            raise CodeChangedError("there were too few steps for the project")
 
     @property
     def room(self) -> int:
@@ -89,13 +92,14 @@ class Unseen:
         self.grown += after.size - before.size
         if self._is_inert(old, self.old, new) and self._is_inert(new, self.new, old):
             return
-        is_unread = old.span[0] not in self._read and old.name not in ("train", "eval")
-        if not is_unread or not self._tell_the_same(old, new):
-            raise CodeChangedError
+        if old.span[0] in self._read or old.name in ("train", "eval"):
+            raise CodeChangedError(f"{old.name}() was run or read")
         if self._is_sensitive(before.words) or self._is_sensitive(after.words):
-            raise CodeChangedError
+            raise CodeChangedError(f"{old.name}() mentions what rules look for")
+        if not self._tell_the_same(old, new):
+            raise CodeChangedError(f"{old.name}() refers to other things than before")
         if not self._calls_no_norm(old, new) or not self._fits_its_class(old, new):
-            raise CodeChangedError
+            raise CodeChangedError(f"{old.name}() has new names in it")
 
     def _tell_the_same(self, old: ir.Function, new: ir.Function) -> bool:
         """Whether all that is told of functions by their words is the same of both."""
@@ -188,11 +192,11 @@ class Unseen:
             self.has_changed = True
             for statements, facts in ((gone, self.old), (come, self.new)):
                 if not all(self._may_come_and_go(statement, facts) for statement in statements):
-                    raise CodeChangedError
+                    raise CodeChangedError("statements at its top have come or gone")
             self.grown += sum(self._reader.profile(statement).size for statement in come)
             self.grown -= sum(self._reader.profile(statement).size for statement in gone)
         if self.old.path in self.looked.strained:
-            raise CodeChangedError
+            raise CodeChangedError("there were too few steps for it")
         return tuple(first for first, _ in kept), tuple(second for _, second in kept)
 
     def _may_come_and_go(self, statement: ir.Statement, facts: FileFacts) -> bool:
