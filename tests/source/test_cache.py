@@ -498,6 +498,8 @@ def test_large_packs_stay_where_small_ones_are_put_together(project: Path, monke
         return {path.name: path.stat().st_size for path in found}
 
     monkeypatch.setattr(pack, "_MOST_PACKS", 3)
+    for number in range(20):
+        write(project / f"net{number}.py", MODEL.replace("Net", f"Net{number}"))
     lint(project)
     ((first, size),) = packs().items()
     monkeypatch.setattr(pack, "_SMALL", size // 2)
