@@ -32,7 +32,7 @@ from bnlint.source.evaluate.torch_calls import writes_in_place
 from bnlint.source.facts import FileFacts
 from bnlint.source.joining import one_of
 from bnlint.source.memory import Memory
-from bnlint.source.passages import NODES_PER_STEP, Copy, Passage, Recorder, given_by
+from bnlint.source.passages import NODES_PER_STEP, Copy, Passage, Passages, Recorder, given_by
 from bnlint.source.positions import with_positions
 from bnlint.source.store import Store
 from bnlint.source.structure import Structures
@@ -79,7 +79,7 @@ class GraphDomain(Domain):
 
     root: Value
     store: Store
-    numbers: dict[Hashable, int]
+    passages: Passages
     usual: bool = False
     nodes: list[Node] = field(default_factory=list)
     scope: list[Scope] = field(default_factory=list)
@@ -93,7 +93,7 @@ class GraphDomain(Domain):
         self.takes_defaults = self.usual
         self.paths = {id(module): path for path, module in descendants(self.root)}
         self.memory = Memory(self.store, self.nodes)
-        self.structures = Structures(self.store, self.numbers, self.paths)
+        self.structures = Structures(self.store, self.passages.number, self.paths)
 
     @property
     def size(self) -> int:
@@ -166,9 +166,11 @@ class GraphDomain(Domain):
         if given is None or number is None or not self._are_current(given.groups):
             return machine.call_function(method, arguments)
         key = (number, method.name, given.content, self.usual, machine.checkpoint)
-        passage = machine.passages.find(key)
+        passage = self.passages.find(key)
         if passage is not None:
             return self._copy(machine, passage, given.groups)
+        if self.structures.counts[number] < 2 and self.passages.is_new(number):
+            return machine.call_function(method, arguments)
         run = partial(machine.call_function, method, arguments)
         return self._record(machine, key, given.groups, run)
 
@@ -206,7 +208,7 @@ class GraphDomain(Domain):
         if machine.truncated == truncated and all(obj.born > start for obj in others):
             passage = recorder.passage(self.nodes[first:], self.memory.writers(first), result)
             if passage is not None:
-                machine.passages.keep(key, passage)
+                self.passages.keep(key, passage)
         return result
 
     def _is_own(self, obj: HeapObject, field: object, first: int) -> bool:
@@ -443,7 +445,7 @@ def _drawn(
 ) -> list[Node] | None:
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None
-    domain = GraphDomain(module, machine.store, machine.passages.numbers, usual)
+    domain = GraphDomain(module, machine.store, machine.passages, usual)
     with machine.drawing(domain, budget):
         if isinstance(module, Instance):
             forward = machine.find(module.cls, method)

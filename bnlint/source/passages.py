@@ -7,6 +7,7 @@ graph or another, its nodes are copied: with other numbers, and below another na
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from itertools import count
 from typing import NamedTuple
 
 from bnlint.finding import Place
@@ -83,12 +84,24 @@ class Passage(NamedTuple):
 
 
 class Passages:
-    """The passages of one machine. numbers: of structures, see `structure.Structures`."""
+    """The passages of one machine."""
 
     def __init__(self) -> None:
-        self.numbers: dict[Hashable, int] = {}
+        self._numbers: dict[Hashable, int] = {}
+        self._next = count()
         self._kept: dict[Hashable, Passage] = {}
         self._size = 0
+        self._met: set[int] = set()
+
+    def number(self, content: Hashable) -> int:
+        """The number of a structure; no other ever has it, also when all are forgotten."""
+        return self._numbers.setdefault(content, next(self._next))
+
+    def is_new(self, number: int) -> bool:
+        """Whether a structure is met for the first time: it may well be the last."""
+        is_new = number not in self._met
+        self._met.add(number)
+        return is_new
 
     def find(self, key: Hashable) -> Passage | None:
         """The passage that was kept under this key."""
@@ -99,7 +112,8 @@ class Passages:
         self._size += len(passage.parts)
         if self._size > MOST_NODES:
             self._kept.clear()
-            self.numbers.clear()
+            self._numbers.clear()
+            self._met.clear()
             self._size = 0
             return
         self._kept[key] = passage

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple
 
 from bnlint.source.evaluate.module_classes import TorchLayer
@@ -40,17 +41,20 @@ class _Numbered(NamedTuple):
 
 
 class Structures:
-    """The numbers of the modules below one root. numbers: of all contents that were ever seen;
-    paths: the qualified names of the modules by their ids."""
+    """The numbers of the modules below one root. numbered: gives a content its number; paths: the
+    qualified names of the modules by their ids."""
 
     def __init__(
-        self, store: Store, numbers: dict[Hashable, int], paths: Mapping[int, str]
+        self, store: Store, numbered: Callable[[Hashable], int], paths: Mapping[int, str]
     ) -> None:
         self._store = store
-        self._numbers = numbers
+        self._number_of = numbered
         self._paths = paths
         self._known: dict[int, _Numbered] = {}
         self._running: set[int] = set()
+        self._weight = 1
+        self.counts: Counter[int] = Counter()
+        """How many parts of others there are of a number, two for one that is repeated."""
 
     def number(self, module: Instance | Layer) -> int | None:
         """The number of a module as it is now, wherever it was built; None where it holds data,
@@ -71,7 +75,7 @@ class Structures:
             return None
         finally:
             self._running.discard(id(module))
-        return self._numbers.setdefault(content, len(self._numbers))
+        return self._number_of(content)
 
     def _module(self, module: Instance | Layer) -> Hashable:
         path = self._paths.get(id(module))
@@ -91,7 +95,11 @@ class Structures:
             case tuple() if type(value) is tuple:
                 return tuple(self._part(single, path) for single in value)
             case Repeat(run):
-                return ("repeat", *(self._part(single, path) for single in run))
+                self._weight *= 2
+                try:
+                    return ("repeat", *(self._part(single, path) for single in run))
+                finally:
+                    self._weight //= 2
             case Choice(runs):
                 return ("choice", *(self._part(run, path) for run in runs))
             case Sequence() | MappingValue():
@@ -132,6 +140,7 @@ class Structures:
         number = self.number(part)
         if number is None:
             raise TypeError
+        self.counts[number] += self._weight
         return number
 
 
