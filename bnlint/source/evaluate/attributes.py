@@ -147,7 +147,7 @@ class Attributes(Functions, Core):
         self.noticed.asked(scope, (name,))
         found = scope.value(name)
         if found is not None:
-            if self.recall.running:
+            if self.recall.listening is not None:
                 self.recall.read(found, scope)
             return found
         submodule = self.project.submodule(scope, name)

@@ -153,7 +153,7 @@ class Expressions(Core):
         while scope is not None:
             found = scope.fields.get(name)
             if found is not None:
-                if self.recall.running:
+                if self.recall.listening is not None:
                     self.recall.read(found, scope)
                 return found  # type: ignore[return-value]  # a variable holds a value
             scope = scope.outer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 
 from bnlint.records import replace
@@ -18,7 +18,7 @@ from bnlint.source.evaluate.module_classes import (
     is_module,
     reachable_modules,
 )
-from bnlint.source.evaluate.recall import constant_call
+from bnlint.source.evaluate.recall import CallKey, constants_of
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -76,12 +76,15 @@ class Functions(Core):
         if not self._is_followed(function, arguments):
             return self._summarised(function, arguments)
         follow = partial(self._follow, function, arguments, given)
-        key = None if self.explored else constant_call(function, arguments)
-        if key is None:
+        view = self.point_of_view
+        if self.explored is not None or not self.recall.is_worthwhile(function, view):
             return follow()
-        return self._recalled((self.point_of_view, key), follow)
+        given_constants = constants_of(function, arguments)
+        if given_constants is None:
+            return follow()
+        return self._recalled(CallKey(function, view, given_constants), follow)
 
-    def _recalled(self, key: Hashable, follow: Callable[[], Value]) -> Value:
+    def _recalled(self, key: CallKey, follow: Callable[[], Value]) -> Value:
         """What a call gives that was made before, or else is followed now."""
         known = self.recall.value(key, self.called)
         return self.recall.record(key, follow, self.happened) if known is None else known
@@ -325,7 +328,7 @@ class Functions(Core):
                 continue
             if isinstance(base, ClassObject) and name in base.fields:
                 found = base.value(name)
-                if self.recall.running:
+                if self.recall.listening is not None:
                     self.recall.read(found, base)
                 return found
         return None

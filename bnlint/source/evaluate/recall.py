@@ -8,6 +8,7 @@ has read of lists and dictionaries around it must still be there when it is reca
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -40,11 +41,20 @@ from bnlint.source.values import (
 )
 from bnlint.source.values import Value as AnyValue
 
+ENOUGH_REFUSALS = 4
 LARGEST_READ = 100
 """Entries of a list or dictionary that a call may have read."""
 
 
 Called: TypeAlias = "ir.Span | tuple[str, ir.Span]"
+
+
+class CallKey(NamedTuple):
+    """What decides the result of a call. view: see `Core.point_of_view`."""
+
+    function: FunctionObject
+    view: Hashable
+    constants: Hashable
 
 
 class Kept(NamedTuple):
@@ -74,10 +84,18 @@ class Recall:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: dict[Hashable, Kept] = {}
+        self._refused: Counter[tuple[FunctionObject, Hashable]] = Counter()
+        """How many more calls of a function have done something else than have not."""
+        self._kept: dict[CallKey, Kept] = {}
         self.running: list[Recording] = []
+        self.listening: Recording | None = None
+        """The call that runs now, as long as it does nothing but calculate."""
 
-    def value(self, key: Hashable, called: set[Called]) -> AnyValue | None:
+    def is_worthwhile(self, function: FunctionObject, view: Hashable) -> bool:
+        """Whether the calls of a function may do nothing but calculate, by those so far."""
+        return self._refused[function, view] < ENOUGH_REFUSALS
+
+    def value(self, key: CallKey, called: set[Called]) -> AnyValue | None:
         """What the same call gave before; what it ran then is called now."""
         kept = self._kept.get(key)
         if kept is None:
@@ -93,22 +111,26 @@ class Recall:
         return clone(kept.value)
 
     def record(
-        self, key: Hashable, run: Callable[[], AnyValue], happened: Callable[[], Hashable]
+        self, key: CallKey, run: Callable[[], AnyValue], happened: Callable[[], Hashable]
     ) -> AnyValue:
         """Run a call, and keep what it gives if that is all it does; `happened` tells."""
         store, before = self._store, happened()
         recording, definitions = Recording(births()), store.definitions
         self.running.append(recording)
+        self.listening = recording
         try:
             with store.watched() as written:
                 value = run()
         finally:
             self.running.pop()
+            self.listening = None
             if self.running:
                 self._pass_on(recording, self.running[-1])
         same = before == happened() and definitions == store.definitions
         is_pure = recording.is_pure and same and _is_own(value, recording.start)
-        if is_pure and all(obj.born > recording.start for obj, _ in written):
+        is_kept = is_pure and all(obj.born > recording.start for obj, _ in written)
+        self._refused[key.function, key.view] += -1 if is_kept else 1
+        if is_kept:
             called = frozenset(recording.called)
             self._kept[key] = Kept(clone(value), called, recording.reads, definitions)
         return value
@@ -117,19 +139,26 @@ class Recall:
         outer.is_pure &= inner.is_pure
         outer.called |= inner.called
         outer.reads.update(inner.reads)
+        self.listening = outer if outer.is_pure else None
 
     def taint(self) -> None:
         """The calls that run now do more than calculate."""
         for recording in self.running:
             recording.is_pure = False
+        self.listening = None
 
     def read(self, value: object, holder: HeapObject) -> None:
-        """The calls that run now have read a value that a variable or class holds."""
-        recording = self.running[-1]
+        """The call that runs now has read a value that a variable or class holds."""
+        recording = self.listening
+        if recording is None:
+            return
         if type(holder) is Frame and holder.born <= recording.start:
-            recording.is_pure = False  # of a function around this one, which may assign it anew
-        elif not isinstance(value, _STABLE) and not _is_fixed(value, recording):
+            is_fixed = False  # of a function around this one, which may assign it anew
+        else:
+            is_fixed = isinstance(value, _STABLE) or _is_fixed(value, recording)
+        if not is_fixed:
             recording.is_pure = False
+            self.listening = None
 
 
 def _is_fixed(value: object, recording: Recording) -> bool:
@@ -160,9 +189,8 @@ def _parts(partial: Partial) -> Iterator[AnyValue]:
     yield from (value for _, value in partial.keywords)
 
 
-def constant_call(function: FunctionObject, arguments: Arguments) -> Hashable | None:
-    """What decides the result of a call of a module's function; None where that is more than
-    constants."""
+def constants_of(function: FunctionObject, arguments: Arguments) -> Hashable | None:
+    """The arguments of a call of a file's function; None where they are more than constants."""
     if not _is_of_file(function):
         return None
     try:
@@ -170,7 +198,7 @@ def constant_call(function: FunctionObject, arguments: Arguments) -> Hashable | 
         keywords = tuple((name, _content(v)) for name, v in arguments.keywords.items())
     except TypeError:
         return None
-    return (function, positional, keywords, arguments.unknown)
+    return positional, keywords, arguments.unknown
 
 
 def _is_of_file(function: FunctionObject) -> bool:
