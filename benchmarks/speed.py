@@ -131,7 +131,7 @@ def cold_rows(bench: Bench) -> Iterator[Row]:
         ]
         ours, *costs = bench.against(bench.job(folder, "--jobs", "2", cold=True), *jobs)
         for (other, (_, goal)), cost in zip(others.items(), costs):
-            part = f"1/{cost.wall / ours.wall:.1f}"
+            part = "" if goal is None else f"1/{cost.wall / ours.wall:.1f}"
             yield compared(f"cold {name} / {other}", ours, cost, goal, part)
 
 
