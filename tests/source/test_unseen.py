@@ -87,7 +87,8 @@ def report(rows, path="out.json"):
 def plain(number):
     return number
 '''
-TRAIN = """import sys
+TRAIN = """import json
+import sys
 import torch
 from net import build
 from tools import report
@@ -118,6 +119,17 @@ UNSEEN: dict[str, Edit] = {
     "a function that is gone": ("tools.py", "def plain(number):\n    return number\n", ""),
     "a constant": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nLARGE = 20\n"),
     "a constant that is gone": ("net.py", "LIMIT = 10\n", ""),
+    "an import": ("net.py", "import numpy as np\n", "import json\nimport numpy as np\n"),
+    "names of an import": (
+        "net.py",
+        "import numpy",
+        "from math import pi, tau as turn\nimport numpy",
+    ),
+    "a function that functions call that nobody runs": (
+        "tools.py",
+        "def report",
+        "def plain_one(x):\n    return [x, more]\n\n\ndef report",
+    ),
     "a function of a plain file": (
         "tools.py",
         "number\n",
@@ -144,7 +156,7 @@ SEEN: dict[str, Edit] = {
     "a function that hides a name": (
         "net.py",
         "def build",
-        "def str(x):\n    return x\n\n\ndef build",
+        "def super(x):\n    return x\n\n\ndef build",
     ),
     "a function that runs models": (
         "net.py",
@@ -157,7 +169,9 @@ SEEN: dict[str, Edit] = {
         "def more():\n    return Net(2)\n\n\ndef build",
     ),
     "a function twice": ("tools.py", "def plain", "def report(x):\n    return x\n\n\ndef plain"),
-    "an import": ("net.py", "from layers", "import layers\nfrom layers"),
+    "an import of the project": ("net.py", "from layers", "import layers\nfrom layers"),
+    "an import that others may mean": ("net.py", "import numpy", "import copy\nimport numpy"),
+    "an import that is gone": ("tools.py", "import json\n", ""),
     "a statement that runs": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nprint(LIMIT)\n"),
     "a constant that is used": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nwidth = 20\n"),
     "a method more": (
@@ -243,7 +257,7 @@ def test_a_verbose_run_says_why_it_links_anew(project: Path) -> None:
         "a flag": "net.py: summary() mentions what rules look for",
         "another name for something": "net.py: describe() refers to other things than before",
         "an alias": "net.py: describe() has new names in it",
-        "an import": "net.py: statements at its top have come or gone",
+        "an import of the project": "net.py: statements at its top have come or gone",
     }.items():
         apply(project, SEEN[change])
         assert words in run()

@@ -27,7 +27,7 @@ from bnlint.source.relevance import COMMON, Relevance
 from bnlint.source.scripts import is_script
 from bnlint.source.search_path import added_folders
 from bnlint.source.variables import bound_by, unread
-from bnlint.source.walk import definitions, ir_name, walk
+from bnlint.source.walk import definitions, ir_name, walk, walk_apart
 from bnlint.torchnames import TABLE, is_batchnorm
 
 LARGEST: Final = 200
@@ -56,6 +56,7 @@ class Unseen:
         self.has_changed = False
         """Whether more than the layout has changed."""
         self._constants: set[str] = set()
+        self._outside = frozenset(looked.outside)
         self._read = frozenset(looked.functions.get(old.path, ()))
         self._reader = Relevance.beside(looked.outside)
 
@@ -206,6 +207,13 @@ class Unseen:
             case ir.Assign((ir.Name(name),), ir.Constant()):
                 self._constants.add(name)
                 return self._is_unnamed(name, statement, None)
+            case ir.Import(names) if all(name in _HARMLESS for name, _ in names):
+                bound = [alias or name for name, alias in names]
+                if not self._outside.issuperset(bound) or facts is self.old:
+                    return False  # what other files say of the name may mean something else
+                return all(self._is_unnamed(name, statement, None) for name in bound)
+            case ir.ImportFrom(module, 0, tuple(names)) if module in _HARMLESS:
+                return all(self._is_unnamed(alias or n, statement, None) for n, alias in names)
         return False
 
     def _is_inert(
@@ -224,14 +232,19 @@ class Unseen:
             and not profile.loops
             and profile.size <= LARGEST
             and self._is_unnamed(function.name, function, other)
-            and (not facts.mentions_batchnorm or self._is_closed(function, facts))
+            and (
+                not facts.mentions_batchnorm
+                or not self._reader.gives(function)
+                or self._is_closed(function, facts)
+            )
         )
 
     def _is_unnamed(self, name: str, own: ir.Statement, other: ir.Statement | None) -> bool:
         """Whether nobody asks for what a statement binds: `own` itself, `other` in the other
         version."""
         asked = self.looked.names.get(self.old.path, ())
-        if name in asked or ALL_NAMES in asked or name.startswith("__"):
+        known = self.looked.senses
+        if name in asked or ALL_NAMES in asked or name.startswith("__") or name in known:
             return False
         before = (s for s in self.old.body if s is not own and s is not other)
         after = (s for s in self.new.body if s is not own and s is not other)
@@ -241,19 +254,14 @@ class Unseen:
         )
 
     def _mentions(self, statement: ir.Statement, name: str, is_read: bool) -> bool:
-        """Whether a statement may mean, or bind, a name of the file. Variables of functions are no
-        such names where nobody has run the functions."""
+        """Whether a statement may mean, or bind, a name of the file. What functions mention does
+        not count where nobody has run them."""
         if not may_contain(statement, name):
             return False
         if is_read or not isinstance(statement, ir.Function | ir.Class):
             return name in _bound_or_named(statement)
-        heads = (part for d in _with_inner(statement) for part in _head(d))
-        return (
-            statement.name == name
-            or name in self._reader.profile(statement).referred
-            or any(name in _bound_or_named(head) for head in heads)
-            or any(isinstance(n, ir.Global) and name in n.names for n in walk(statement))
-        )
+        heads = (part for d in _with_inner(statement) for part in _run_with(d))
+        return statement.name == name or any(name in _bound_or_named(head) for head in heads)
 
     def _is_read(self, statement: ir.Statement) -> bool:
         """Whether a function of the old version, or one of a class, was run or read."""
@@ -292,6 +300,11 @@ def says_nothing(outcome: Outcome, looked: Looked) -> bool:
     )
 
 
+_HARMLESS: Final = frozenset(
+    "abc collections contextlib copy dataclasses datetime functools itertools json logging math "
+    "operator os pathlib re string textwrap time typing warnings".split()
+)
+"""Modules of Python that a file may begin to import; none of them has a part in models."""
 _OPEN: Final = (ir.Function, ir.Class, ir.Lambda, ir.Import, ir.ImportFrom, ir.Global, ir.Yield)
 """What makes a function more than a calculation on its arguments."""
 
@@ -306,6 +319,8 @@ def _key(statement: ir.Statement) -> tuple[type[ir.Node], str]:
     match statement:
         case ir.Function(name) | ir.Class(name) | ir.Assign((ir.Name(name),)):
             return type(statement), name
+        case ir.Import(names) | ir.ImportFrom(_, _, tuple(names)):
+            return type(statement), ",".join(name for name, _ in names)
     return type(statement), ""
 
 
@@ -357,13 +372,17 @@ def _with_inner(statement: ir.Function | ir.Class) -> Iterator[ir.Function | ir.
     )
 
 
-def _head(definition: ir.Function | ir.Class) -> Iterator[object]:
-    """What is evaluated where a function or class is defined, but for the body of a class."""
+def _run_with(definition: ir.Function | ir.Class) -> Iterator[object]:
+    """What runs where a function or class is defined: decorators, defaults, bases, and the body of
+    a class but for that of its functions."""
     yield definition.decorators
-    if isinstance(definition, ir.Class):
-        yield definition.bases
-    else:
+    if isinstance(definition, ir.Function):
         yield tuple(parameter.default for parameter in definition.parameters)
+        return
+    yield definition.bases
+    for node in walk_apart(definition.body, (ir.Function, ir.Class)):
+        if isinstance(node, ir.Name):
+            yield node
 
 
 def _bound_or_named(code: object) -> set[str]:

@@ -172,6 +172,7 @@ class Builtins(Iteration, Core):
         if isinstance(name, Known) and isinstance(name.value, str):
             found = self.attribute(owner, name.value, frame)
             if found is ANYTHING and isinstance(given, Soft) and isinstance(owner, ModuleReference):
+                self.noticed.asked(owner.scope, (ALL_NAMES,))
                 return self.any_builder(owner.scope.values().values())
             absent = isinstance(owner, Instance) and name.value in maybe_absent(owner)
             if (found is ANYTHING or absent) and len(arguments.positional) > 2:
@@ -181,6 +182,7 @@ class Builtins(Iteration, Core):
             return External(f"{owner.name}.?")
         if isinstance(owner, ModuleReference):
             self.import_module(owner.scope)
+            self.noticed.asked(owner.scope, (ALL_NAMES,))
             return self.any_builder(owner.scope.values().values())
         return ANYTHING
 
