@@ -7,7 +7,6 @@ nothing but its own variables may come and go, and so may a constant, as long as
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -20,6 +19,15 @@ from bnlint.overrides import SWITCHES
 from bnlint.source import ir
 from bnlint.source.cache.codec import may_contain
 from bnlint.source.cache.looked import ACTING, BUILDING, SENSES, SETS_BY_NAME, Looked
+from bnlint.source.cache.mentions import (
+    bound_or_named,
+    called,
+    names_from_torch,
+    possible_aliases,
+    run_with,
+    set_or_tested,
+    with_inner,
+)
 from bnlint.source.facts import FileFacts
 from bnlint.source.noticed import ALL_NAMES
 from bnlint.source.outcome import Outcome
@@ -27,7 +35,7 @@ from bnlint.source.relevance import COMMON, Relevance
 from bnlint.source.scripts import is_script
 from bnlint.source.search_path import added_folders
 from bnlint.source.variables import bound_by, unread
-from bnlint.source.walk import definitions, ir_name, walk, walk_apart
+from bnlint.source.walk import definitions, walk
 from bnlint.torchnames import TABLE, is_batchnorm
 
 LARGEST: Final = 200
@@ -137,12 +145,12 @@ class Unseen:
         last = {name.rpartition(".")[2] for name in SIGNATURES}
         norms = {name.rpartition(".")[2] for name in TABLE if is_batchnorm(name)}
         words = SWITCHES | SETS_BY_NAME | DRAWS | last | norms | set(self.looked.called)
-        return words.union(_from_torch(self.old.body), _from_torch(self.new.body))
+        return words.union(names_from_torch(self.old.body), names_from_torch(self.new.body))
 
     def _calls_no_norm(self, old: ir.Function, new: ir.Function) -> bool:
         """Whether a function calls nothing more that may be a BatchNorm under another name."""
-        called = _called(new) - _called(old)
-        return not (called and self._has_star) and called.isdisjoint(self._aliases)
+        more = called(new) - called(old)
+        return not (more and self._has_star) and more.isdisjoint(self._aliases)
 
     def _fits_its_class(self, old: ir.Function, new: ir.Function) -> bool:
         """Whether a method hides no more of its class's methods behind attributes, and mentions no
@@ -150,7 +158,7 @@ class Unseen:
         if old.span not in self._methods:
             return True
         switching = frozenset(self.looked.switching)
-        if not switching.isdisjoint(_set_or_tested(old) | _set_or_tested(new)):
+        if not switching.isdisjoint(set_or_tested(old) | set_or_tested(new)):
             return False
         first, second = (self._reader.profile(function).words for function in (old, new))
         searched = self.looked.parts.get(self.old.path, ())
@@ -173,7 +181,7 @@ class Unseen:
     @cached_property
     def _aliases(self) -> frozenset[str]:
         """What the file's own names are that may stand for something of torch."""
-        return frozenset(_aliases(self.new.body)) | frozenset(_aliases(self.old.body))
+        return frozenset(n for facts in (self.old, self.new) for n in possible_aliases(facts.body))
 
     # --- functions that come and go ------------------------------------------------------------
 
@@ -259,15 +267,15 @@ class Unseen:
         if not may_contain(statement, name):
             return False
         if is_read or not isinstance(statement, ir.Function | ir.Class):
-            return name in _bound_or_named(statement)
-        heads = (part for d in _with_inner(statement) for part in _run_with(d))
-        return statement.name == name or any(name in _bound_or_named(head) for head in heads)
+            return name in bound_or_named(statement)
+        heads = (part for d in with_inner(statement) for part in run_with(d))
+        return statement.name == name or any(name in bound_or_named(head) for head in heads)
 
     def _is_read(self, statement: ir.Statement) -> bool:
         """Whether a function of the old version, or one of a class, was run or read."""
         if not isinstance(statement, ir.Function | ir.Class):
             return False
-        return any(d.span[0] in self._read for d in _with_inner(statement))
+        return any(d.span[0] in self._read for d in with_inner(statement))
 
     def _is_closed(self, function: ir.Function, facts: FileFacts) -> bool:
         """Whether a function names nothing but variables of its own, and no other one of the file
@@ -322,79 +330,3 @@ def _key(statement: ir.Statement) -> tuple[type[ir.Node], str]:
         case ir.Import(names) | ir.ImportFrom(_, _, tuple(names)):
             return type(statement), ",".join(name for name, _ in names)
     return type(statement), ""
-
-
-def _called(function: ir.Function) -> set[str]:
-    calls = (node.function for node in walk(function) if isinstance(node, ir.Call))
-    return {ir_name(callee).partition(".")[0] for callee in calls}
-
-
-def _set_or_tested(function: ir.Function) -> set[str]:
-    """The attributes that a method sets, and those that stand where something is tested."""
-    found: set[str] = set()
-    for node in walk(function.read()):
-        match node:
-            case ir.Assign(targets):
-                found |= {target.attr for target in targets if isinstance(target, ir.Attribute)}
-            case ir.If(test) | ir.While(test) | ir.Conditional(test) | ir.Unary("Not", test):
-                found |= {n.attr for n in walk(test) if isinstance(n, ir.Attribute)}
-            case ir.Boolean(_, left, right):
-                found |= {n.attr for n in walk((left, right)) if isinstance(n, ir.Attribute)}
-    return found
-
-
-def _from_torch(body: ir.Body) -> Iterator[str]:
-    """The names that a file imports from torch and what belongs to it."""
-    for node in walk(body):
-        if isinstance(node, ir.ImportFrom) and node.module.startswith("torch"):
-            yield from (alias or name for name, alias in node.names or ())
-
-
-def _aliases(body: ir.Body) -> Iterator[str]:
-    """The names that a file's own statements bind to what may be of torch: imported from anywhere
-    but the standard library, or assigned."""
-    for node in body:
-        match node:
-            case ir.ImportFrom(module, level, names):
-                if level or module.partition(".")[0] not in sys.stdlib_module_names:
-                    yield from (alias or name for name, alias in names or ())
-            case ir.Function() | ir.Class() | ir.Import():
-                continue
-            case _:
-                yield from (n.id for n in walk(node) if isinstance(n, ir.Name))
-
-
-def _with_inner(statement: ir.Function | ir.Class) -> Iterator[ir.Function | ir.Class]:
-    """A function or class, and those inside it."""
-    yield statement
-    yield from definitions(
-        statement.read() if isinstance(statement, ir.Function) else statement.body
-    )
-
-
-def _run_with(definition: ir.Function | ir.Class) -> Iterator[object]:
-    """What runs where a function or class is defined: decorators, defaults, bases, and the body of
-    a class but for that of its functions."""
-    yield definition.decorators
-    if isinstance(definition, ir.Function):
-        yield tuple(parameter.default for parameter in definition.parameters)
-        return
-    yield definition.bases
-    for node in walk_apart(definition.body, (ir.Function, ir.Class)):
-        if isinstance(node, ir.Name):
-            yield node
-
-
-def _bound_or_named(code: object) -> set[str]:
-    """All variables in a piece of code, and the names that it binds."""
-    found: set[str] = set()
-    for node in walk(code):
-        match node:
-            case ir.Name(name) | ir.Function(name) | ir.Class(name):
-                found.add(name)
-            case ir.Import(names) | ir.ImportFrom(_, _, names):
-                for name, alias in names or ():
-                    found |= {name.partition(".")[0], alias or name}
-            case ir.Global(names):
-                found.update(names)
-    return found
