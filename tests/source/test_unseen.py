@@ -16,6 +16,7 @@ import bnlint.source.engine as engine
 from bnlint.cli import main
 from bnlint.settings import Settings
 from bnlint.source.cache.looked import Looked, looked_at
+from bnlint.source.cache.mentions import bound_or_named
 from bnlint.source.cache.moved import moves
 from bnlint.source.cache.unseen import CodeChangedError, Unseen
 from bnlint.source.draw import draw
@@ -119,6 +120,7 @@ UNSEEN: dict[str, Edit] = {
     "a function that is gone": ("tools.py", "def plain(number):\n    return number\n", ""),
     "a constant": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nLARGE = 20\n"),
     "a constant that is gone": ("net.py", "LIMIT = 10\n", ""),
+    "a constant with the name of parameters": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nx = 20\n"),
     "an import": ("net.py", "import numpy as np\n", "import json\nimport numpy as np\n"),
     "names of an import": (
         "net.py",
@@ -173,7 +175,7 @@ SEEN: dict[str, Edit] = {
     "an import that others may mean": ("net.py", "import numpy", "import copy\nimport numpy"),
     "an import that is gone": ("tools.py", "import json\n", ""),
     "a statement that runs": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nprint(LIMIT)\n"),
-    "a constant that is used": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nwidth = 20\n"),
+    "a constant that is used": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nblock = 20\n"),
     "a method more": (
         "net.py",
         "    def summary",
@@ -316,6 +318,26 @@ def statements() -> Iterator[str]:
         "self.train(False)",
         "y = [build() for _ in range(3)]",
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("def f(a, b=c): return a + d", {"f", "c", "d"}),
+        ("def f(a=a): pass", {"f", "a"}),
+        ("def f(a):\n    def g(b: h): return a, b, e\n    return g", {"f", "g", "h", "e"}),
+        ("class A(B):\n    c = d\n    def f(self): return self.x, y", set("ABcdfy")),
+        ("f = lambda a, b=c: a + b + d", {"f", "c", "d"}),
+        (
+            "globals()['a']; import b.c, d as e; global g",
+            {"globals", "a", "b", "b.c", "d", "e", "g"},
+        ),
+    ],
+)
+def test_names_are_those_that_code_may_ask_for(code: str, names: set[str]) -> None:
+    facts = read_text("/x.py", code).facts
+    assert facts is not None
+    assert bound_or_named(facts.body) == names
 
 
 @pytest.mark.parametrize("seed", range(6))

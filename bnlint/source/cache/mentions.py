@@ -71,16 +71,34 @@ def run_with(definition: ir.Function | ir.Class) -> Iterator[object]:
             yield node
 
 
-def bound_or_named(code: object) -> set[str]:
-    """All variables in a piece of code, and the names that it binds."""
+def bound_or_named(code: object, own: frozenset[str] = frozenset()) -> set[str]:
+    """The names that a piece of code binds, and those that it may ask for; not parameters.
+
+    own: the parameters of the functions around it.
+    """
     found: set[str] = set()
-    for node in walk(code):
+    for node in walk_apart((code,), (ir.Function, ir.Lambda)):
         match node:
-            case ir.Name(name) | ir.Function(name) | ir.Class(name):
+            case ir.Name(name) if name not in own:
+                found.add(name)
+            case ir.Class(name):
                 found.add(name)
             case ir.Import(names) | ir.ImportFrom(_, _, names):
                 for name, alias in names or ():
                     found |= {name.partition(".")[0], alias or name}
             case ir.Global(names):
                 found.update(names)
+            case ir.Subscript(ir.Call(ir.Name("globals")), ir.Constant(str(name))):
+                found.add(name)
+            case ir.Function(name, parameters):
+                hints = tuple(parameter.annotation for parameter in parameters)
+                found |= {name, *bound_or_named((*run_with(node), hints), own)}
+                found |= bound_or_named(node.read(), _with(own, node))
+            case ir.Lambda(parameters, body):
+                found |= bound_or_named(tuple(p.default for p in parameters), own)
+                found |= bound_or_named(body, _with(own, node))
     return found
+
+
+def _with(own: frozenset[str], function: ir.Function | ir.Lambda) -> frozenset[str]:
+    return own.union(parameter.name for parameter in function.parameters)
