@@ -13,6 +13,7 @@ from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.constructors import constructor_calls
+from bnlint.source.drawing import draw_graph
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.interpreter import Interpreter
@@ -25,7 +26,6 @@ from bnlint.source.evaluate.module_classes import (
     title_of,
     torch_layer,
 )
-from bnlint.source.graphs import draw_graph
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.project import Project
 from bnlint.source.trace_artist import STEPS_AT_LEAST, STEPS_PER_NODE, share_of

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bnlint.graph import Kind
+from bnlint.source.drawing import draw_graph
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
 from bnlint.source.evaluate.freezing import parts_of
@@ -22,7 +23,6 @@ from bnlint.source.evaluate.module_classes import (
 )
 from bnlint.source.evaluate.stochastic_depth import drops_paths
 from bnlint.source.functional_dropout import FunctionalDropout, dropout_calls, functional_dropout
-from bnlint.source.graphs import draw_graph
 from bnlint.source.values import OPTIONAL, Instance, Layer, Value
 from bnlint.trace import Model, SensitiveLayer
 
