@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
 from bnlint.source.project import Project
+from bnlint.source.variables import bound_by
 
 
 class Bound(NamedTuple):
@@ -53,6 +54,8 @@ class Bindings:
         """What `value.name` means where the value is a module."""
         if not isinstance(value, str):
             return None
+        if (scope := self._project.scope(value)) is not None:
+            self._project.noticed.asked(scope, (name,))
         found = self.meaning(name, value)
         return self._submodule(value, name) if found is None else found
 
@@ -95,12 +98,13 @@ class Bindings:
 def _table_of(facts: FileFacts) -> dict[str, ir.Statement]:
     found: dict[str, ir.Statement] = {}
     for statement in statements_of(facts.body):
-        for name in _names_of(statement):
+        for name in names_of(statement):
             found.setdefault(name, statement)
     return found
 
 
-def _names_of(statement: ir.Statement) -> Iterator[str]:
+def names_of(statement: ir.Statement) -> Iterator[str]:
+    """The names that a statement binds, those of the blocks in it left out."""
     match statement:
         case ir.Function(name) | ir.Class(name):
             yield name
@@ -108,8 +112,8 @@ def _names_of(statement: ir.Statement) -> Iterator[str]:
             yield from (alias or name.partition(".")[0] for name, alias in names)
         case ir.ImportFrom(_, _, tuple(names)):
             yield from (alias or name for name, alias in names)
-        case ir.Assign(targets):
-            yield from (target.id for target in targets if isinstance(target, ir.Name))
+        case _:
+            yield from sorted(bound_by(statement))
 
 
 def statements_of(body: ir.Body, *, types: bool = False) -> Iterator[ir.Statement]:
@@ -136,6 +140,14 @@ def _blocks(statement: ir.Statement, types: bool) -> tuple[ir.Body, ...]:
         case ir.Match(_, cases):
             return tuple(case.body for case in cases)
     return ()
+
+
+def global_name(expression: object) -> str | None:
+    """The name in `globals()["name"]`; None for any other expression."""
+    match expression:
+        case ir.Subscript(ir.Call(ir.Name("globals"), ()), ir.Constant(str(name))):
+            return name
+    return None
 
 
 def is_type_checking(test: ir.Expression) -> bool:

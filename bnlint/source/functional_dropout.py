@@ -110,7 +110,7 @@ def _follows_mode(call: ir.Call, method: FunctionObject) -> bool:
 
 def _torch_function(call: ir.Call, method: FunctionObject) -> TorchName | None:
     head, _, rest = ir_name(call.function).partition(".")
-    imported = method.frame.module.fields.get(head)
+    imported = method.frame.module.value_outside(head)
     if not isinstance(imported, External):
         return None
     return lookup(f"{imported.name}.{rest}" if rest else imported.name)

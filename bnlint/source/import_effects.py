@@ -27,20 +27,28 @@ class ImportEffects:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._bindings = Bindings(project)
-        self._keeping = Keeping(self._bindings)
+        self._keeping = Keeping(project, self._bindings)
         self._searched: set[str] = set()
+        self._ordered: set[str] = set()
 
     def acting_behind(self, scope: ModuleScope) -> Iterator[ModuleScope]:
         """The modules that must run when this one is imported, itself among them, in the order in
         which Python runs them; each module of the project is looked at once."""
+        return (found for found in self._behind(scope, self._searched) if self.acts(found.facts))
+
+    def in_order(self, scope: ModuleScope) -> Iterator[ModuleScope]:
+        """The modules that run when this one is imported, itself the last, in the order in which
+        Python runs them; each module of the project once."""
+        return self._behind(scope, self._ordered)
+
+    def _behind(self, scope: ModuleScope, seen: set[str]) -> Iterator[ModuleScope]:
         pending: list[tuple[ModuleScope, bool]] = [(scope, False)]
         while pending:
             module, is_done = pending.pop()
             if is_done:
-                if self.acts(module.facts):
-                    yield module
-            elif module.facts.path not in self._searched:
-                self._searched.add(module.facts.path)
+                yield module
+            elif module.facts.path not in seen:
+                seen.add(module.facts.path)
                 pending.append((module, True))
                 pending += [(found, False) for found in reversed(self.imported_by(module))]
 
@@ -48,17 +56,19 @@ class ImportEffects:
         """The modules that a module imports when it runs, in order."""
         found: dict[str, ModuleScope] = {}
         for statement in statements_of(scope.facts.body):
-            for module in self._imported(statement, scope.facts.path):
+            for module in self.imported(statement, scope.facts.path):
                 found.setdefault(module.facts.path, module)
         return list(found.values())
 
-    def _imported(self, statement: ir.Statement, path: str) -> Iterator[ModuleScope]:
+    def imported(self, statement: ir.Statement, path: str) -> Iterator[ModuleScope]:
+        """The modules of the project that a statement in the file at a path imports."""
         resolve = self._project.resolve
         match statement:
             case ir.Import(names):
-                for name, _ in names:
-                    if (module := resolve(name, 0, path)) is not None:
-                        yield module
+                for name, alias in names:
+                    for whole in (name,) if alias else (name, name.partition(".")[0]):
+                        if (module := resolve(whole, 0, path)) is not None:
+                            yield module
             case ir.ImportFrom(name, level, names):
                 module = resolve(name, level, path)
                 if module is None:
@@ -67,6 +77,13 @@ class ImportEffects:
                 for part, _ in names or ():
                     if (inner := self._project.submodule(module, part)) is not None:
                         yield inner
+
+    def is_definition(self, name: str, path: str) -> bool:
+        """Whether a name of a file means a function, a class or a module of the project."""
+        found = self._bindings.meaning(name, path)
+        if isinstance(found, Bound):
+            return isinstance(found.node, ir.Function | ir.Class)
+        return found is not None
 
     def acts(self, facts: FileFacts) -> bool:
         """Whether running a module's body does something to others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bnlint.source import ir
 from bnlint.source.bindings import Bindings, Bound, Meaning, statements_of
+from bnlint.source.project import Project
 from bnlint.source.variables import bound_by
 from bnlint.source.walk import walk, walk_apart
 
@@ -17,7 +18,8 @@ class Keeping:
     """Which functions of a project put what they are given into a variable of a module or, as
     methods, into their object."""
 
-    def __init__(self, bindings: Bindings) -> None:
+    def __init__(self, project: Project, bindings: Bindings) -> None:
+        self._project = project
         self._bindings = bindings
         self._known: dict[tuple[str, ir.Span, int], bool] = {}
 
@@ -103,6 +105,7 @@ class Keeping:
         assert isinstance(definition, ir.Function)
         key = (path, definition.span, inside)
         if key not in self._known:
+            self._project.noticed.read_text(path, definition)
             self._known[key] = False  # while it is looked at
             self._known[key] = _Look(self, definition, path, cls, inside).keeps()
         return self._known[key]

@@ -44,7 +44,7 @@ def _mentions_any(cls: ClassObject, relevance: Relevance) -> bool:
     names: Set[str] = frozenset().union(*(relevance.profile(method).words for method in own))
     if not names.isdisjoint(_LAST_NAMES):
         return True
-    imported = (cls.frame.module.fields.get(name) for name in names)
+    imported = (cls.frame.module.value_outside(name) for name in names)
     return any(isinstance(value, External) and value.name in SIGNATURES for value in imported)
 
 
@@ -185,7 +185,7 @@ class _Scan:
 
     def _qualified(self, function: ir.Expression) -> str:
         head, dot, rest = ir_name(function).partition(".")
-        imported = self.method.frame.module.fields.get(head)
+        imported = self.method.frame.module.value_outside(head)
         if isinstance(function, ir.Call) or not isinstance(imported, External):
             return ""
         return f"{imported.name}{dot}{rest}"

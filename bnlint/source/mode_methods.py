@@ -156,7 +156,7 @@ class _Switching:
             return False
         function = self.local.get(name) if not owner else None
         if function is None and not owner:
-            known = self.cls.frame.module.fields.get(name)
+            known = self.cls.frame.module.value(name)
             found = known.definition if isinstance(known, FunctionObject) else None
             function = found if isinstance(found, ir.Function) else None
         given = [a.value for a in call.arguments]

@@ -35,9 +35,12 @@ class Noticed:
 
     def read(self, function: FunctionObject) -> None:
         """A function is run, or its text decides something."""
-        definition = function.definition
+        self.read_text(function.frame.module.facts.path, function.definition)
+
+    def read_text(self, path: str, definition: ir.Function | ir.Lambda) -> None:
+        """The text of a function in a file decides something."""
         if id(definition) not in self.functions:
-            self.functions[id(definition)] = (function.frame.module.facts.path, definition)
+            self.functions[id(definition)] = (path, definition)
 
     def searched(self, path: str, parts: Iterable[str]) -> None:
         """The methods of a file's class that mention one of these attributes decide something."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from bnlint.source import ir
-from bnlint.source.bindings import names_of, statements_of
+from bnlint.source.bindings import global_name, names_of, statements_of
+from bnlint.source.noticed import ALL_NAMES
 from bnlint.source.project import Project
 from bnlint.source.values import ModuleScope
-from bnlint.source.walk import walk_apart
+from bnlint.source.walk import walk, walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE
 
 _INSIDE = (ir.Function, ir.Class, ir.Lambda)
@@ -26,6 +28,7 @@ def _names(project: Project, scope: ModuleScope, seen: set[str]) -> dict[str, No
     if scope.facts.path in seen:
         return {}
     seen.add(scope.facts.path)
+    project.noticed.asked(scope, (ALL_NAMES,))
     listed: list[str] | None = None
     found: dict[str, None] = {}
     for statement in statements_of(scope.facts.body, types=True):
@@ -60,12 +63,14 @@ def _of_star(
 def _may_bind_others(statement: ir.Statement) -> bool:
     if isinstance(statement, ir.Function | ir.Class):
         return False
-    return any(
-        isinstance(node, ir.Call)
-        and isinstance(node.function, ir.Name)
-        and node.function.id in _MAKE_NAMES
+    calls = Counter(
+        node.function.id
         for node in _own_code(statement)
+        if isinstance(node, ir.Call) and isinstance(node.function, ir.Name)
     )
+    if isinstance(statement, ir.Assign):  # `globals()["name"]` is looked up, and nothing else
+        calls["globals"] -= sum(global_name(node) is not None for node in walk(statement.value))
+    return any(calls[name] > 0 for name in _MAKE_NAMES)
 
 
 def _own_code(statement: ir.Statement) -> Iterator[ir.Node]:

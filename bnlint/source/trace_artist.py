@@ -105,17 +105,23 @@ class TraceArtist:
                 self._note_statements(facts)
 
     def load_all(self) -> None:
-        """Run the body of every module that no script has run or imported."""
+        """Run the body of every module that no script has run or imported, in the order in which
+        Python would import them: what others are made of comes first."""
+        left = frozenset(self.project.given) - self.ran
         for path in self.project.given:
-            scope = self.project.scope(path)
-            if scope is None or scope.executed or path in self.ran:
-                continue
-            with (
-                self.isolated("importing a module", Place(path, 1)),
-                suppress(*GIVEN_UP),
-                self.machine.drawing(self.domain, ENTRY_BUDGET),
-            ):
-                self.machine.import_module(scope)
+            first = self.project.scope(path)
+            if first is not None:
+                for scope in self.machine.effects.in_order(first):
+                    if scope.facts.path in left and not scope.executed:
+                        self._load(scope)
+
+    def _load(self, scope: ModuleScope) -> None:
+        with (
+            self.isolated("importing a module", Place(scope.facts.path, 1)),
+            suppress(*GIVEN_UP),
+            self.machine.drawing(self.domain, ENTRY_BUDGET),
+        ):
+            self.machine.import_module(scope)
 
     def _note_statements(self, facts: FileFacts) -> None:
         """`model.eval` as a statement is a mistake in code that nothing reaches, too."""
@@ -234,7 +240,7 @@ class TraceArtist:
                     machine.tested |= machine.called - called
                     called |= machine.called
                     machine.built, machine.called = built, called
-            body = tuple(machine.events)
+            body = (*machine.prologue, *machine.events)
         if keep is not None:
             self.ran.add(facts.path)
         trace = ModeTrace(entry, body, self.domain.models, self.domain.layers, test)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeGuard, cast
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
@@ -250,17 +250,68 @@ class Frame(HeapObject):
             frame = frame.outer
 
 
+class Importer(Protocol):
+    """What runs modules."""
+
+    def bind(self, pending: PendingImport) -> Value | None:
+        """What a name means that somebody asks for; None for what is not there yet."""
+
+    def is_definition(self, pending: PendingImport) -> bool:
+        """Whether a name means a function, a class or a module of the project, by the text."""
+
+
+class PendingImport(Struct, frozen=True, eq=False):
+    """A name that an import of a module binds, as long as nobody has asked what it means: then
+    what has to run for that may not have run. It is no value, and only stands in fields.
+
+    name, alias: as the statement spells them, or as a star stands for them.
+    """
+
+    statement: ir.Import | ir.ImportFrom
+    name: str
+    alias: str | None
+    module: ModuleScope
+    importer: Importer
+
+
 class ModuleScope(Frame):
     """The global variables of one file."""
 
-    __slots__ = ("executed", "facts", "name", "places")
+    __slots__ = ("executed", "facts", "name", "places", "stars")
 
     def __init__(self, name: str, facts: FileFacts) -> None:
         super().__init__(self)
+        self.stars: list[ModuleScope] = []
+        """Modules of which type checkers know all names here, as those do who know a lazy package
+        for what it is."""
         self.places: dict[ir.Span, Place] = {}
         self.name = name
         self.facts = facts
         self.executed = False
+
+    def value(self, key: object) -> Value | None:
+        """The value of a variable; what was not imported so far is imported for good."""
+        found = self.fields.get(key)
+        if type(found) is not PendingImport:
+            return cast("Value | None", found)
+        value = found.importer.bind(found)
+        if value is None:
+            return ANYTHING
+        self.fields[key] = value
+        return value
+
+    def values(self) -> dict[str, Value]:
+        """All variables; what was not imported so far is imported."""
+        for key in list(self.fields):
+            self.value(key)
+        return super().values()
+
+    def value_outside(self, key: object) -> Value | None:
+        """The value of a variable, None for a definition of the project that was not imported."""
+        found = self.fields.get(key)
+        if type(found) is PendingImport and found.importer.is_definition(found):
+            return None
+        return self.value(key)
 
 
 class FunctionObject(Struct, frozen=True, eq=False):

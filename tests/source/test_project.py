@@ -31,7 +31,7 @@ def value_in(project: Project, file: Path, name: str) -> object:
     artist.load_all()
     scope = project.scope(file.as_posix())
     assert scope is not None
-    value = scope.fields.get(name)
+    value = scope.value(name)
     return value.value if isinstance(value, Known) else value
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from bnlint.source import ir
-from bnlint.source.evaluate.core import GIVEN_UP, Core
+from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.dynamic_imports import has_name
 from bnlint.source.evaluate.freezing import own_parameter
 from bnlint.source.evaluate.functions import Functions
@@ -46,11 +43,6 @@ from bnlint.source.values import (
     Tensor,
     Value,
 )
-from bnlint.torchnames import CONTAINERS, TABLE
-from bnlint.trace import Item
-
-IMPORT_BUDGET = 100_000
-"""Steps for the body of one module."""
 
 
 class Attributes(Functions, Core):
@@ -154,6 +146,8 @@ class Attributes(Functions, Core):
         if submodule is not None:
             self.import_module(submodule)
             return ModuleReference(submodule)
+        if (known := self.starred(scope, name)) is not None:
+            return known
         if name == "__dict__":
             self.noticed.asked(scope, (ALL_NAMES,))
             return self._as_mapping(scope)
@@ -163,7 +157,7 @@ class Attributes(Functions, Core):
 
     def _as_mapping(self, obj: HeapObject) -> Mapping:
         mapping = Mapping()
-        mapping.fields.update(obj.fields)
+        mapping.fields.update(obj.values() if isinstance(obj, ModuleScope) else obj.fields)
         return mapping
 
     def _instance_attribute(self, instance: Instance, name: str) -> Value:
@@ -259,112 +253,3 @@ class Attributes(Functions, Core):
             arguments.place,
         )
         return self.call(partial.function, merged, frame)
-
-    # --- imports -----------------------------------------------------------------------------
-
-    def import_names(self, statement: ir.Import | ir.ImportFrom, frame: Frame) -> None:
-        """Bind the names of an import statement."""
-        if isinstance(statement, ir.Import):
-            for name, alias in statement.names:
-                self._import(name, alias, frame)
-            return
-        importer = frame.module.facts.path
-        scope = self.project.resolve(statement.module, statement.level, importer)
-        if scope is frame.module:
-            self._import_own(scope, statement, frame)
-            return
-        if scope is not None:
-            self.import_module(scope)
-        if statement.names is None:
-            self._import_star(scope, statement.module, frame)
-            return
-        for name, alias in statement.names:
-            value = self._imported(scope, statement, name)
-            self.store.write(self._target(alias or name, frame), alias or name, value)
-
-    def _import_own(self, scope: ModuleScope, statement: ir.ImportFrom, frame: Frame) -> None:
-        """`from . import part` in a package's own `__init__`; or a file of the same name as what it
-        imports from."""
-        for name, alias in statement.names or ():
-            part = self.project.submodule(scope, name)
-            if part is not None:
-                self.import_module(part)
-            value: Value = ModuleReference(part) if part else self._imported(None, statement, name)
-            self.store.write(self._target(alias or name, frame), alias or name, value)
-
-    def _imported(self, scope: ModuleScope | None, statement: ir.ImportFrom, name: str) -> Value:
-        if scope is None:
-            outside = statement.level or not statement.module
-            return ANYTHING if outside else External(f"{statement.module}.{name}")
-        return self._module_attribute(scope, name)
-
-    def _import(self, name: str, alias: str | None, frame: Frame) -> None:
-        scope = self.project.resolve(name, 0, frame.module.facts.path)
-        if alias is not None:
-            if scope is not None:
-                self.import_module(scope)
-            value: Value = External(name) if scope is None else ModuleReference(scope)
-            self.store.write(self._target(alias, frame), alias, value)
-            return
-        if scope is not None:
-            self.import_module(scope)
-        first = name.partition(".")[0]
-        top = self.project.resolve(first, 0, frame.module.facts.path)
-        value = External(first) if top is None else ModuleReference(top)
-        if top is not None:
-            self.import_module(top)
-        self.store.write(self._target(first, frame), first, value)
-
-    def _target(self, name: str, frame: Frame) -> Frame:
-        return frame.module if name in frame.globals else frame
-
-    def _import_star(self, scope: ModuleScope | None, module: str, frame: Frame) -> None:
-        if scope is None:
-            for name in star_exports(module):
-                self.store.write(frame, name, External(f"{module}.{name}"))
-            return
-        listed = scope.fields.get("__all__")
-        names: set[str] | None = None
-        if isinstance(listed, Sequence):
-            found = self.elements(listed) or ()
-            names = {e.value for e in found if isinstance(e, Known) and isinstance(e.value, str)}
-        self.noticed.asked(scope, (ALL_NAMES,) if names is None else names)
-        for key, value in list(scope.fields.items()):
-            public = isinstance(key, str) and not key.startswith("_")
-            if public if names is None else key in names:
-                self.store.write(frame, key, value)
-
-    def import_module(self, scope: ModuleScope) -> None:
-        """Run a module's body, once; its own `__name__` is not `__main__`.
-
-        That is not at the expense of who imports it first: it has a budget of its own, and what
-        is defined beyond that stays unknown.
-        """
-        if scope.executed:
-            return
-        scope.executed = True
-        scope.fields.setdefault("__name__", Known(scope.name))
-        scope.fields.setdefault("__file__", ANYTHING)
-        invocations, self.invocations = self.invocations, []
-        loops, self.loops = self.loops, []
-        budget, self.budget = self.budget, IMPORT_BUDGET
-        try:
-            with self.store.permanent(), self.recording() as events, suppress(*GIVEN_UP):
-                self.execute(scope.facts.body, scope)
-        finally:
-            self.noticed.spent(scope.facts.path, self.budget)
-            self.invocations = invocations
-            self.loops = loops
-            self.budget = budget
-        self.imported(scope, events)
-
-    def imported(self, scope: ModuleScope, events: list[Item]) -> None:
-        """A module's body has been run."""
-
-
-def star_exports(module: str) -> list[str]:
-    """The names that `from <module> import *` brings in, as far as torch's names are known."""
-    prefix = f"{module}."
-    names = [n.removeprefix(prefix) for n in (*TABLE, *CONTAINERS) if n.startswith(prefix)]
-    extra = ["Module", "Parameter", "DataParallel", "functional"] if module == "torch.nn" else []
-    return [name for name in names if "." not in name] + extra

@@ -286,7 +286,7 @@ class Builtins(Iteration, Core):
     def _globals(self, frame: Frame) -> Value:
         self.noticed.asked(frame.module, (ALL_NAMES,))
         mapping = Mapping()
-        mapping.fields.update(frame.module.fields)
+        mapping.fields.update(frame.module.values())
         return mapping
 
     def _partial(self, arguments: Arguments, frame: Frame) -> Value:

@@ -12,6 +12,7 @@ from bnlint.graph import Parameter
 from bnlint.records import Struct, field
 from bnlint.source import ir
 from bnlint.source.evaluate.recall import Recall
+from bnlint.source.import_effects import ImportEffects
 from bnlint.source.project import Project
 from bnlint.source.store import Changes, Store
 from bnlint.source.values import (
@@ -26,6 +27,7 @@ from bnlint.source.values import (
     ModeFlag,
     ModuleScope,
     Parameters,
+    PendingImport,
     Tensor,
     Value,
 )
@@ -145,6 +147,22 @@ class Core(ABC):
         """Those that only unit tests have called."""
         self.long_decorators: set[tuple[str, ir.Span]] = set()
         """Those whose work was not followed to its end, by file and place."""
+        self.effects = ImportEffects(project)
+        self.top = 0
+        """How many logs are open while the top level of a file runs, outside of its branches."""
+        self.for_types = False
+        """Whether what runs is there for type checkers only."""
+        self.running: set[ModuleScope] = set()
+        """The modules whose bodies are being run."""
+        self.binding: set[PendingImport] = set()
+        """Names whose meaning is being looked for."""
+        self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
+        self.public: dict[ModuleScope, frozenset[str]] = {}
+        """The names of modules that stand behind a star, as far as they were looked for."""
+        self.imported_here: set[ModuleScope] = set()
+        """Modules whose events are part of what is being drawn."""
+        self.prologue: list[Item] = []
+        """What the imports do, which happens before all else."""
         self.built: set[tuple[str, ir.Span]] = set()
         """Classes of which an object was built, by file and place."""
 
@@ -354,6 +372,14 @@ class Core(ABC):
     @abstractmethod
     def elements(self, value: Value) -> tuple[Element, ...] | None:
         """The elements that iterating over a value gives (Element); None when unknown."""
+
+    @abstractmethod
+    def starred(self, scope: ModuleScope, name: str) -> Value | None:
+        """What a module has under a name by a star for type checkers; None for nothing."""
+
+    @abstractmethod
+    def is_definition(self, pending: PendingImport) -> bool:
+        """Whether a name means a function, a class or a module of the project, by the text."""
 
     @abstractmethod
     def import_module(self, scope: ModuleScope) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping as MappingType
 from typing import Any, Final
 
 from bnlint.source import ir
+from bnlint.source.bindings import global_name
 from bnlint.source.evaluate.core import Core, OutOfBudget
 from bnlint.source.evaluate.folding import (
     as_text,
@@ -35,6 +36,7 @@ from bnlint.source.values import (
     Layer,
     Mapping,
     ModeFlag,
+    PendingImport,
     Repeat,
     Sequence,
     Soft,
@@ -89,6 +91,8 @@ class Expressions(Core):
         return Known(constant.value)
 
     def _subscripted(self, expression: ir.Subscript, frame: Frame) -> Value:
+        if (name := global_name(expression)) is not None:
+            return frame.module.value(name) or ANYTHING
         value = self.evaluate(expression.value, frame)
         return self._subscript(value, self.evaluate(expression.index, frame), frame, expression)
 
@@ -153,6 +157,8 @@ class Expressions(Core):
         while scope is not None:
             found = scope.fields.get(name)
             if found is not None:
+                if type(found) is PendingImport:
+                    found = scope.value(name)
                 if self.recall.listening is not None:
                     self.recall.read(found, scope)
                 return found  # type: ignore[return-value]  # a variable holds a value

@@ -34,6 +34,7 @@ from bnlint.source.values import (
     Mapping,
     ModuleScope,
     Namespace,
+    PendingImport,
     Repeat,
     Sequence,
     Soft,
@@ -145,6 +146,9 @@ class Functions(Core):
         while scope is not None:
             is_local = not isinstance(scope, ModuleScope)
             for name in words & scope.fields.keys():
+                pending = scope.fields[name]
+                if isinstance(pending, PendingImport) and self.is_definition(pending):
+                    continue
                 found = scope.value(name)
                 if found is not None and any(map(is_module, alternatives(found))):
                     return True

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from bnlint.source import ir
 from bnlint.source.evaluate.core import GIVEN_UP, Core
+from bnlint.source.noticed import ALL_NAMES
 from bnlint.source.public_names import public_names, star_exports
 from bnlint.source.values import (
     ANYTHING,
@@ -50,9 +51,12 @@ class Imports(Core):
         """Bind the names to what is looked for when somebody asks; False where there is nothing to
         put off, or where nobody can tell the names."""
         imported = list(self.effects.imported(statement, module.facts.path))
-        if not imported:
+        if not imported or (statement.names is None and imported[0] is module):
             return False
         names = statement.names
+        if names is None and self.for_types:
+            module.stars.append(imported[0])
+            return True
         if names is None:
             public = public_names(self.project, imported[0])
             if public is None:
@@ -139,10 +143,20 @@ class Imports(Core):
         if isinstance(listed, Sequence):
             found = self.elements(listed) or ()
             names = {e.value for e in found if isinstance(e, Known) and isinstance(e.value, str)}
+        self.noticed.asked(scope, (ALL_NAMES,) if names is None else names)
         for key, value in list(scope.fields.items()):
             public = isinstance(key, str) and not key.startswith("_")
             if public if names is None else key in names:
                 self.store.write(frame, key, value)
+
+    def starred(self, scope: ModuleScope, name: str) -> Value | None:
+        """What a module has under a name by a star for type checkers; None for nothing."""
+        for source in reversed(scope.stars):
+            if source not in self.public:
+                self.public[source] = frozenset(public_names(self.project, source) or ())
+            if name in self.public[source]:
+                return self.attribute(ModuleReference(source), name, source)
+        return None
 
     def import_module(self, scope: ModuleScope) -> None:
         """Run a module's body, once; its own `__name__` is not `__main__`. Its events happen once
@@ -171,7 +185,10 @@ class Imports(Core):
                 suppress(*GIVEN_UP),
             ):
                 self.prologue = events
-                self.execute(scope.facts.body, scope)
+                try:
+                    self.execute(scope.facts.body, scope)
+                finally:
+                    self.noticed.spent(scope.facts.path, self.budget)
         finally:
             self.running.discard(scope)
         self.import_events[scope] = tuple(events)

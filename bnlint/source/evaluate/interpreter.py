@@ -19,6 +19,7 @@ from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.expressions import Expressions
 from bnlint.source.evaluate.folding import softened
+from bnlint.source.evaluate.imports import Imports
 from bnlint.source.evaluate.launchers import fitted_models
 from bnlint.source.evaluate.loops import Loops
 from bnlint.source.evaluate.module_classes import (
@@ -68,7 +69,7 @@ from bnlint.source.values import (
     items_of,
 )
 from bnlint.torchnames import CONTAINERS, is_batchnorm
-from bnlint.trace import Assume, Call, Item, Mode, Note
+from bnlint.trace import Assume, Mode, Note
 
 LOADS = frozenset(
     {"load_state_dict", "load_weights", "load_darknet_weights", "load_from_checkpoint"}
@@ -85,7 +86,7 @@ class Built(NamedTuple):
     is_part: bool
 
 
-class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
+class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCalls, Core):
     """Runs the intermediate representation on abstract values; `domain` sees data and modes."""
 
     def __init__(self, project: Project, domain: Domain, budget: int) -> None:
@@ -94,8 +95,6 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.definitions: list[FunctionObject | ClassObject] = []
         self.handed_out: set[FunctionObject] = set()
         """Functions that were given to calls that cannot be seen."""
-        self.import_events: dict[ModuleScope, tuple[Item, ...]] = {}
-        self.imported_here: set[ModuleScope] = set()
         self.templates: dict[object, Template] = {}
         self.passages = Passages()
         self.spent = 0
@@ -119,11 +118,13 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         before = (self.domain, self.budget, self.invocations, self.loops, self.gradients)
         outside = (self.checkpoints, self.periods)
         imported_here, self.imported_here = self.imported_here, set()
+        prologue, self.prologue, top = self.prologue, [], self.top
         self.domain, self.budget = domain, budget
         self.invocations, self.loops, self.gradients = [], [], [Gradient()]
         self.checkpoints, self.periods = [], []
         depth = self.store.depth
         self.store.begin()
+        self.top = depth + 1
         try:
             with self.recording():
                 yield
@@ -138,7 +139,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
             if keep is not None:
                 self._keep(self.sequentials)
             self.sequentials = sequentials
-            self.imported_here = imported_here
+            self.imported_here, self.prologue, self.top = imported_here, prologue, top
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
             self.checkpoints, self.periods = outside
 
@@ -543,18 +544,16 @@ class Interpreter(Expressions, Loops, Statements, Attributes, TorchCalls, Core):
         self.definitions.append(function)
 
     def import_module(self, scope: ModuleScope) -> None:
-        """Run a module's body; its events happen once in every program that imports it."""
+        """Run a module's body; a layer graph that somebody draws has no part in that."""
         before = len(self.sequentials)
-        super().import_module(scope)
+        domain = self.domain
+        if domain.draws_layers:
+            self.domain = Domain()
+        try:
+            super().import_module(scope)
+        finally:
+            self.domain = domain
         self._keep(self.sequentials[before:])
-        events = self.import_events.get(scope, ())
-        if events and scope not in self.imported_here:
-            self.imported_here.add(scope)
-            self.events.append(Call(f"import {scope.name}", None, events))
-
-    def imported(self, scope: ModuleScope, events: list[Item]) -> None:
-        """Keep the events of a module's body."""
-        self.import_events[scope] = tuple(events)
 
 
 def _leaves_mode(module: Instance, method: str) -> bool:

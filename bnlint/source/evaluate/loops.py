@@ -155,7 +155,7 @@ class Loops(Generators):
             case ir.Constant(number):
                 value: object = Known(number)
             case ir.Name(name):
-                value = frame.fields.get(name)
+                value = frame.value(name)
             case _:
                 return None
         return value.value if isinstance(value, Known) and type(value.value) is int else None

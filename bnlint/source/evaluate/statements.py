@@ -7,6 +7,7 @@ from collections.abc import Mapping as MappingType
 from typing import Any, Final
 
 from bnlint.source import ir
+from bnlint.source.bindings import is_type_checking
 from bnlint.source.evaluate.configurations import default_of, is_configuration
 from bnlint.source.evaluate.contexts import Contexts
 from bnlint.source.evaluate.core import OutOfBudget
@@ -163,6 +164,8 @@ class Statements(Contexts):
         return self.binary(statement.operator, left, right, frame, statement.span)
 
     def _if(self, statement: ir.If, frame: Frame) -> bool:
+        if frame is frame.module and is_type_checking(statement.test):
+            return self._for_types(statement, frame)
         test = self.evaluate(statement.test, frame)
         decided = self.decide(test)
         if decided is not None:  # every alternative agrees: none is to be dropped
@@ -179,6 +182,16 @@ class Statements(Contexts):
         return self.branch(
             [lambda: run(statement.body, True), lambda: run(statement.orelse, False)]
         )
+
+    def _for_types(self, statement: ir.If, frame: Frame) -> bool:
+        """A test that holds for type checkers only: what they import is there under its name, as
+        lazy packages have it, unless the file itself binds another."""
+        outer, self.for_types = self.for_types, True
+        try:
+            self.execute(statement.body, frame)
+        finally:
+            self.for_types = outer
+        return self.execute(statement.orelse, frame)
 
     def _match(self, statement: ir.Match, frame: Frame) -> bool:
         subject = hard(self.evaluate(statement.subject, frame))
