@@ -16,6 +16,7 @@ from bnlint.source.values import (
     Instance,
     Layer,
     ModuleScope,
+    PendingImport,
     maybe_absent,
 )
 
@@ -124,6 +125,8 @@ class Store:
         for key in keys:
             obj, name = key
             before = obj.fields.get(name, ABSENT)
+            if type(before) is PendingImport:
+                before = obj.value(name)
             found = [changes.get(key, before) for changes in outcomes]
             joined = found[0]
             for value in found[1:]:
