@@ -28,6 +28,9 @@ class ImportEffects:
         self._project = project
         self._bindings = Bindings(project)
         self._keeping = Keeping(project, self._bindings)
+        self._imported_by: dict[str, list[ModuleScope]] = {}
+        self._circles: dict[str, int] = {}
+        """Which modules import each other: one number for each circle of them."""
         self._searched: set[str] = set()
         self._ordered: set[str] = set()
 
@@ -43,22 +46,72 @@ class ImportEffects:
 
     def _behind(self, scope: ModuleScope, seen: set[str]) -> Iterator[ModuleScope]:
         pending: list[tuple[ModuleScope, bool]] = [(scope, False)]
+        circles: dict[int, list[ModuleScope]] = {}
         while pending:
             module, is_done = pending.pop()
             if is_done:
-                yield module
-            elif module.facts.path not in seen:
+                circle = circles[self._circle_of(module)]
+                if circle[0] is module:  # it runs the others, so far as it gets
+                    yield from circle
+                continue
+            if module.facts.path not in seen:
                 seen.add(module.facts.path)
+                circles.setdefault(self._circle_of(module), []).append(module)
                 pending.append((module, True))
                 pending += [(found, False) for found in reversed(self.imported_by(module))]
 
+    def are_in_circle(self, first: ModuleScope, second: ModuleScope) -> bool:
+        """Whether two modules import each other, directly or not."""
+        return self._circle_of(first) == self._circle_of(second)
+
+    def _circle_of(self, scope: ModuleScope) -> int:
+        if scope.facts.path not in self._circles:
+            self._find_circles(scope)
+        return self._circles[scope.facts.path]
+
+    def _find_circles(self, start: ModuleScope) -> None:
+        """Number the circles of modules below one, by Tarjan's algorithm (1972)."""
+        order: dict[str, int] = {}
+        lowest: dict[str, int] = {}
+        open_ones: list[str] = []
+        running: list[tuple[str, Iterator[ModuleScope]]] = []
+
+        def enter(scope: ModuleScope) -> None:
+            path = scope.facts.path
+            order[path] = lowest[path] = len(order)
+            open_ones.append(path)
+            running.append((path, iter(self.imported_by(scope))))
+
+        enter(start)
+        while running:
+            path, imported = running[-1]
+            for module in imported:
+                other = module.facts.path
+                if other not in order and other not in self._circles:
+                    enter(module)
+                    break
+                if other not in self._circles:
+                    lowest[path] = min(lowest[path], order[other])
+            else:
+                running.pop()
+                if running:
+                    outer = running[-1][0]
+                    lowest[outer] = min(lowest[outer], lowest[path])
+                if lowest[path] == order[path]:
+                    number = len(self._circles)
+                    while path not in self._circles:
+                        self._circles[open_ones.pop()] = number
+
     def imported_by(self, scope: ModuleScope) -> list[ModuleScope]:
         """The modules that a module imports when it runs, in order."""
-        found: dict[str, ModuleScope] = {}
-        for statement in statements_of(scope.facts.body):
-            for module in self.imported(statement, scope.facts.path):
-                found.setdefault(module.facts.path, module)
-        return list(found.values())
+        found = self._imported_by.get(scope.facts.path)
+        if found is None:
+            modules: dict[str, ModuleScope] = {}
+            for statement in statements_of(scope.facts.body):
+                for module in self.imported(statement, scope.facts.path):
+                    modules.setdefault(module.facts.path, module)
+            found = self._imported_by[scope.facts.path] = list(modules.values())
+        return found
 
     def imported(self, statement: ir.Statement, path: str) -> Iterator[ModuleScope]:
         """The modules of the project that a statement in the file at a path imports."""

@@ -162,13 +162,17 @@ def test_a_star_leaves_alone_what_its_module_keeps_for_itself(tmp_path: Path) ->
     assert scripted(tmp_path, files) == (1, set())
 
 
-def test_modules_that_import_each_other_have_all_names_in_the_end(tmp_path: Path) -> None:
-    """In Python, too, whoever asks for the name when all have run."""
+def test_modules_that_import_each_other_run_at_once(tmp_path: Path) -> None:
+    """As in Python, who is imported first sees all names, and is seen with those it has so far."""
     files = {
-        "a.py": "from b import b_name\na_name = 3\n",
-        "b.py": "from a import a_name\nb_name = 4\ndef late():\n    return a_name\n",
+        "main.py": f"import a\nfound = 1\n{END}",
+        "a.py": "early = 3\nfrom b import b_name\na_name = b_name\n",
+        "b.py": "from a import early\nimport quiet\nb_name = early\n",
+        "quiet.py": "x = 1\n",
     }
-    assert value_in(project_of(tmp_path, files), tmp_path / "b.py", "a_name") == 3
+    assert scripted(tmp_path, files) == (1, set())
+    files["main.py"] = f"from a import a_name\nfound = a_name\n{END}"
+    assert scripted(tmp_path, files) == (3, {"a.py", "b.py"})
 
 
 def test_names_that_stand_for_each_other_end(tmp_path: Path) -> None:

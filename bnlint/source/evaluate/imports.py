@@ -53,6 +53,8 @@ class Imports(Core):
         imported = list(self.effects.imported(statement, module.facts.path))
         if not imported or (statement.names is None and imported[0] is module):
             return False
+        if not self.for_types and any(self.effects.are_in_circle(module, m) for m in imported):
+            return False
         names = statement.names
         if names is None and self.for_types:
             module.stars.append(imported[0])
