@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_project import project_of, value_in
+from test_project import project_of
 
 from bnlint.source.trace_artist import TraceArtist
 from bnlint.source.values import Alternatives, ClassObject, External, Known
