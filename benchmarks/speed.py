@@ -14,6 +14,7 @@ many. A goal says what the ratio should be at most.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import shutil
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def cold_rows(bench: Bench) -> Iterator[Row]:
     for name in bench.small:
         folder = corpus(name, bench.work)
         others: dict[str, tuple[list[str], float | None]] = {
-            "ruff": (["check", "--no-cache", "--select", "F,E,B"], None)
+            "ruff": (["check", "--silent", "--no-cache", "--select", "F,E,B"], None)
         }
         if not bench.quick:
             others["torchfix"] = (["--select=ALL", "-j", "2"], 1 / 15)
@@ -218,7 +219,7 @@ def warm_rows(bench: Bench) -> Iterator[Row]:
     yield replace(in_memory(f"cold {bench.large}, peak memory", first, 600), note=words)
     time.sleep(SETTLED)
     bench.once.lint(folder, *jobs)
-    ruff = Job([tool("ruff", bench.work), "check", "--select", "F,E,B", "."], folder)
+    ruff = Job([tool("ruff", bench.work), "check", "--silent", "--select", "F,E,B", "."], folder)
     click = bench.imports("click")
     warm, imported, other = bench.against(bench.job(folder, *jobs), click, ruff)
     yield compared("warm, nothing changed / import click", warm, imported, 4)
@@ -249,8 +250,9 @@ def edit_rows(bench: Bench) -> Iterator[Row]:
         "a function of no model": "\n\ndef changed(number):\n    return number + {}\n",
         "its models": "\n\nclass Changed(torch.nn.Linear):\n    number = {}\n",
     }
-    for words, path in _changed_files(folder):
-        for kind, more in edits.items():
+    files = list(_changed_files(folder))
+    for kind, more in edits.items():
+        for words, path in files:
             name = f"one changed file ({words}; {kind}) / import libcst"
             ours, other = _edited(bench, folder, path, more)
             yield compared(name, ours, other, 2.5)
@@ -268,19 +270,19 @@ def _edited(bench: Bench, folder: Path, path: Path, more: str) -> tuple[Cost, Co
         ours.append(bench.once.lint(folder, "--jobs", "2", str(path.relative_to(folder))))
         others.append(typical(bench.imports("libcst"), 1, bench.patience))
     path.write_text(text, encoding="utf-8")
-    bench.once.lint(folder, "--jobs", "2", str(path.relative_to(folder)))
     return medians(ours), medians(others)
 
 
 def _changed_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """A file that no rule can read anything in, and one with a model."""
-    files = sorted(folder.rglob("*.py"))
-    plain = (p for p in files if b"torch" not in (data := p.read_bytes()) and len(data) > 2000)
-    model = (p for p in files if b"BatchNorm2d" in p.read_bytes())
-    for words, found in (("no model in it", plain), ("a model in it", model)):
-        path = next(found, None)
-        if path is not None:
-            yield words, path
+    """A file that no rule can read anything in, and of those with models one of middle size and the
+    largest."""
+    data = {path: path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+    plain = (path for path, text in data.items() if b"torch" not in text and len(text) > 2000)
+    models = sorted((len(text), path) for path, text in data.items() if b"BatchNorm2d" in text)
+    yield from (("no model in it", path) for path in islice(plain, 1))
+    if models:
+        yield "models in it", models[len(models) // 2][1]
+        yield f"models in it, {models[-1][0] // 1000} kB", models[-1][1]
 
 
 def _copy(bench: Bench) -> Path:
@@ -299,7 +301,7 @@ def growth_rows(bench: Bench, plot: Path | None) -> Iterator[Row]:
     jobs = [bench.job(synthetic(n, bench.work), "--jobs", "1", cold=True) for n in sizes]
     costs = dict(zip(sizes, bench.against(*jobs)))
     for small, large in pairwise(sizes):
-        goal = 2.1 * (large / small) / 2
+        goal = 2.1 ** math.log2(large / small)  # 2.1 for each doubling
         few, many = costs[small], costs[large]
         runs = (many.runs, few.runs)
         yield Row(f"{large} files / {small} files", many.cpu, few.cpu, "s CPU", goal, runs=runs)

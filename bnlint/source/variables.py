@@ -24,36 +24,47 @@ def _reads(body: ir.Body) -> Counter[str]:
     around it, unless it is the function's own variable."""
     found: Counter[str] = Counter()
     for node in walk_apart(body, (ir.Function,)):
-        match node:
-            case ir.Name(name):
-                found[name] += 1
-            case ir.Global(names):
-                found.update(names)
-            case ir.Assign(targets, _):
-                found.subtract(name for target in targets for name in _names((target,)))
-            case ir.Function():
-                outside = (node.decorators, tuple(p.default for p in node.parameters))
-                found.update(_names(outside))
-                body = node.read()
-                own = {parameter.name for parameter in node.parameters} | _own(body)
-                found.update(
-                    {name: n for name, n in _reads(body).items() if n > 0 and name not in own}
-                )
+        if isinstance(node, ir.Name):
+            found[node.id] += 1
+        elif isinstance(node, ir.Assign):
+            found.subtract(_targets(node))
+        elif isinstance(node, ir.Global):
+            found.update(node.names)
+        elif isinstance(node, ir.Function):
+            outside = (node.decorators, tuple(p.default for p in node.parameters))
+            found.update(_names(outside))
+            body = node.read()
+            own = {parameter.name for parameter in node.parameters} | _own(body)
+            inner = _reads(body).items()
+            found.update({name: n for name, n in inner if n > 0 and name not in own})
     return found
 
 
 def _assigned(body: ir.Body) -> set[str]:
     """The variables that the statements of a body assign, those of functions inside it left out."""
     statements = walk_apart(body, (ir.Function,))
-    assigns = (node for node in statements if isinstance(node, ir.Assign))
-    return {name for assign in assigns for target in assign.targets for name in _names((target,))}
+    return {name for node in statements if isinstance(node, ir.Assign) for name in _targets(node)}
 
 
 def _own(body: ir.Body) -> set[str]:
     """The variables of a function that are not those of the code around it."""
-    statements = walk_apart(body, (ir.Function,))
-    others = {name for node in statements if isinstance(node, ir.Global) for name in node.names}
-    return _assigned(body) - others
+    assigned: set[str] = set()
+    others: set[str] = set()
+    for node in walk_apart(body, (ir.Function,)):
+        if isinstance(node, ir.Assign):
+            assigned.update(_targets(node))
+        elif isinstance(node, ir.Global):
+            others.update(node.names)
+    return assigned - others
+
+
+def _targets(assign: ir.Assign) -> Iterator[str]:
+    """The names in what is assigned to."""
+    for target in assign.targets:
+        if isinstance(target, ir.Name):
+            yield target.id
+        else:
+            yield from _names((target,))
 
 
 def _names(code: object) -> Iterator[str]:
