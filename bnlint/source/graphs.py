@@ -160,7 +160,8 @@ class GraphDomain(Domain):
         number = None if given is None else self.structures.number(module)
         if given is None or number is None or not self._are_current(given.groups):
             return machine.call_function(method, arguments)
-        key = (number, method.name, given.content, self.usual, machine.checkpoint)
+        around = (self.usual, machine.checkpoint, self.store.definitions)
+        key = (number, method.name, given.content, around)
         passage = self.passages.find(key)
         if passage is not None:
             return self._copy(machine, passage, given.groups)

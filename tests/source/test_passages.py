@@ -145,6 +145,34 @@ def test_a_block_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.count("forward") == 2, ran  # of Net, and of one Block
 
 
+SWITCHED = """\
+NORM = True
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 1)
+        self.bn = nn.BatchNorm2d(8)
+    def forward(self, x):
+        x = self.conv(x)
+        return self.bn(x) if NORM else x
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(Block(), Block(), Block())
+    def forward(self, x):
+        global NORM
+        x = self.a(x)
+        NORM = False
+        return self.a(x)
+"""
+
+
+def test_a_block_is_run_again_where_a_variable_of_the_file_has_changed() -> None:
+    nodes = graphs_of(SWITCHED, "Net")[0].nodes
+    assert sum(node.kind is Kind.BATCHNORM for node in nodes) == 3
+    assert sum(node.kind is Kind.CONV for node in nodes) == 6
+
+
 def test_kept_nodes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bnlint.source.passages.MOST_NODES", 4)
     assert sum(node.kind is Kind.BATCHNORM for node in network(*NETWORKS["rows"])) == 4

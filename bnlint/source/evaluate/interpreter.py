@@ -116,7 +116,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         """
         sequentials, self.sequentials = self.sequentials, []
         before = (self.domain, self.budget, self.invocations, self.loops, self.gradients)
-        outside = (self.checkpoints, self.periods)
+        outside = (self.checkpoints, self.periods, self.passages)
+        if domain.is_trace:  # what its program changes may decide what its models do
+            self.passages = Passages()
         imported_here, self.imported_here = self.imported_here, set()
         prologue, self.prologue, top = self.prologue, [], self.top
         self.domain, self.budget = domain, budget
@@ -141,7 +143,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
             self.sequentials = sequentials
             self.imported_here, self.prologue, self.top = imported_here, prologue, top
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
-            self.checkpoints, self.periods = outside
+            self.checkpoints, self.periods, self.passages = outside
 
     def _keep(self, built: Iterable[Built]) -> None:
         self.kept_modules += [layer for layer, is_part in built if not is_part]
