@@ -77,6 +77,7 @@ class Imports(Core):
         import each other in a circle."""
         statement, module = pending.statement, pending.module
         if pending in self.binding:
+            self.recall.taint()
             return None
         self.binding.add(pending)
         before = len(self.prologue)
@@ -88,7 +89,9 @@ class Imports(Core):
             self.import_events[module] += tuple(self.prologue[before:])
         if value is ANYTHING and isinstance(statement, ir.ImportFrom):
             source = self.project.resolve(statement.module, statement.level, module.facts.path)
-            return None if source in self.running else value
+            if source in self.running:
+                self.recall.taint()
+                return None
         return value
 
     def is_definition(self, pending: PendingImport) -> bool:
