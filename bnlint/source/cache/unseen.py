@@ -236,6 +236,7 @@ class Unseen:
             and not function.decorators
             and all(default is None or isinstance(default, ir.Constant) for default in defaults)
             and not self._senses(function)
+            and function.name not in self.looked.senses
             and not self._is_sensitive(profile.words)
             and not profile.loops
             and profile.size <= LARGEST
@@ -251,8 +252,7 @@ class Unseen:
         """Whether nobody asks for what a statement binds: `own` itself, `other` in the other
         version."""
         asked = self.looked.names.get(self.old.path, ())
-        known = self.looked.senses
-        if name in asked or ALL_NAMES in asked or name.startswith("__") or name in known:
+        if name in asked or ALL_NAMES in asked or name.startswith("__"):
             return False
         before = (s for s in self.old.body if s is not own and s is not other)
         after = (s for s in self.new.body if s is not own and s is not other)
