@@ -28,27 +28,37 @@ def _names(project: Project, scope: ModuleScope, seen: set[str]) -> dict[str, No
     if scope.facts.path in seen:
         return {}
     seen.add(scope.facts.path)
-    project.noticed.asked(scope, (ALL_NAMES,))
+    listed, found = _bound(project, scope, seen)
+    is_told = listed is not None and found is not None
+    project.noticed.asked(scope, (*(listed or ()), "__all__") if is_told else (ALL_NAMES,))
+    if found is None or listed is not None:
+        return None if found is None else dict.fromkeys(listed or ())
+    return {name: None for name in found if not name.startswith("_")}
+
+
+def _bound(
+    project: Project, scope: ModuleScope, seen: set[str]
+) -> tuple[list[str] | None, dict[str, None] | None]:
+    """The names in a module's `__all__`, None where it has none, and all that it binds; None where
+    the text does not say."""
     listed: list[str] | None = None
     found: dict[str, None] = {}
     for statement in statements_of(scope.facts.body, types=True):
         if _may_bind_others(statement):
-            return None
+            return listed, None
         if "__all__" in names_of(statement) or _extends_list(statement):
             more = _written_out(statement)
             if more is None:
-                return None
+                return listed, None
             listed = [*(listed or ()), *more]
         elif isinstance(statement, ir.ImportFrom) and statement.names is None:
             inner = _of_star(project, statement, scope, seen)
             if inner is None:
-                return None
+                return listed, None
             found.update(inner)
         else:
             found.update(dict.fromkeys(names_of(statement)))
-    if listed is not None:
-        return dict.fromkeys(listed)
-    return {name: None for name in found if not name.startswith("_")}
+    return listed, found
 
 
 def _of_star(

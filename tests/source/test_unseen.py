@@ -294,6 +294,18 @@ def test_nothing_may_change_where_steps_were_short(project: Path) -> None:
         moves(old, new, short)
 
 
+def test_a_module_of_the_project_may_have_the_name_of_one_of_python(project: Path) -> None:
+    write(project / "math.py", "tau = 6\n")
+    lint(project)
+    apply(project, UNSEEN["names of an import"])
+    linked = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = engine.verdicts_of
+        patch.setattr(engine, "verdicts_of", lambda *a, **k: linked.append(1) or original(*a, **k))
+        lint(project)
+    assert linked
+
+
 def test_names_that_others_go_through_may_not_come_or_go(project: Path) -> None:
     write(project / "train.py", f"from net import *\n{TRAIN}")
     known, _ = looked(project)

@@ -6,7 +6,7 @@ What was found in them holds, at other places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -33,10 +33,16 @@ class Moved(NamedTuple):
 
 
 def moves(
-    old: Outcome, new: Outcome, looked: Looked | None = None, *, wanted: bool = True
+    old: Outcome,
+    new: Outcome,
+    looked: Looked | None = None,
+    paths: Sequence[str] = (),
+    *,
+    wanted: bool = True,
 ) -> Moved:
     """Where the places of a file have gone. looked: what was looked at, so that functions that
-    nobody has seen may say something else. wanted: whether anybody asks for the places.
+    nobody has seen may say something else. paths: of all files of the project. wanted: whether
+    anybody asks for the places.
 
     Raises CodeChangedError when more code has changed, or when code that shared a line does so no
     longer, or the other way round.
@@ -46,7 +52,7 @@ def moves(
         raise CodeChangedError
     if before.cells or after.cells or before.mentions_batchnorm != after.mentions_batchnorm:
         raise CodeChangedError
-    unseen = None if looked is None else Unseen(looked, before, after)
+    unseen = None if looked is None else Unseen(looked, before, after, paths)
     found: dict[Place, Place] = {}
     lines: dict[int, int] = {}
     bodies = (before.body, after.body) if unseen is None else unseen.aligned()

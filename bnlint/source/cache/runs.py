@@ -194,7 +194,7 @@ class Runs(Struct):
                 if old is None or now[path].digest != self.cache.contents.content(path):
                     raise CodeChangedError("it is not known any more what has changed in it")
                 asked = any(place.path == path for place in told)
-                gone = moves(old, now[path], looked, wanted=asked)
+                gone = moves(old, now[path], looked, self.ground.everything, wanted=asked)
                 where |= gone.places
                 looked = None if gone.unseen is None else gone.unseen.looked_at_now()
             verdicts = moved(verdicts, where, now)

@@ -52,10 +52,16 @@ class CodeChangedError(Exception):
 
 
 class Unseen:
-    """Two versions of one file, and what was looked at when pictures of the old one were drawn."""
+    """Two versions of one file, and what was looked at when pictures of the old one were drawn.
 
-    def __init__(self, looked: Looked, old: FileFacts, new: FileFacts) -> None:
+    paths: of all files of the project.
+    """
+
+    def __init__(
+        self, looked: Looked, old: FileFacts, new: FileFacts, paths: Sequence[str] = ()
+    ) -> None:
         self.looked = looked
+        self._paths = paths
         self.old, self.new = old, new
         self.starts: dict[int, int] = {}
         """Where the functions of the old version begin in the new one."""
@@ -215,14 +221,19 @@ class Unseen:
             case ir.Assign((ir.Name(name),), ir.Constant()):
                 self._constants.add(name)
                 return self._is_unnamed(name, statement, None)
-            case ir.Import(names) if all(name in _HARMLESS for name, _ in names):
+            case ir.Import(names) if all(self._is_of_python(name) for name, _ in names):
                 bound = [alias or name for name, alias in names]
                 if not self._outside.issuperset(bound) or facts is self.old:
                     return False  # what other files say of the name may mean something else
                 return all(self._is_unnamed(name, statement, None) for name in bound)
-            case ir.ImportFrom(module, 0, tuple(names)) if module in _HARMLESS:
+            case ir.ImportFrom(module, 0, tuple(names)) if self._is_of_python(module):
                 return all(self._is_unnamed(alias or n, statement, None) for n, alias in names)
         return False
+
+    def _is_of_python(self, module: str) -> bool:
+        """Whether a module of this name is Python's own and harmless, whoever imports it."""
+        own = (f"/{module}.py", f"/{module}/")
+        return module in _HARMLESS and not any(part in path for path in self._paths for part in own)
 
     def _is_inert(
         self, function: ir.Function, facts: FileFacts, other: ir.Function | None = None
