@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from layers import block, scale as resize
 
 LIMIT = 10
+spare = [1]
 
 
 def describe(values, limit=3):
@@ -172,6 +173,11 @@ SEEN: dict[str, Edit] = {
     ),
     "a function twice": ("tools.py", "def plain", "def report(x):\n    return x\n\n\ndef plain"),
     "an import of the project": ("net.py", "from layers", "import layers\nfrom layers"),
+    "a variable that is read now": (
+        "net.py",
+        "    names = [",
+        "    print(spare)\n    names = [",
+    ),
     "an import that others may mean": ("net.py", "import numpy", "import copy\nimport numpy"),
     "an import that is gone": ("tools.py", "import json\n", ""),
     "a statement that runs": ("net.py", "LIMIT = 10\n", "LIMIT = 10\nprint(LIMIT)\n"),

@@ -50,6 +50,13 @@ def possible_aliases(body: ir.Body) -> Iterator[str]:
                 yield from (n.id for n in walk(node) if isinstance(n, ir.Name))
 
 
+def assigned(code: object) -> set[str]:
+    """The names in the targets of assignments outside of functions."""
+    nodes = walk_apart((code,), (ir.Function,))
+    targets = [node.targets for node in nodes if isinstance(node, ir.Assign)]
+    return {node.id for node in walk(tuple(targets)) if isinstance(node, ir.Name)}
+
+
 def with_inner(statement: ir.Function | ir.Class) -> Iterator[ir.Function | ir.Class]:
     """A function or class, and those inside it."""
     yield statement

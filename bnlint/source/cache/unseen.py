@@ -20,6 +20,7 @@ from bnlint.source import ir
 from bnlint.source.cache.codec import may_contain
 from bnlint.source.cache.looked import ACTING, BUILDING, SENSES, SETS_BY_NAME, Looked
 from bnlint.source.cache.mentions import (
+    assigned,
     bound_or_named,
     called,
     names_from_torch,
@@ -70,6 +71,7 @@ class Unseen:
         self.has_changed = False
         """Whether more than the layout has changed."""
         self._constants: set[str] = set()
+        self._pieces: list[ir.Statement] = []
         self._outside = frozenset(looked.outside)
         self._read = frozenset(looked.functions.get(old.path, ()))
         self._reader = Relevance.beside(looked.outside)
@@ -79,12 +81,18 @@ class Unseen:
     def check_file(self) -> None:
         """Raise CodeChangedError where the file as a whole says something else, or where so many
         steps were needed that a little more code may count."""
-        told = (set(unread(facts.body)) - self._constants for facts in (self.old, self.new))
         folders = (added_folders(facts) for facts in (self.old, self.new))
-        if not _all_equal(told) or not _all_equal(folders):
+        if not _all_equal(folders) or not self._reads_the_same():
             raise CodeChangedError
         if self.room < 0:
             raise CodeChangedError("there were too few steps for the project")
+
+    def _reads_the_same(self) -> bool:
+        """Whether the same of the file's own variables are read as before."""
+        bodies = (self.old.body, self.new.body)
+        if assigned(bodies).isdisjoint(bound_or_named(tuple(self._pieces))):
+            return True
+        return _all_equal(set(unread(body)) - self._constants for body in bodies)
 
     @property
     def room(self) -> int:
@@ -103,6 +111,7 @@ class Unseen:
     def change(self, old: ir.Function, new: ir.Function) -> None:
         """Accept another body of a function, or raise CodeChangedError."""
         self.has_changed = True
+        self._pieces += (old, new)
         before, after = self._reader.profile(old), self._reader.profile(new)
         self.grown += after.size - before.size
         if self._is_inert(old, self.old, new) and self._is_inert(new, self.new, old):
@@ -205,6 +214,7 @@ class Unseen:
                 continue
             gone, come = old[start:end], new[first:last]
             self.has_changed = True
+            self._pieces += (s for s in gone + come if not isinstance(s, ir.Assign))
             for statements, facts in ((gone, self.old), (come, self.new)):
                 if not all(self._may_come_and_go(statement, facts) for statement in statements):
                     raise CodeChangedError("statements at its top have come or gone")
