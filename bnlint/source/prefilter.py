@@ -112,13 +112,13 @@ def relevant(
 
 def _importers(digests: Mapping[str, Digest], given: Iterable[str]) -> set[str]:
     """The given files and all that import them, directly or not (told by names alone)."""
+    found = set(given)
+    if found >= digests.keys():
+        return found
     readers: dict[str, list[str]] = {}
     for path, digest in digests.items():
         for name in digest.imported:
             readers.setdefault(name, []).append(path)
-    found = set(given)
-    if found >= digests.keys():
-        return found
     pending = list(found)
     while pending:
         for reader in readers.get(_stem(pending.pop()), ()):

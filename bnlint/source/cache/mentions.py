@@ -30,8 +30,8 @@ def set_or_tested(function: ir.Function) -> set[str]:
 
 
 def names_from_torch(body: ir.Body) -> Iterator[str]:
-    """The names that a file imports from torch and what belongs to it."""
-    for node in walk(body):
+    """The names that a file imports from torch and what belongs to it, for all its functions."""
+    for node in walk_apart((body,), (ir.Function,)):
         if isinstance(node, ir.ImportFrom) and node.module.startswith("torch"):
             yield from (alias or name for name, alias in node.names or ())
 
