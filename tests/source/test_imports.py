@@ -239,3 +239,14 @@ def test_a_name_from_outside_over_a_module_of_the_project(tmp_path: Path) -> Non
         "layers.py": "from torch.nn import Conv2d\n",
     }
     assert scripted(tmp_path, files)[0] == External("torch.nn.Conv2d")
+
+
+def test_of_functions_inside_functions_the_first_is_remembered(tmp_path: Path) -> None:
+    calls = "outer(1)\nouter(2)\n"
+    files = {
+        "main.py": f"def outer(n):\n    def inner():\n        return n\n    return inner\n{calls}"
+    }
+    artist = TraceArtist(project_of(tmp_path, files))
+    artist.load_all()
+    names = [d.definition.name for d in artist.machine.definitions]
+    assert sorted(names) == ["inner", "outer"]

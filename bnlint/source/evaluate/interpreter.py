@@ -93,6 +93,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         super().__init__(project, budget)
         self.domain = domain
         self.definitions: list[FunctionObject | ClassObject] = []
+        self._inner: set[tuple[str, ir.Span]] = set()
+        """Where the functions inside functions are that were defined so far."""
         self.handed_out: set[FunctionObject] = set()
         """Functions that were given to calls that cannot be seen."""
         self.templates: dict[object, Template] = {}
@@ -542,7 +544,13 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         super().set_attribute(owner, name, value, frame, span)
 
     def defined(self, function: FunctionObject | ClassObject, frame: Frame) -> None:
-        """Remember what has been defined, for what nobody calls."""
+        """Remember what has been defined, for what nobody calls: of a function in another one the
+        first, since each holds all variables around it."""
+        if isinstance(function, FunctionObject) and not isinstance(function.frame, ModuleScope):
+            place = (frame.module.facts.path, function.definition.span)
+            if place in self._inner:
+                return
+            self._inner.add(place)
         self.definitions.append(function)
 
     def import_module(self, scope: ModuleScope) -> None:
