@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import ClassVar
 
 from bnlint.finding import Place
@@ -117,7 +117,7 @@ class GraphDomain(Domain):
             name=name,
             params=parameters or {},
             place=place,
-            inputs=tuple(self.memory.current(operand) for operand in inputs),
+            inputs=tuple(_shared(self.memory.current(operand)) for operand in inputs),
             **{"scope": tuple(self.scope), **more},  # type: ignore[arg-type]
         )
         self.nodes.append(node)
@@ -411,6 +411,12 @@ class GraphDomain(Domain):
             return ANYTHING
         is_plain = TENSOR_FUNCTION.match(name) and not any(map(_may_be_called, arguments.all()))
         return self._unknown(name, arguments, Kind.CALL if is_plain else Kind.UNKNOWN)
+
+
+@lru_cache(maxsize=10_000)
+def _shared(operand: frozenset[int]) -> frozenset[int]:
+    """The same set: most operands of all graphs are one of few, and each is larger than a node."""
+    return operand
 
 
 def _may_be_called(value: Value) -> bool:

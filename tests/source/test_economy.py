@@ -9,6 +9,7 @@ from drawn import codes_of, project_of
 
 from bnlint.source import ir
 from bnlint.source.collecting import YOUNGEST, collecting_rarely
+from bnlint.source.evaluate.cloning import MOST_OBJECTS, Template, Templates
 from bnlint.source.store import Store
 from bnlint.source.trace_artist import TraceArtist
 from bnlint.source.values import ClassObject, External, Frame, Instance, Known, ModuleScope
@@ -232,3 +233,19 @@ net.eval()
 
 def test_rounds_over_unknown_things_are_not_told_apart() -> None:
     assert steps(NESTED) < 2_000
+
+
+def test_templates_forget_the_oldest_when_they_hold_many_objects() -> None:
+    project = project_of(a="class Net:\n    pass\nnet = Net()\n")
+    TraceArtist(project).load_all()
+    scope = project.scope("/p/a.py")
+    net = None if scope is None else scope.value("net")
+    assert isinstance(net, Instance)
+    templates = Templates()
+    for key, size in (("first", MOST_OBJECTS // 2), ("second", MOST_OBJECTS // 2), ("third", 1)):
+        templates.keep(key, Template(net, size))
+    assert [templates.get(key) is None for key in ("first", "second", "third")] == [
+        True,
+        False,
+        False,
+    ]

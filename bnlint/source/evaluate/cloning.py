@@ -29,12 +29,35 @@ from bnlint.source.values import (
     items_of,
 )
 
+MOST_OBJECTS = 25_000
+"""Objects that templates hold; each takes about a kilobyte."""
+
 
 class Template(NamedTuple):
     """A module to be copied. size: the objects that each copy is made of."""
 
     module: Instance
     size: int
+
+
+class Templates:
+    """Modules to be copied, by what they were built of; the oldest are forgotten when all together
+    hold many objects."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, Template] = {}
+        self._size = 0
+
+    def get(self, key: object) -> Template | None:
+        """The template for a class and arguments; None where there is none."""
+        return self._known.get(key)
+
+    def keep(self, key: object, made: Template) -> None:
+        """Keep a template, as long as there is room."""
+        self._known[key] = made
+        self._size += made.size
+        while self._size > MOST_OBJECTS and len(self._known) > 1:
+            self._size -= self._known.pop(next(iter(self._known))).size
 
 
 def clone(value: Value) -> Value:

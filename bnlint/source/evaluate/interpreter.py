@@ -11,7 +11,7 @@ from bnlint.graph import Parameter
 from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.evaluate.attributes import Attributes
-from bnlint.source.evaluate.cloning import Template, clone, template, template_key
+from bnlint.source.evaluate.cloning import Templates, clone, template, template_key
 from bnlint.source.evaluate.configurations import configuration, is_configuration_class
 from bnlint.source.evaluate.contexts import gradient_of
 from bnlint.source.evaluate.core import Core, Gradient, happens
@@ -97,7 +97,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         """Where the functions inside functions are that were defined so far."""
         self.handed_out: set[FunctionObject] = set()
         """Functions that were given to calls that cannot be seen."""
-        self.templates: dict[object, Template] = {}
+        self.templates = Templates()
         self.passages = Passages()
         self.spent = 0
         """Steps that all drawings have taken together."""
@@ -505,7 +505,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         if key is not None and not happens(events) and isinstance(built, Instance):
             made = template(built)
             if made is not None:
-                self.templates[key] = made
+                self.templates.keep(key, made)
                 self.spend(made.size // OBJECTS_PER_STEP)
         return built
 
