@@ -29,7 +29,7 @@ from bnlint.source.values import (
     items_of,
 )
 
-MOST_OBJECTS = 25_000
+MOST_OBJECTS = 10_000
 """Objects that templates hold; each takes about a kilobyte."""
 
 
