@@ -237,7 +237,16 @@ class GraphArtist:
         return machine.construct(definition, arguments)
 
     def _draw(self, module: Value, title: str, binding: str, only_new: bool) -> None:
-        situations = set(_situations(module))
+        self._draw_in(module, title, binding, set(_situations(module)), only_new)
+
+    def _draw_in(
+        self,
+        module: Value,
+        title: str,
+        binding: str,
+        situations: set[Situation],
+        only_new: bool = True,
+    ) -> None:
         settled = all(self._is_settled(situation.place) for situation in situations)
         if only_new and settled and situations <= self.covered:
             return
@@ -318,8 +327,9 @@ class GraphArtist:
 
     def _draw_left(self, module: Value, title: str, binding: str) -> None:
         """Draw a module if it holds what no graph has."""
-        if not all(self._is_settled(situation.place) for situation in _situations(module)):
-            self._draw(module, title, binding, only_new=True)
+        situations = set(_situations(module))
+        if not all(self._is_settled(situation.place) for situation in situations):
+            self._draw_in(module, title, binding, situations)
 
     def _methods_with(self, module: Instance, names: frozenset[str]) -> Iterator[str]:
         """The public methods that mention one of these attributes."""

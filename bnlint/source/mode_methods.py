@@ -242,6 +242,10 @@ def _shown(parameter: ir.Parameter) -> str:
 def _hidden(project: Project, cls: ClassObject) -> Iterator[HiddenMethod]:
     """Attributes that hide `train`, `eval`, or a method of the class that sets modes."""
     facts = cls.frame.module.facts
+    bases = (base for base in cls.linearization() if isinstance(base, ClassObject))
+    profiles = (project.relevance.profile(base.definition) for base in bases)
+    if all(_MODES.isdisjoint(profile.words) for profile in profiles):
+        return
     for name, assignment, function in _assigned(cls):
         defined = _setting_method(cls, name)
         if defined is None and name not in ("train", "eval"):
@@ -255,6 +259,10 @@ def _hidden(project: Project, cls: ClassObject) -> Iterator[HiddenMethod]:
             target = next(t for t in assignment.targets if _is_own_attribute(t, name))
             called = None if defined is None else _call_of(project, name)
             yield HiddenMethod(cls.name, name, facts.place(target.span), place, called)
+
+
+_MODES = SWITCHES | {"training", "setattr", "__setattr__", "__dict__"}
+"""Words of code that may set modes."""
 
 
 def _assigned(cls: ClassObject) -> Iterator[tuple[str, ir.Assign, ir.Function]]:

@@ -34,10 +34,12 @@ MOST_OBJECTS = 10_000
 
 
 class Template(NamedTuple):
-    """A module to be copied. size: the objects that each copy is made of."""
+    """A module to be copied. size: the objects that each copy is made of; modules: how many of
+    these are modules, with half of the elements that they hold."""
 
     module: Instance
     size: int
+    modules: int
 
 
 class Templates:
@@ -73,7 +75,9 @@ def template(module: Instance) -> Template | None:
     assert isinstance(copied, Instance)
     if any(_means_an_object(entry) for part in seen.values() for entry in part.fields.values()):
         return None
-    return Template(copied, len(seen))
+    modules = [part for part in seen.values() if isinstance(part, Instance | Layer)]
+    weight = sum(1 + len(items_of(part)) // 2 for part in modules)
+    return Template(copied, len(seen), weight)
 
 
 def _means_an_object(value: object) -> bool:

@@ -66,7 +66,6 @@ from bnlint.source.values import (
     Value,
     alternatives,
     hard,
-    items_of,
 )
 from bnlint.torchnames import CONTAINERS, is_batchnorm
 from bnlint.trace import Assume, Mode, Note
@@ -490,13 +489,12 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         key = template_key(cls, arguments) if is_module_class(cls) else None
         known = self.templates.get(key) if key is not None else None
         if known is not None:
-            self.spend(known.size // OBJECTS_PER_STEP)
+            self.spend(known.size // OBJECTS_PER_STEP + known.modules)
             copied = clone(known.module)
             assert isinstance(copied, Instance)
             copied.place = arguments.place
-            for _, module in descendants(copied):
+            for _, module in descendants(copied) if self.domain.is_trace else ():
                 if isinstance(module, Instance | Layer):
-                    self.spend(1 + len(items_of(module)) // 2)
                     self.domain.created(self, module)
             return copied
         with self.recording() as events:
