@@ -24,6 +24,7 @@ def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
     tracing.draw_traces()
     graphing = GraphArtist(project, tracing.machine, apart, tracing.fruitless)
     graphing.draw_graphs()
+    tracing.machine.forget()
     project.noticed.left = min(tracing.allowance, graphing.most - tracing.machine.spent)
     definitions = tuple(tracing.machine.definitions)
     pictures = Pictures(tuple(graphing.graphs), tuple(tracing.finished_traces(graphing.graphs)))

@@ -77,7 +77,7 @@ class GraphDomain(Domain):
     passages: Passages
     usual: bool = False
     nodes: list[Node] = field(default_factory=list)
-    scope: list[Scope] = field(default_factory=list)
+    scope: tuple[Scope, ...] = ()
     paths: dict[int, str] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     running: list[Value] = field(default_factory=list)
@@ -118,7 +118,7 @@ class GraphDomain(Domain):
             params=parameters or {},
             place=place,
             inputs=tuple(_shared(self.memory.current(operand)) for operand in inputs),
-            **{"scope": tuple(self.scope), **more},  # type: ignore[arg-type]
+            **{"scope": self.scope, **more},  # type: ignore[arg-type]
         )
         self.nodes.append(node)
         return Tensor(frozenset({node.id}))
@@ -181,7 +181,7 @@ class GraphDomain(Domain):
         machine.spend(1 + len(passage.parts) // NODES_PER_STEP)
         if len(self.nodes) + len(passage.parts) > LARGEST_GRAPH:
             raise OutOfBudget
-        copy = Copy(passage, len(self.nodes), groups, tuple(self.scope), self._holder())
+        copy = Copy(passage, len(self.nodes), groups, self.scope, self._holder())
         self.nodes += copy.nodes(self._call_of)
         for written, writers in copy.writers():
             self.memory.write(written, writers)
@@ -197,7 +197,7 @@ class GraphDomain(Domain):
         """Draw what a module does, and keep it if it has to do with nothing but its arguments."""
         first, truncated = len(self.nodes), machine.truncated
         start = births()
-        recorder = Recorder(first, groups, tuple(self.scope), self._holder(), start)
+        recorder = Recorder(first, groups, self.scope, self._holder(), start)
         with self.store.watched() as written:
             result = run()
         others = (obj for obj, field in written if not self._is_own(obj, field, first))
@@ -235,13 +235,15 @@ class GraphDomain(Domain):
             yield  # super().forward(x)
             return
         qualified = module.cls.qualified if isinstance(module, Instance) else module.name
-        self.scope.append(Scope(self._path(module), qualified, is_bare_container(module)))
+        outer = self.scope
+        inner = Scope(self._path(module), qualified, is_bare_container(module))
+        self.scope = (*outer, inner)
         self.running.append(module)
         try:
             yield
         finally:
             self.running.pop()
-            self.scope.pop()
+            self.scope = outer
 
     def _path(self, module: Value) -> str:
         """The qualified name; for a module that is not registered, one below its caller's."""
@@ -324,7 +326,7 @@ class GraphDomain(Domain):
             path=path,
             call_index=self._call_of(path),
             checkpoint=machine.checkpoint,
-            scope=tuple(self.scope[:-1] if inside else self.scope),
+            scope=self.scope[:-1] if inside else self.scope,
         )
         if layer.parameters.get("inplace") is True:
             self.wrote(machine, arguments.positional[0] if arguments.positional else NONE, tensor)

@@ -32,6 +32,7 @@ from bnlint.source.evaluate.module_classes import (
     reachable_modules,
     torch_layer,
 )
+from bnlint.source.evaluate.recall import Recall
 from bnlint.source.evaluate.statements import Statements
 from bnlint.source.evaluate.torch_calls import TorchCalls
 from bnlint.source.joining import one_of
@@ -105,6 +106,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         self.kept_modules: list[Layer] = []
         """Sequentials that scripts and module bodies have built outside of every constructor."""
         self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
+
+    def forget(self) -> None:
+        """Let go of what was kept for further drawings, when there are none."""
+        self.templates, self.passages, self.recall = Templates(), Passages(), Recall(self.store)
 
     @contextmanager
     def drawing(
