@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -25,7 +26,13 @@ from bnlint.source.sift import Sieve
 from bnlint.suppress import FileSuppressions
 
 if TYPE_CHECKING:
+    from bnlint.rules.base import Pictures
     from bnlint.source.cache.looked import Looked
+    from bnlint.source.isolation import Isolation
+
+
+MANY = 1_000
+"""Files of a project whose linked form takes so much memory that it goes before the rules judge."""
 
 
 class Verdicts(Struct, frozen=True):
@@ -73,8 +80,6 @@ def verdicts_of(
     looked: Looked | None = None
     if facts:
         from bnlint.rules.base import Pictures
-        from bnlint.source.cache.looked import looked_at
-        from bnlint.source.draw import draw
         from bnlint.source.isolation import Isolation
         from bnlint.source.recursion import room_to_recurse
 
@@ -82,9 +87,10 @@ def verdicts_of(
         pictures = Pictures()
         with room_to_recurse():
             with isolated("drawing the project", Place(min(facts), 1)):  # the last resort
-                project = links.project()
-                pictures = replace(draw(project, isolated), options=settings.rules)
-                looked = looked_at(project) if to_keep else None
+                pictures, looked = _drawn(links, isolated, to_keep=to_keep)
+                pictures = replace(pictures, options=settings.rules)
+            if len(facts) >= MANY:
+                gc.collect()  # what the drawing has left refers to itself
             for rule in rules:
                 judgement = judge([rule], pictures)
                 by_rule[rule.code] = judgement.findings
@@ -94,6 +100,17 @@ def verdicts_of(
     found = ((path, _cannot_parse(outcome)) for path, outcome in links.outcomes.items())
     problems = {path: finding for path, finding in found if finding is not None}
     return Verdicts(by_rule, problems, drawing, links.suppressions, crashes, looked)
+
+
+def _drawn(links: Links, isolated: Isolation, *, to_keep: bool) -> tuple[Pictures, Looked | None]:
+    """The pictures of the project, and what was looked at; the project itself is not needed any
+    more."""
+    from bnlint.source.cache.looked import looked_at
+    from bnlint.source.draw import draw
+
+    project = links.project()
+    pictures = draw(project, isolated)
+    return pictures, looked_at(project) if to_keep else None
 
 
 def shown(
