@@ -15,6 +15,7 @@ from bnlint.graph import Node, Scope
 from bnlint.records import replace
 from bnlint.source.structure import is_below
 from bnlint.source.values import (
+    PLAIN,
     Alternatives,
     AnythingType,
     Arguments,
@@ -29,7 +30,6 @@ from bnlint.source.values import (
     Mapping,
     Method,
     ModuleReference,
-    ModuleScope,
     Repeat,
     Soft,
     Tensor,
@@ -165,7 +165,7 @@ def _content(value: object, groups: dict[frozenset[int], int]) -> Hashable:
             return ("dict", *((k, _content(v, groups)) for k, v in value.fields.items()))
         case External() | ClassObject() | AnythingType() | Begins() | ModuleReference() | bool():
             return value
-        case FunctionObject() if value.receiver is None and isinstance(value.frame, ModuleScope):
+        case FunctionObject() if value.is_of_file:
             return value
     raise TypeError(type(value).__name__)
 
@@ -369,4 +369,4 @@ def _moved_object(
     return copied
 
 
-_PLAIN = (Known, External, ClassObject, AnythingType, Begins, ModuleReference, bool, frozenset)
+_PLAIN = (*PLAIN, bool, frozenset)

@@ -9,19 +9,15 @@ from typing import NamedTuple
 from bnlint.source.evaluate.module_classes import TorchLayer
 from bnlint.source.store import Store
 from bnlint.source.values import (
+    PLAIN,
     Alternatives,
-    AnythingType,
-    Begins,
     Choice,
-    ClassObject,
-    External,
     FunctionObject,
     HeapObject,
     Instance,
     Known,
     Layer,
     Method,
-    ModuleReference,
     Partial,
     Repeat,
     Sequence,
@@ -149,17 +145,4 @@ def is_below(path: str, above: str) -> bool:
     return not above or path == above or path.startswith(f"{above}.")
 
 
-_PLAIN = (
-    External,
-    ClassObject,
-    FunctionObject,
-    AnythingType,
-    Begins,
-    ModuleReference,
-    Tensor,
-    bool,
-    frozenset,
-    int,
-    str,
-    type(None),
-)
+_PLAIN = (*PLAIN, FunctionObject, Tensor, bool, frozenset, int, str, type(None))

@@ -327,6 +327,11 @@ class FunctionObject(Struct, frozen=True, eq=False):
     decorators: tuple[Value, ...] = ()
 
     @property
+    def is_of_file(self) -> bool:
+        """Whether it belongs to a file, not to an object or to another call."""
+        return self.receiver is None and isinstance(self.frame, ModuleScope)
+
+    @property
     def name(self) -> str:
         """The name, for evidence."""
         return self.definition.name if isinstance(self.definition, ir.Function) else "<lambda>"
@@ -514,6 +519,10 @@ Value: TypeAlias = (
     | HeapObject
 )
 Element: TypeAlias = Value | Choice | Repeat
+
+
+PLAIN: Final = (Known, External, ClassObject, AnythingType, Begins, ModuleReference)
+"""Kinds of values that never change and hold no others."""
 
 
 def alternatives(value: Value) -> tuple[Value, ...]:

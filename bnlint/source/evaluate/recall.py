@@ -16,21 +16,15 @@ from bnlint.source import ir
 from bnlint.source.evaluate.cloning import clone
 from bnlint.source.store import Store
 from bnlint.source.values import (
+    PLAIN,
     Alternatives,
-    AnythingType,
     Arguments,
-    Begins,
     Choice,
-    ClassObject,
-    External,
     Frame,
     FunctionObject,
     HeapObject,
-    Known,
     Mapping,
     Method,
-    ModuleReference,
-    ModuleScope,
     Partial,
     Repeat,
     Sequence,
@@ -42,6 +36,8 @@ from bnlint.source.values import (
 from bnlint.source.values import Value as AnyValue
 
 ENOUGH_REFUSALS = 4
+"""Calls of a function that did more than calculate, beyond those that did not; then no more are
+watched."""
 LARGEST_READ = 100
 """Entries of a list or dictionary that a call may have read."""
 
@@ -191,7 +187,7 @@ def _parts(partial: Partial) -> Iterator[AnyValue]:
 
 def constants_of(function: FunctionObject, arguments: Arguments) -> Hashable | None:
     """The arguments of a call of a file's function; None where they are more than constants."""
-    if not _is_of_file(function):
+    if not function.is_of_file:
         return None
     try:
         positional = tuple(map(_content, arguments.positional))
@@ -201,24 +197,17 @@ def constants_of(function: FunctionObject, arguments: Arguments) -> Hashable | N
     return positional, keywords, arguments.unknown
 
 
-def _is_of_file(function: FunctionObject) -> bool:
-    """Whether a function belongs to a file, not to an object or to another call."""
-    return function.receiver is None and isinstance(function.frame, ModuleScope)
-
-
 def _content(value: object) -> Hashable:
     """A hashable stand-in for a constant; raises TypeError for objects and data."""
     kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is Known:
-        hash(value)
+    if kind in PLAIN:
+        hash(value)  # a constant may be a list
         return value
     if isinstance(value, Soft):
         return ("soft", _content(value.value), value.place)
     if isinstance(value, Alternatives):
         return ("one of", *map(_content, value.values))
-    if isinstance(value, FunctionObject) and _is_of_file(value):
+    if isinstance(value, FunctionObject) and value.is_of_file:
         return value
     if isinstance(value, Sequence):
         return (value.kind, *map(_content, items_of(value)))
@@ -249,12 +238,11 @@ def _is_own(value: object, start: int) -> bool:
         case Partial():
             return all(_is_own(part, start) for part in _parts(value))
         case FunctionObject():
-            return _is_of_file(value)
+            return value.is_of_file
         case Tensor():
             return not value.sources and value.loader is None
     return isinstance(value, _STABLE)
 
 
-_PLAIN = frozenset({External, ClassObject, AnythingType, Begins, ModuleReference})
-_STABLE = (Known, External, ClassObject, FunctionObject, AnythingType, Begins, ModuleReference)
+_STABLE = (*PLAIN, FunctionObject)
 _VALUES = (HeapObject, Alternatives, Soft, Partial, Tensor, Repeat, Choice, *_STABLE)
