@@ -19,7 +19,6 @@ from bnlint.source.values import (
     Repeat,
     Tensor,
     Value,
-    alternatives,
     weight_of,
 )
 
@@ -47,8 +46,8 @@ def one_of(values: Iterable[Value]) -> Value:
     found: list[Value] = []
     tensors: list[Tensor] = []
     for value in values:
-        for single in alternatives(value):
-            if isinstance(single, Tensor):
+        for single in value.values if type(value) is Alternatives else (value,):
+            if type(single) is Tensor:
                 tensors.append(single)
             elif single not in found:
                 found.append(single)
@@ -73,6 +72,8 @@ def _some_modules(found: list[Value]) -> Value:
 def merge_tensors(tensors: Iterable[Tensor]) -> Tensor:
     """The tensor that depends on, or is one of, several."""
     parts = tuple(tensors)
+    if len(parts) == 1 and parts[0].detached <= parts[0].sources:
+        return parts[0]
     sources: frozenset[int] = frozenset().union(*(part.sources for part in parts))
     batches = {part.batch for part in parts}
     loaders = {part.loader for part in parts}
@@ -113,7 +114,9 @@ def join_fields(first: object, second: object) -> object:
 
 def is_same(before: object, after: object) -> bool:
     """Whether a field has its value again, after branches that saw different parts of it."""
-    if isinstance(before, Alternatives) and isinstance(after, Alternatives):
+    if before is after:
+        return True
+    if type(before) is Alternatives and type(after) is Alternatives:
         return set(before.values) == set(after.values)
     return before == after
 

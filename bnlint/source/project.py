@@ -42,7 +42,9 @@ class Project:
         self._found: dict[tuple[str, str], ModuleScope | None] = {}
         """Modules that were looked for, by the folder and the path below it."""
         self._searched = 0
-        self._added: dict[str, None] = {}
+        self._added: list[str] = []
+        self._in_some: dict[str, tuple[int, dict[int, ModuleScope]]] = {}
+        """Modules that were looked for in the first of these folders, by the path below."""
         self.given = tuple(sorted(facts))
         self.noticed = Noticed()
         """What drawing this project has looked at."""
@@ -109,13 +111,14 @@ class Project:
         scopes = [self.scope(path) for path in paths if path != package.facts.path]
         return [scope for scope in scopes if scope is not None]
 
-    def _added_folders(self) -> tuple[str, ...]:
+    def _added_folders(self) -> list[str]:
         """What the files that were read so far add to `sys.path`, below the root."""
         if self._searched < len(self._facts):
             for facts in list(self._facts.values())[self._searched :]:
-                self._added.update(dict.fromkeys(self._added_by(facts) if facts else ()))
+                new = self._added_by(facts) if facts else ()
+                self._added += [f for f in dict.fromkeys(new) if f not in self._added]
             self._searched = len(self._facts)
-        return tuple(self._added)
+        return self._added
 
     def _added_by(self, facts: FileFacts) -> tuple[str, ...]:
         folders = map(PurePosixPath, added_folders(facts))
@@ -123,7 +126,13 @@ class Project:
 
     def _in_added(self, below: str) -> ModuleScope | None:
         """The module in a folder of `sys.path`; None where several folders have one."""
-        found = {id(s): s for f in self._added_folders() if (s := self._in_folder(f, below))}
+        folders = self._added_folders()
+        size = len(folders)
+        searched, found = self._in_some.get(below, (0, {}))
+        if searched < size:
+            new = (self._in_folder(folder, below) for folder in folders[searched:size])
+            found = {**found, **{id(scope): scope for scope in new if scope is not None}}
+            self._in_some[below] = (size, found)
         return next(iter(found.values())) if len(found) == 1 else None
 
     def _search_path(self, folder: str) -> list[str]:

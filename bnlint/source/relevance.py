@@ -89,6 +89,7 @@ class Relevance:
         self._told: dict[frozenset[str | bool | None], frozenset[str | bool | None]] = {}
         self._counters: dict[int, frozenset[str]] = {}
         self._unread: dict[int, frozenset[str]] = {}
+        self._followed: dict[int, bool] = {}
         self._own: dict[int, frozenset[type[ir.Node]]] = {}
         read = list(files)
         self._outside = frozenset(_packages_outside(read))
@@ -229,9 +230,13 @@ class Relevance:
         if isinstance(definition, ir.Lambda):
             return True
         profile = self.profile(definition)
-        if profile.size <= SMALL and not profile.loops:
-            return True
-        return not self._mattering.isdisjoint(profile.referred)
+        key = id(definition)
+        known = self._followed.get(key)
+        if known is None:
+            is_small = profile.size <= SMALL and not profile.loops
+            known = is_small or not self._mattering.isdisjoint(profile.referred)
+            self._followed[key] = known
+        return known
 
     def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function returns one of its parameters."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import TypeAlias
 
 from bnlint.source.joining import ABSENT, is_same, join_fields
@@ -81,12 +82,17 @@ class Store:
     def rollback(self) -> Changes:
         """Close the last log, undo its writes, and return them."""
         log = self._logs.pop()
-        changes: Changes = {key: key[0].fields.get(key[1], ABSENT) for key in log}
-        for (obj, key), before in log.items():
-            if type(obj) is Frame and before is not ABSENT:
-                obj.fields[key] = before
-            else:
+        changes: Changes = {}
+        for place, before in log.items():
+            obj, key = place
+            fields = obj.fields
+            changes[place] = fields.get(key, ABSENT)
+            if type(obj) is not Frame:
                 self._put(obj, key, before)
+            elif before is ABSENT:
+                fields.pop(key, None)
+            else:
+                fields[key] = before
         self.version = self._versions.pop()
         return changes
 
@@ -120,20 +126,26 @@ class Store:
                 if obj is not gone:
                     self.write(obj, name, value)
             return
-        keys = dict.fromkeys(key for changes in outcomes for key in changes if key[0] is not gone)
+        keys: Collection[Key] = dict.fromkeys(chain.from_iterable(outcomes))
+        if gone is not None:
+            keys = [key for key in keys if key[0] is not gone]
         self._charge(len(keys) * len(outcomes) // JOINS_PER_STEP)
+        first, rest = outcomes[0], outcomes[1:]
         for key in keys:
             obj, name = key
             before = obj.fields.get(name, ABSENT)
             if type(before) is PendingImport:
                 before = obj.value(name)
-            found = [changes.get(key, before) for changes in outcomes]
-            joined = found[0]
-            for value in found[1:]:
-                joined = join_fields(joined, value)
+            joined = first.get(key, before)
+            is_absent = joined is ABSENT
+            for changes in rest:
+                value = changes.get(key, before)
+                if value is not joined:
+                    is_absent |= value is ABSENT
+                    joined = join_fields(joined, value)
             if not is_same(before, joined):
                 self.write(obj, name, joined)
-            if joined is not ABSENT and ABSENT in found and isinstance(obj, Instance):
+            if is_absent and joined is not ABSENT and isinstance(obj, Instance):
                 self.write(obj, MAYBE, maybe_absent(obj) | {name})
 
     @contextmanager
@@ -152,7 +164,7 @@ class Store:
         if _is_of_module(obj):
             self._latest += 1
             self.version = self._latest
-        elif isinstance(obj, ModuleScope | ClassObject):
+        elif isinstance(obj, _DEFINING):
             self.definitions += 1
         if value is ABSENT:
             obj.fields.pop(key, None)
@@ -163,6 +175,9 @@ class Store:
         """A new name for an outer state, which has changed, too."""
         self._latest += 1
         return self._latest
+
+
+_DEFINING = (ModuleScope, ClassObject)
 
 
 def _is_of_module(obj: HeapObject) -> bool:

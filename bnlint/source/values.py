@@ -41,7 +41,7 @@ class Known(Struct, frozen=True):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Known)
+            type(other) is Known
             and type(other.value) is type(self.value)
             and other.value == self.value
         )
@@ -214,11 +214,14 @@ class HeapObject:
 
     def value(self, key: object) -> Value | None:
         """The value of a field; None when it was never written. (Marker fields are no values.)"""
-        return cast("Value | None", self.fields.get(key))
+        return self.fields.get(key)  # type: ignore[return-value]  # `cast` is a call
 
     def values(self) -> dict[str, Value]:
         """The fields that programs can name."""
         return {k: cast("Value", v) for k, v in self.fields.items() if isinstance(k, str)}
+
+
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 class Frame(HeapObject):
@@ -233,13 +236,14 @@ class Frame(HeapObject):
         owner: ClassObject | None = None,
         receiver: Value | None = None,
     ) -> None:
-        super().__init__()
+        self.fields = {}
+        self.born = births()
         self.module = module
         self.outer = outer
         self.owner = owner
         self.receiver = receiver
-        self.globals: set[str] = set()
-        self.nonlocals: set[str] = set()
+        self.globals: frozenset[str] = _NO_NAMES
+        self.nonlocals: frozenset[str] = _NO_NAMES
         self.is_kept = False
 
     def keep(self) -> None:
@@ -293,7 +297,7 @@ class ModuleScope(Frame):
         """The value of a variable; what was not imported so far is imported for good."""
         found = self.fields.get(key)
         if type(found) is not PendingImport:
-            return cast("Value | None", found)
+            return found  # type: ignore[return-value]  # `cast` is a call
         value = found.importer.bind(found)
         if value is None:
             return ANYTHING
@@ -440,9 +444,9 @@ class Sequence(HeapObject):
     __slots__ = ("kind",)
 
     def __init__(self, kind: str, items: tuple[Element, ...] = ()) -> None:
-        super().__init__()
+        self.fields = {ITEMS: items}
+        self.born = births()
         self.kind = kind
-        self.fields[ITEMS] = items
 
 
 class Mapping(HeapObject):
@@ -519,6 +523,8 @@ Value: TypeAlias = (
     | HeapObject
 )
 Element: TypeAlias = Value | Choice | Repeat
+RUNS: Final = frozenset({Choice, Repeat})
+"""Kinds of elements that stand for several."""
 
 
 PLAIN: Final = (Known, External, ClassObject, AnythingType, Begins, ModuleReference)
@@ -527,12 +533,12 @@ PLAIN: Final = (Known, External, ClassObject, AnythingType, Begins, ModuleRefere
 
 def alternatives(value: Value) -> tuple[Value, ...]:
     """The values of which one is real; one for everything but Alternatives."""
-    return value.values if isinstance(value, Alternatives) else (value,)
+    return value.values if type(value) is Alternatives else (value,)
 
 
 def hard(value: Value) -> Value:
     """The value itself, or the default that a Soft value carries."""
-    return value.value if isinstance(value, Soft) else value
+    return value.value if type(value) is Soft else value
 
 
 def maybe_absent(obj: HeapObject) -> frozenset[object]:
@@ -551,10 +557,10 @@ def items_of(obj: HeapObject) -> tuple[Element, ...]:
 def flat(elements: Iterable[Element]) -> Iterator[Value]:
     """Every value in a run of elements, whatever its choice or repetition."""
     for element in elements:
-        if isinstance(element, Choice):
+        if type(element) is Choice:
             for run in element.runs:
                 yield from flat(run)
-        elif isinstance(element, Repeat):
+        elif type(element) is Repeat:
             yield from flat(element.run)
         else:
             yield element
@@ -567,7 +573,7 @@ def weight_of(elements: Iterable[Element]) -> int:
 
 def is_exact(elements: Iterable[Element]) -> TypeGuard[tuple[Value, ...]]:
     """Whether the number and order of elements is known; for tuples of elements."""
-    return not any(isinstance(element, Choice | Repeat) for element in elements)
+    return RUNS.isdisjoint(map(type, elements))
 
 
 class Arguments(Struct):

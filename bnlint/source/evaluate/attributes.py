@@ -50,7 +50,11 @@ class Attributes(Functions, Core):
 
     def attribute(self, value: Value, name: str, frame: Frame) -> Value:
         """`value.name`."""
+        if value is ANYTHING or type(value) is Known:  # most often; the kinds below take long
+            return Method(value, name)
         match value:
+            case Instance():
+                return self._instance_attribute(value, name)
             case Alternatives(values):
                 feasible = [single for single in values if single != NONE]
                 named = [single for single in feasible if has_name(self, single, name)]
@@ -59,8 +63,6 @@ class Attributes(Functions, Core):
                 return External(f"{qualified}.{name}")
             case ModuleReference(scope):
                 return self._module_attribute(scope, name)
-            case Instance():
-                return self._instance_attribute(value, name)
             case ClassObject():
                 if name in ("__name__", "__qualname__"):
                     return Known(value.name)
@@ -98,13 +100,9 @@ class Attributes(Functions, Core):
                 return ANYTHING
             case Group(members) if name in ("weight", "bias") and not self.draws_layers:
                 return own_parameter(members, name)
-            case Sequence() | Mapping() | Group() | Parameters() | Known():
+            case Sequence() | Mapping() | Group() | Parameters():
                 return Method(value, name)
-        return self.unknown_attribute(value, name)
-
-    def unknown_attribute(self, value: Value, name: str) -> Value:
-        """An attribute of a value that cannot be seen: still named, for `unknown.eval()`."""
-        return Method(value, name) if value is ANYTHING else ANYTHING
+        return ANYTHING
 
     def tensor_attribute(self, value: Tensor, name: str) -> Value:
         """An attribute of data: `x.shape`, or a method."""
@@ -208,19 +206,19 @@ class Attributes(Functions, Core):
 
     def call(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
         """Call a value."""
+        if type(function) is Method:  # most often; the kinds below take long
+            return self.call_method(function.receiver, function.name, arguments, frame)
+        if type(function) is External:
+            return self.call_external(function.name, arguments, frame)
         match function:
-            case Alternatives(values):
-                return self._call_one_of(values, arguments, frame)
             case FunctionObject():
                 return self.call_function(function, arguments)
             case ClassObject():
                 return self.construct(function, arguments)
+            case Alternatives(values):
+                return self._call_one_of(values, arguments, frame)
             case Partial():
                 return self._call_partial(function, arguments, frame)
-            case External(name):
-                return self.call_external(name, arguments, frame)
-            case Method(receiver, name):
-                return self.call_method(receiver, name, arguments, frame)
             case Instance() | Layer() | Group():
                 return self.call_object(function, arguments, frame)
             case Soft(value):

@@ -82,6 +82,8 @@ def template(module: Instance) -> Template | None:
 
 def _means_an_object(value: object) -> bool:
     """Whether a value that copies share stands for one object of its own."""
+    if type(value) not in _WITH_OBJECTS:
+        return False
     match value:
         case Parameters() | Group() | ModeFlag():
             return True
@@ -92,6 +94,9 @@ def _means_an_object(value: object) -> bool:
         case Alternatives(values):
             return any(map(_means_an_object, values))
     return False
+
+
+_WITH_OBJECTS = frozenset({Parameters, Group, ModeFlag, FunctionObject, Method, Alternatives})
 
 
 def template_key(cls: ClassObject, arguments: Arguments) -> object | None:
@@ -117,9 +122,9 @@ def content_of(value: object) -> object | None:
 
 def _content(value: object) -> object:
     """A hashable stand-in for a value; raises TypeError for objects with an identity."""
+    if type(value) in _SHARED:
+        return value
     match value:
-        case Known() | External() | ClassObject() | FunctionObject() | AnythingType():
-            return value
         case Soft(inner):
             return ("soft", _content(inner))
         case Alternatives(values):
@@ -138,7 +143,12 @@ def _content(value: object) -> object:
     raise TypeError(type(value).__name__)
 
 
+_SHARED = frozenset({Known, External, ClassObject, FunctionObject, AnythingType})
+
+
 def _clone(value: object, seen: dict[int, HeapObject]) -> object:
+    if type(value) not in _COPIED:
+        return value
     match value:
         case Instance() | Layer() | Sequence() | Mapping():
             return _clone_object(value, seen)
@@ -151,6 +161,9 @@ def _clone(value: object, seen: dict[int, HeapObject]) -> object:
         case Repeat(run):
             return Repeat(_clone(run, seen))  # type: ignore[arg-type]
     return value
+
+
+_COPIED = frozenset({Instance, Layer, Sequence, Mapping, tuple, Alternatives, Choice, Repeat})
 
 
 def _clone_object(

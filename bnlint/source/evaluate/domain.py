@@ -12,6 +12,7 @@ from bnlint.source import ir
 from bnlint.source.joining import merge_tensors
 from bnlint.source.values import (
     ANYTHING,
+    Alternatives,
     Arguments,
     ClassObject,
     Frame,
@@ -205,15 +206,24 @@ def sources_in(value: Value) -> bool:
     return any(tensor.sources for tensor in tensors_in([value]))
 
 
-def tensors_in(values: Iterable[object], depth: int = 4) -> Iterable[Tensor]:
+def tensors_in(values: Iterable[object], depth: int = 4) -> list[Tensor]:
     """The tensors among values, also in lists and dictionaries."""
+    found: list[Tensor] = []
     for value in values:
-        for single in alternatives(value):  # type: ignore[arg-type]
-            if isinstance(single, Method):
-                single = single.receiver
-            if isinstance(single, Tensor):
-                yield single
-            elif depth and isinstance(single, SequenceValue):
-                yield from tensors_in(flat(items_of(single)), depth - 1)
-            elif depth and isinstance(single, Mapping):
-                yield from tensors_in(list(single.fields.values()), depth - 1)
+        kind = type(value)
+        if kind is Tensor:
+            found.append(value)  # type: ignore[arg-type]  # which it is
+        elif kind in _MAY_HOLD_TENSORS:
+            for single in alternatives(value):  # type: ignore[arg-type]
+                if type(single) is Method:
+                    single = single.receiver
+                if type(single) is Tensor:
+                    found.append(single)
+                elif depth and type(single) is SequenceValue:
+                    found += tensors_in(flat(items_of(single)), depth - 1)
+                elif depth and type(single) is Mapping:
+                    found += tensors_in(single.fields.values(), depth - 1)
+    return found
+
+
+_MAY_HOLD_TENSORS = frozenset({Alternatives, Method, SequenceValue, Mapping})

@@ -42,7 +42,6 @@ from bnlint.source.values import (
     Soft,
     Tensor,
     Value,
-    alternatives,
     flat,
     hard,
     is_exact,
@@ -79,10 +78,9 @@ class Expressions(Core):
         self.budget -= 1
         if self.budget < 0:
             raise OutOfBudget
+        if type(expression) is ir.Name:  # every second one
+            return self.load(expression.id, frame)
         return _EVALUATIONS[type(expression)](self, expression, frame)
-
-    def _name(self, name: ir.Name, frame: Frame) -> Value:
-        return self.load(name.id, frame)
 
     def _attribute(self, expression: ir.Attribute, frame: Frame) -> Value:
         return self.attribute(self.evaluate(expression.value, frame), expression.attr, frame)
@@ -240,8 +238,7 @@ class Expressions(Core):
         self, operator: str, left: Value, right: Value, frame: Frame, span: ir.Span
     ) -> Value:
         """`left operator right`, for constants, lists and tensors."""
-        tensors = [v for side in (left, right) for v in alternatives(side) if isinstance(v, Tensor)]
-        if tensors:
+        if _may_be_tensor(left) or _may_be_tensor(right):
             name = OPERATION_NAMES.get(operator, f"operator.{operator.lower()}")
             arguments = Arguments([left, right], place=self.place(frame, span))
             return self.call_external(name, arguments, frame)
@@ -299,7 +296,7 @@ class Expressions(Core):
         result: bool | None = True
         for operator, comparator in expression.comparisons:
             right = self.evaluate(comparator, frame)
-            if operator in ORDERINGS and (isinstance(left, Tensor) or isinstance(right, Tensor)):
+            if operator in ORDERINGS and (type(left) is Tensor or type(right) is Tensor):
                 place = self.place(frame, expression.span)
                 return self.compare_data(operator, left, right, place)
             single = compare(operator, left, right)
@@ -327,7 +324,7 @@ class Expressions(Core):
         operator = expression.operator
         operand = self.evaluate(expression.operand, frame)
         if operator != "Not":
-            if any(isinstance(single, Tensor) for single in alternatives(operand)):
+            if _may_be_tensor(operand):
                 arguments = Arguments([operand], place=self.place(frame, expression.span))
                 return self.call_external(f"operator.{operator.lower()}", arguments, frame)
             return fold_unary(operator, operand)
@@ -454,10 +451,15 @@ class Expressions(Core):
         return one_of(values)
 
 
+def _may_be_tensor(value: Value) -> bool:
+    if type(value) is Alternatives:
+        return any(type(single) is Tensor for single in value.values)
+    return type(value) is Tensor
+
+
 _EVALUATIONS: Final[
     MappingType[type[ir.Expression], Callable[[Expressions, Any, Frame], Value]]
 ] = {
-    ir.Name: Expressions._name,
     ir.Constant: Expressions._constant,
     ir.Attribute: Expressions._attribute,
     ir.Call: Expressions._call,

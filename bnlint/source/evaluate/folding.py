@@ -199,9 +199,11 @@ def fold_unary(name: str, operand: Value) -> Value:
 
 def truth_of(value: Value) -> bool | None:
     """Whether a value counts as true; None when that is open."""
+    if type(value) is Known:
+        return bool(value.value)
+    if value is ANYTHING:  # most often; the kinds below take long
+        return None
     match value:
-        case Known(constant):
-            return bool(constant)
         case Alternatives(values):
             truths = {truth_of(single) for single in values}
             return truths.pop() if len(truths) == 1 else None

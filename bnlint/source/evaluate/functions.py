@@ -23,6 +23,7 @@ from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
     NONE,
+    RUNS,
     Alternatives,
     Arguments,
     ClassObject,
@@ -31,13 +32,14 @@ from bnlint.source.values import (
     FunctionObject,
     Instance,
     Known,
+    Layer,
     Mapping,
     ModuleScope,
     Namespace,
     PendingImport,
-    Repeat,
     Sequence,
     Soft,
+    Tensor,
     Value,
     alternatives,
     flat,
@@ -132,10 +134,11 @@ class Functions(Core):
         values = [function.receiver, *arguments.all()] if function.receiver else arguments.all()
         if self.draws_layers and any(tensor.sources for tensor in tensors_in(values)):
             return True
-        if any(builds_modules(single) for value in values for single in alternatives(value)):
-            return True
-        if any(True for value in values for _ in reachable_modules(value)):
-            return True
+        for value in values:
+            if any(map(builds_modules, alternatives(value))):
+                return True
+            for _ in reachable_modules(value):
+                return True
         return not self.draws_layers and self._names_a_module(function)
 
     def _names_a_module(self, function: FunctionObject) -> bool:
@@ -263,7 +266,7 @@ class Functions(Core):
             rest_mapping.fields.update(keywords)
             return rest_mapping
         if given and not parameter.keyword_only:
-            if not isinstance(given[0], Repeat) and is_exact(given[:1]):
+            if type(given[0]) not in RUNS:
                 return given.pop(0)
             return one_of(flat(given))
         if parameter.name in keywords:
@@ -343,7 +346,11 @@ class Functions(Core):
             return one_of(self.bind_method(single, receiver) for single in value.values)
         if not isinstance(value, FunctionObject) or value.is_static:
             return value
-        decorators = {d.name for d in value.decorators if isinstance(d, External)}
+        decorators = (
+            {d.name for d in value.decorators if isinstance(d, External)}
+            if value.decorators
+            else _NO_NAMES
+        )
         if "builtins.classmethod" in decorators and isinstance(receiver, Instance):
             receiver = receiver.cls
         elif isinstance(receiver, ClassObject) and "builtins.classmethod" not in decorators:
@@ -403,6 +410,10 @@ class Functions(Core):
                     instance.fields[name] = value
 
 
+_NO_CONSTANTS = frozenset({Instance, Layer, Tensor, Mapping, Namespace})
+_NO_NAMES: frozenset[str] = frozenset()
+
+
 def given_to(function: FunctionObject, arguments: Arguments) -> object:
     """The receiver and the constant arguments of a call, by content."""
     return (
@@ -414,6 +425,11 @@ def given_to(function: FunctionObject, arguments: Arguments) -> object:
 
 def _constant(value: Value) -> object | None:
     """The content of a constant; a list of unknown things is none, however many there are."""
+    kind = type(value)
+    if kind is Known or kind is External:
+        return value
+    if value is ANYTHING or kind in _NO_CONSTANTS:
+        return None
     if isinstance(value, Sequence) and ANYTHING in items_of(value):
         return None
     return content_of(value)

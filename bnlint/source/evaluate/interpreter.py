@@ -18,7 +18,7 @@ from bnlint.source.evaluate.core import Core, Gradient, happens
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.expressions import Expressions
-from bnlint.source.evaluate.folding import softened
+from bnlint.source.evaluate.folding import softened, truth_of
 from bnlint.source.evaluate.imports import Imports
 from bnlint.source.evaluate.launchers import fitted_models
 from bnlint.source.evaluate.loops import Loops
@@ -92,6 +92,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
     def __init__(self, project: Project, domain: Domain, budget: int) -> None:
         super().__init__(project, budget)
         self.domain = domain
+        self._is_explained = bool(project.explained)
         self.definitions: list[FunctionObject | ClassObject] = []
         self._inner: set[tuple[str, ir.Span]] = set()
         """Where the functions inside functions are that were defined so far."""
@@ -156,20 +157,20 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
 
     def truth(self, value: Value) -> bool | None:
         """Whether a value counts as true; None when that is open."""
-        return super().truth(hard(value) if self.domain.takes_defaults else value)
+        return truth_of(hard(value) if self.domain.takes_defaults else value)
 
     # --- calls -------------------------------------------------------------------------------
 
     def call(self, function: Value, arguments: Arguments, frame: Frame) -> Value:
         """Call a value; a module's own forward, called by name, is what the module does."""
-        if self.domain.is_trace and isinstance(function, FunctionObject):
+        if type(function) is FunctionObject and self.domain.is_trace:
             receiver = function.receiver
             if function.name == "forward" and isinstance(receiver, Instance):
                 own = self.find(receiver.cls, "forward")
                 same = isinstance(own, FunctionObject) and own.definition is function.definition
                 if same and is_module(receiver):
                     return self.domain.call_module(self, receiver, arguments, frame)
-        if self.project.explained:
+        if self._is_explained:
             return self._call_explained(function, arguments, frame)
         return super().call(function, arguments, frame)
 
@@ -209,7 +210,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
 
     def call_opaque(self, name: str, arguments: Arguments, frame: Frame) -> Value:
         """Call something whose body cannot be seen; functions given to it may run."""
-        self.handed_out.update(a for a in arguments.all() if isinstance(a, FunctionObject))
+        for value in arguments.all():
+            if type(value) is FunctionObject:
+                self.handed_out.add(value)
         return self.domain.unknown_call(self, name, arguments, frame)
 
     @property
@@ -246,6 +249,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
 
     def call_method(self, receiver: Value, name: str, arguments: Arguments, frame: Frame) -> Value:
         """`receiver.name(arguments)` for everything that is not a project function."""
+        if receiver is ANYTHING:  # most often; the kinds below take long
+            return self._unknown_method(receiver, name, arguments, frame)
         match receiver:
             case Alternatives(values):
                 return one_of(
@@ -329,7 +334,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
     def _unknown_method(
         self, receiver: Value, name: str, arguments: Arguments, frame: Frame
     ) -> Value:
-        tensors = list(tensors_in([receiver, *arguments.all()]))
+        tensors = tensors_in([receiver, *arguments.all()])
         if name == "backward" or name == "manual_backward":
             self.domain.backward(self, tensors, arguments.place)
         elif name == "step" and not tensors:
@@ -514,14 +519,15 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
 
     def statement_value(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
         """An expression statement: `model.eval` alone, or a result that is dropped."""
-        context = gradient_of(value)
-        if isinstance(value, Namespace) and context is not None and value.fields["immediate"]:
-            self.gradients[-1] = context
+        if type(value) is Namespace:
+            context = gradient_of(value)
+            if context is not None and value.fields["immediate"]:
+                self.gradients[-1] = context
         if isinstance(expression, ir.Attribute) and expression.attr in ("eval", "train"):
             receiver = self.evaluate(expression.value, frame)
             place = self.place(frame, expression.span)
             self.domain.mode_not_called(self, receiver, expression, place)
-        if isinstance(value, Tensor | Layer | Instance | Namespace):
+        if type(value) in _STATED:
             self.domain.statement(self, value, self.place(frame, expression.span))
 
     def output_dropped(self, value: Value, expression: ir.Expression, frame: Frame) -> None:
@@ -567,6 +573,9 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         finally:
             self.domain = domain
         self._keep(self.sequentials[before:])
+
+
+_STATED = frozenset({Tensor, Layer, Instance, Namespace})
 
 
 def _leaves_mode(module: Instance, method: str) -> bool:

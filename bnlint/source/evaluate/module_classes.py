@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bnlint.graph import UNKNOWN, Kind, Parameter
@@ -76,19 +76,19 @@ def is_lightning(cls: ClassObject) -> bool:
 
 def builds_modules(value: Value) -> bool:
     """Whether a value is a module class, or a `partial` of one."""
-    match value:
-        case External(name):
-            return name.startswith("torch.nn.") and name.rpartition(".")[2][:1].isupper()
-        case ClassObject():
-            return is_module_class(value)
-        case Partial(function):
-            return builds_modules(function)
-    return False
+    if type(value) is External:
+        name = value.name
+        return name.startswith("torch.nn.") and name.rpartition(".")[2][:1].isupper()
+    if type(value) is ClassObject:
+        return is_module_class(value)
+    return type(value) is Partial and builds_modules(value.function)
 
 
 def is_module(value: Value) -> bool:
     """Whether a value is an nn.Module object."""
-    return isinstance(value, Layer) or (isinstance(value, Instance) and is_module_class(value.cls))
+    if type(value) is Instance:
+        return is_module_class(value.cls)
+    return type(value) is Layer
 
 
 def torch_layer(value: Value) -> TorchLayer | None:
@@ -218,18 +218,27 @@ def descendants(value: Value) -> Iterator[tuple[str, Value]]:
             pending += [(start + name, child) for name, child in reversed(below)]
 
 
-def reachable_modules(value: object, depth: int = 3) -> Iterator[Value]:
+def reachable_modules(value: object, depth: int = 3) -> Iterable[Value]:
     """The modules that a value is, holds in lists or dictionaries, or keeps as attributes."""
+    return _reachable(value, depth) if type(value) in _MAY_HOLD_MODULES else ()
+
+
+def _reachable(value: object, depth: int) -> Iterator[Value]:
     for single in alternatives(value):  # type: ignore[arg-type]
         if is_module(single):
             yield single
         elif depth and isinstance(single, Sequence):
             for element in flat(items_of(single)):
-                yield from reachable_modules(element, depth - 1)
-        elif depth and isinstance(single, Mapping | Instance):
+                if type(element) in _MAY_HOLD_MODULES:
+                    yield from _reachable(element, depth - 1)
+        elif depth and isinstance(single, _WITH_ENTRIES):
             for entry in list(single.fields.values()):
-                if isinstance(entry, HeapObject | Alternatives):
-                    yield from reachable_modules(entry, depth - 1)
+                if type(entry) in _MAY_HOLD_MODULES:
+                    yield from _reachable(entry, depth - 1)
+
+
+_WITH_ENTRIES = (Mapping, Instance)
+_MAY_HOLD_MODULES = frozenset({Alternatives, Instance, Layer, Sequence, Mapping})
 
 
 def title_of(value: Value) -> str:

@@ -25,6 +25,11 @@ from bnlint.source.values import (
 def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> None:
     """Drop the alternatives of the tested variable that contradict the outcome of the test."""
     match test:
+        case ir.Name() | ir.Attribute():
+            flag = machine.evaluate(test, frame)
+            if isinstance(flag, ModeFlag):
+                machine.assume_mode(flag, truth)
+            _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
         case ir.Unary("Not", operand):
             narrow(machine, operand, not truth, frame)
         case ir.Boolean(operator, left, right) if (operator == "And") is truth:
@@ -40,11 +45,6 @@ def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> Non
                     lambda v: compare(operator, v, comparator) is not contradiction,
                     frame,
                 )
-        case ir.Name() | ir.Attribute():
-            flag = machine.evaluate(test, frame)
-            if isinstance(flag, ModeFlag):
-                machine.assume_mode(flag, truth)
-            _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
         case ir.Call(ir.Name("isinstance"), (ir.Argument(subject, None, ""), _)):
             _keep_class(machine, test, subject, truth, frame)
 
@@ -67,10 +67,10 @@ def _keep(
     machine: Core, subject: ir.Expression, agrees: Callable[[Value], bool], frame: Frame
 ) -> None:
     """Keep the alternatives that agree, where the subject is a variable or an attribute."""
-    if not isinstance(subject, ir.Name | ir.Attribute):
+    if type(subject) is not ir.Name and type(subject) is not ir.Attribute:
         return
     value = machine.evaluate(subject, frame)
-    if not isinstance(value, Alternatives):
+    if type(value) is not Alternatives:
         return
     kept = [single for single in alternatives(value) if agrees(single)]
     if not kept or len(kept) == len(value.values):

@@ -12,6 +12,8 @@ def period_of(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> 
 
     `or` adds the last round of a loop, `and` a condition: both leave the period as it is.
     """
+    if type(test) not in _WITH_REMAINDERS:
+        return None
     match test:
         case ir.Unary("Not", operand):
             return period_of(machine, operand, not truth, frame)
@@ -25,6 +27,9 @@ def period_of(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> 
         case ir.Binary("Modulo", _, number) if not truth:
             return _period(machine, number, frame)
     return None
+
+
+_WITH_REMAINDERS = frozenset({ir.Unary, ir.Boolean, ir.Compare, ir.Binary})
 
 
 def _period(machine: Core, number: ir.Expression, frame: Frame) -> Period | None:

@@ -71,7 +71,7 @@ class Statements(Contexts):
             tensors = (n for n in names if isinstance(self.evaluate(n, frame), Tensor))
             if (written := next(tensors, None)) is not None:
                 self.assign(written, value, frame)
-        if value == NEVER_RETURNS:
+        if type(value) is External and value == NEVER_RETURNS:
             return self.leave(ExitKind.RAISE)
         return True
 
@@ -105,7 +105,10 @@ class Statements(Contexts):
         return True
 
     def _global(self, statement: ir.Global, frame: Frame) -> bool:
-        (frame.nonlocals if statement.nonlocal_ else frame.globals).update(statement.names)
+        if statement.nonlocal_:
+            frame.nonlocals = frame.nonlocals.union(statement.names)
+        else:
+            frame.globals = frame.globals.union(statement.names)
         return True
 
     def _assert(self, statement: ir.Assert, frame: Frame) -> bool:
