@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Final, TypeAlias
 
 from bnlint.finding import Place
+from bnlint.records import Struct, field
 
 
 class Kind(StrEnum):
@@ -76,8 +77,7 @@ UNKNOWN: Final = Unknown.UNKNOWN
 Parameter: TypeAlias = int | float | bool | str | tuple["Parameter", ...] | Unknown | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """One module on the way from the root to a node.
 
     `path` is the qualified module name ("" for the root, "layer1.0" below it), `cls` the qualified
@@ -90,8 +90,7 @@ class Scope:
     container: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One call of a layer, or one operation.
 
     id: index in the graph's `nodes`, in the order of execution.

@@ -7,7 +7,7 @@ import re
 from bnlint.finding import Place
 from bnlint.source import ir
 from bnlint.source.evaluate.functions import ir_name
-from bnlint.source.values import External, ModuleScope
+from bnlint.source.values import External, ModuleScope, PendingImport
 from bnlint.source.walk import walk
 from bnlint.torchnames import is_batchnorm
 
@@ -21,6 +21,20 @@ def constructor_calls(body: object, scope: ModuleScope) -> set[Place]:
         for node in walk(body)
         if isinstance(node, ir.Call) and _is_batchnorm(ir_name(node.function), scope)
     }
+
+
+def may_hold_calls(words: frozenset[str], scope: ModuleScope) -> bool:
+    """Whether code that mentions these words may hold such a call."""
+    if any("BatchNorm" in word or word == "batch_norm" for word in words):
+        return True
+    imported = (scope.fields[word] for word in words & scope.fields.keys())
+    return any(_may_be_batchnorm(value) for value in imported)
+
+
+def _may_be_batchnorm(value: object) -> bool:
+    if isinstance(value, External):
+        return is_batchnorm(value.name)
+    return isinstance(value, PendingImport)
 
 
 def _is_batchnorm(name: str, scope: ModuleScope) -> bool:

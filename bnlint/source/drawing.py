@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from bnlint.graph import Kind, LayerGraph, Node
+from bnlint.records import replace
 from bnlint.source.evaluate.domain import tensors_in
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import is_container, kind_of
@@ -75,7 +74,7 @@ def _with_checkpoint(node: Node, usual: list[Node]) -> Node:
     """A node that is checkpointed only if in usual training all calls of its layer are."""
     calls = [n for n in usual if n.place == node.place and n.path == node.path]
     always = bool(calls) and all(call.checkpoint is not None for call in calls)
-    return node if always or node.checkpoint is None else dataclasses.replace(node, checkpoint=None)
+    return node if always or node.checkpoint is None else replace(node, checkpoint=None)
 
 
 def _runs(module: Value) -> bool:

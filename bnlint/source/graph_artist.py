@@ -12,7 +12,7 @@ from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
 from bnlint.records import replace
 from bnlint.source import ir
-from bnlint.source.constructors import constructor_calls
+from bnlint.source.constructors import constructor_calls, may_hold_calls
 from bnlint.source.drawing import draw_graph
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
@@ -203,7 +203,9 @@ class GraphArtist:
         scope = definition.frame.module
         key = (scope.facts.path, definition.definition.span)
         if key not in self._called:
-            calls = constructor_calls(definition.definition.body, scope)
+            code = definition.definition
+            words = self.project.relevance.profile(code).words
+            calls = constructor_calls(code.body, scope) if may_hold_calls(words, scope) else ()
             self._called[key] = frozenset(calls)
         return self._called[key]
 

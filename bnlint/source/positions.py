@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias
 
 from bnlint.graph import (
@@ -16,7 +15,7 @@ from bnlint.graph import (
     runs_for_sure,
     spatial_dimensions,
 )
-from bnlint.records import Struct
+from bnlint.records import Struct, replace
 
 AS_GIVEN: Final = -1
 """In place of a number of dimensions: as many as the model's input has."""

@@ -41,7 +41,8 @@ class Project:
         self._scopes: dict[str, ModuleScope] = {}
         self._found: dict[tuple[str, str], ModuleScope | None] = {}
         """Modules that were looked for, by the folder and the path below it."""
-        self._searched = 0
+        self._unsearched = [*self._facts.values()]
+        """Files that were read, and not yet searched for folders that they add to `sys.path`."""
         self._added: list[str] = []
         self._in_some: dict[str, tuple[int, dict[int, ModuleScope]]] = {}
         """Modules that were looked for in the first of these folders, by the path below."""
@@ -57,7 +58,9 @@ class Project:
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file; None when the project has no such file."""
         if path not in self._facts:
-            self._facts[path] = self._load(path)
+            found = self._facts[path] = self._load(path)
+            if found is not None:
+                self._unsearched.append(found)
         return self._facts[path]
 
     def scope(self, path: str) -> ModuleScope | None:
@@ -113,11 +116,11 @@ class Project:
 
     def _added_folders(self) -> list[str]:
         """What the files that were read so far add to `sys.path`, below the root."""
-        if self._searched < len(self._facts):
-            for facts in list(self._facts.values())[self._searched :]:
-                new = self._added_by(facts) if facts else ()
-                self._added += [f for f in dict.fromkeys(new) if f not in self._added]
-            self._searched = len(self._facts)
+        while self._unsearched:
+            facts = self._unsearched.pop(0)
+            for folder in self._added_by(facts) if facts is not None else ():
+                if folder not in self._added:
+                    self._added.append(folder)
         return self._added
 
     def _added_by(self, facts: FileFacts) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from bnlint.source.objects import (
     unbuilt_classes,
 )
 from bnlint.source.project import Project
+from bnlint.source.relevance import Relevance
 from bnlint.source.scripts import is_script
 from bnlint.source.traces import TraceDomain
 from bnlint.source.values import (
@@ -37,7 +38,7 @@ from bnlint.source.values import (
     Value,
     alternatives,
 )
-from bnlint.source.walk import walk
+from bnlint.source.walk import walk_apart
 from bnlint.trace import Built, Clock, Forward, ModeNotCalled, ModeTrace
 
 T = TypeVar("T")
@@ -98,10 +99,7 @@ class TraceArtist:
                 self._trace_object(cls)
         for path in self.project.given:
             facts = self.project.facts(path)
-            words = (
-                frozenset() if facts is None else self.project.relevance.profile(facts.body).words
-            )
-            if facts is not None and words & {"eval", "train"}:
+            if facts is not None:
                 self._note_statements(facts)
 
     def load_all(self) -> None:
@@ -127,7 +125,7 @@ class TraceArtist:
         """`model.eval` as a statement is a mistake in code that nothing reaches, too."""
         found = tuple(
             ModeNotCalled(expression.attr, ir_name(expression.value), place)
-            for expression in _mode_statements(facts.body)
+            for expression in _mode_statements(self.project.relevance, facts.body)
             if (place := facts.place(expression.span)) not in self.domain.judged
         )
         if found:
@@ -326,11 +324,20 @@ def _is_registered(function: FunctionObject) -> bool:
     )
 
 
-def _mode_statements(body: ir.Body) -> Iterator[ir.Attribute]:
-    for statement in walk(body):
+def _mode_statements(relevance: Relevance, code: object) -> Iterator[ir.Attribute]:
+    """The statements `model.eval` and `model.train`, read where the words stand at all."""
+    if _MODES.isdisjoint(relevance.profile(code).spelled):
+        return
+    for statement in walk_apart(code, _DEFINITIONS):
         match statement:
             case ir.Evaluate(ir.Attribute(_, "eval" | "train") as expression):
                 yield expression
+            case ir.Function() | ir.Class() if statement is not code:
+                yield from _mode_statements(relevance, statement)
+
+
+_MODES = frozenset({"eval", "train"})
+_DEFINITIONS = (ir.Function, ir.Class)
 
 
 def _is_unit_test(facts: FileFacts) -> bool:

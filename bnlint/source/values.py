@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeGuard, cast, final
 
 from bnlint.finding import Place
 from bnlint.graph import Parameter
@@ -172,6 +172,7 @@ class ModeFlag(Struct, frozen=True):
     note: Note | None = None
 
 
+@final
 class Choice(Struct, frozen=True):
     """An element of a list that stands for one of several runs of elements.
 
@@ -185,6 +186,7 @@ class Choice(Struct, frozen=True):
         set_once(self, "weight", sum(map(weight_of, self.runs)))
 
 
+@final
 class Repeat(Struct, frozen=True):
     """An element of a list that stands for a run repeated an unknown number of times.
 

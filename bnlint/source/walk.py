@@ -94,13 +94,14 @@ def _bodies(statement: ir.Statement) -> tuple[ir.Body, ...]:
     return ()
 
 
-def _may_hold_records(annotation: str) -> bool:
+def may_hold_records(annotation: str) -> bool:
+    """Whether a field that is annotated so may hold records."""
     return annotation not in ("str", "str | None", "int", "bool", "object", "Span")
 
 
 def _reader(kind: type[Node]) -> Callable[[object], tuple[object, ...]]:
     """What reads the fields of a kind of record that may hold records, the last one first."""
-    names = [n for n in kind.__struct_fields__ if _may_hold_records(str(kind.__annotations__[n]))]
+    names = [n for n in kind.__struct_fields__ if may_hold_records(str(kind.__annotations__[n]))]
     if len(names) == 1:
         single = attrgetter(names[0])
         return lambda record: (single(record),)

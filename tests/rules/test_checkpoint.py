@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hand_made import NORM, Drawing, at, built, findings, forward, judged, trace
 
 from bnlint.graph import Kind, Parameter
+from bnlint.records import replace
 from bnlint.rules import bnl502
 from bnlint.rules.base import Measured, Pictures
 from bnlint.trace import Backward, Mode, Purpose, SensitiveLayer, SetMode, Step

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hand_made import BLOCK, OTHER, Drawing, at, findings
 
 from bnlint.finding import Role, SetArgument, Severity
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Parameter, Scope
+from bnlint.records import replace
 from bnlint.rules import bnl204, bnl205, bnl208, bnl209, bnl403, bnl404, bnl405
 from bnlint.rules.base import Measured, Rule
 
