@@ -284,8 +284,11 @@ class Copy:
         return self._sources(operand_of(sources, self._passage.first, self._passage.groups))
 
     def _sources(self, operand: Operand) -> frozenset[int]:
-        own = frozenset(self._first + source for source in operand.own)
-        return own.union(*(self._groups[number] for number in operand.given))
+        first = self._first
+        own = frozenset([first + source for source in operand.own])
+        if not operand.given:
+            return own
+        return own.union(*[self._groups[number] for number in operand.given])
 
     def _chain(self, chain: Chain) -> tuple[Scope, ...]:
         outer = self._scope[: len(self._scope) - chain.left]

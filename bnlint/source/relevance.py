@@ -9,10 +9,10 @@ behind the name of a package from outside: `torch.save` is no method `save` of t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from sys import intern
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
@@ -22,6 +22,7 @@ from bnlint.source.walk import definitions as all_definitions
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 ACTS = frozenset(
     "eval train training backward step no_grad inference_mode set_grad_enabled load_state_dict "
@@ -90,6 +91,7 @@ class Relevance:
         self._counters: dict[int, frozenset[str]] = {}
         self._unread: dict[int, frozenset[str]] = {}
         self._followed: dict[int, bool] = {}
+        self._said: dict[tuple[Callable[[Any], object], int], object] = {}
         self._own: dict[int, frozenset[type[ir.Node]]] = {}
         read = list(files)
         self._outside = frozenset(_packages_outside(read))
@@ -171,7 +173,13 @@ class Relevance:
             if kind is tuple:
                 pending += node
                 continue
-            if kind not in PARTS:
+            if kind is ir.Name:  # every second record
+                size += 1
+                words.add(node.id)
+                named.add(node.id)
+                continue
+            parts = PARTS.get(kind)
+            if parts is None:
                 continue
             if kind in _DEFINITIONS and node is not code:
                 inner = self.profile(node)
@@ -183,29 +191,27 @@ class Relevance:
                 loops |= inner.loops
                 continue
             size += 1
-            if kind is ir.Name:
-                words.add(node.id)
-                named.add(node.id)
-                continue
-            pending += PARTS[kind](node)
-            if kind in BINDING:
-                own |= bound_by(node)
+            pending += parts(node)
             if kind is ir.Attribute:
                 words.add(node.attr)
                 if node.attr in _TELLING or not self._is_outside(node.value):
                     references.add(f".{node.attr}")
             elif kind is ir.Call:
-                if isinstance(node.function, ir.Name):
+                if type(node.function) is ir.Name:
                     references.add(node.function.id)
             elif kind is ir.Argument:
                 if node.keyword is not None:
                     told.add(node.keyword)
             elif kind is ir.Constant:
-                if node.value is None or isinstance(node.value, bool):
+                if node.value is None or node.value is True or node.value is False:
                     told.add(node.value)
-            elif kind is ir.Return and isinstance(node.value, ir.Name):
-                returned.add(node.value.id)
-            loops |= kind in _LOOPS
+            elif kind is ir.Return:
+                if type(node.value) is ir.Name:
+                    returned.add(node.value.id)
+            else:
+                loops |= kind in _LOOPS
+                if kind in BINDING:
+                    own |= bound_by(node)
         return Profile(
             tuple(map(intern, words)),
             tuple(map(intern, references | (named - own))),
@@ -217,7 +223,7 @@ class Relevance:
 
     def _is_outside(self, value: ir.Expression) -> bool:
         """Whether an expression is the name of a package that is not of the project."""
-        return isinstance(value, ir.Name) and value.id in self._outside
+        return type(value) is ir.Name and value.id in self._outside
 
     def acts_inside(self, definition: ir.Function) -> bool:
         """Whether a function's body does so; its decorators and defaults are left aside."""
@@ -275,6 +281,14 @@ class Relevance:
             self._own[key] = frozenset(type(node) for node in walk_apart(code, apart))
             self._kept.append(code)
         return self._own[key]
+
+    def once(self, read: Callable[[C], T], code: C) -> T:
+        """What a function reads in code, read once for all times that somebody asks."""
+        key = (read, id(code))
+        if key not in self._said:
+            self._said[key] = read(code)
+            self._kept.append(code)
+        return cast("T", self._said[key])
 
     def acts(self, body: ir.Body) -> bool:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told

@@ -182,6 +182,6 @@ _DEFINING = (ModuleScope, ClassObject)
 
 def _is_of_module(obj: HeapObject) -> bool:
     """Whether an object is, or may be, a module or a container of modules."""
-    if isinstance(obj, Instance):
+    if type(obj) is Instance:
         return obj.cls.derives_from_module is not False or ITEMS in obj.fields
-    return isinstance(obj, Layer)
+    return type(obj) is Layer

@@ -83,6 +83,9 @@ class Structures:
     def _part(self, value: object, path: str | None) -> Hashable:
         """A hashable stand-in for what a module at `path` holds; raises TypeError where it has
         none."""
+        if type(value) is Known:
+            hash(value)
+            return value
         match value:
             case Instance() | Layer():
                 return self._name(value, path), value.place, self._numbered(value)
@@ -116,9 +119,6 @@ class Structures:
                 return "layer", name, *parameters.items()
             case Tensor() if value.sources:
                 raise TypeError
-            case Known():
-                hash(value)
-                return value
             case _ if isinstance(value, _PLAIN):
                 return value
         raise TypeError(type(value).__name__)

@@ -52,15 +52,15 @@ class Attributes(Functions, Core):
         """`value.name`."""
         if value is ANYTHING or type(value) is Known:  # most often; the kinds below take long
             return Method(value, name)
+        if type(value) is Instance:
+            return self._instance_attribute(value, name)
+        if type(value) is External:
+            return External(f"{value.name}.{name}")
         match value:
-            case Instance():
-                return self._instance_attribute(value, name)
             case Alternatives(values):
                 feasible = [single for single in values if single != NONE]
                 named = [single for single in feasible if has_name(self, single, name)]
                 return one_of(self.attribute(single, name, frame) for single in named or feasible)
-            case External(qualified):
-                return External(f"{qualified}.{name}")
             case ModuleReference(scope):
                 return self._module_attribute(scope, name)
             case ClassObject():

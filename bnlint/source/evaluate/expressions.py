@@ -182,14 +182,14 @@ class Expressions(Core):
         result = Arguments()
         for argument in given:
             value = self.evaluate(argument.value, frame)
-            if argument.star == "*":
-                self._spread(value, result)
-            elif argument.star == "**":
-                self._spread_keywords(value, result)
-            elif argument.keyword is not None:
+            if argument.keyword is not None:
                 result.keywords[argument.keyword] = value
-            else:
+            elif not argument.star:
                 result.positional.append(value)
+            elif argument.star == "*":
+                self._spread(value, result)
+            else:
+                self._spread_keywords(value, result)
         return result
 
     def _spread(self, value: Value, result: Arguments) -> None:

@@ -116,7 +116,7 @@ def percent(template: str, given: tuple[object, ...]) -> Value:
 
 def fold_binary(name: str, left: Value, right: Value) -> Value:
     """`left operator right`; ANYTHING when the operands are not constants or it raises."""
-    if isinstance(left, Alternatives) or isinstance(right, Alternatives):
+    if type(left) is Alternatives or type(right) is Alternatives:
         pairs = [(a, b) for a in alternatives(left) for b in alternatives(right)]
         return one_of(fold_binary(name, a, b) for a, b in pairs)
     if isinstance(left, Soft) or isinstance(right, Soft):
@@ -231,7 +231,7 @@ def truth_of(value: Value) -> bool | None:
 
 def compare(name: str, left: Value, right: Value) -> bool | None:
     """The truth of one comparison; None when it is open."""
-    if isinstance(left, Alternatives) or isinstance(right, Alternatives):
+    if type(left) is Alternatives or type(right) is Alternatives:
         pairs = [(a, b) for a in alternatives(left) for b in alternatives(right)]
         truths = {compare(name, a, b) for a, b in pairs}
         return truths.pop() if len(truths) == 1 else None
@@ -255,6 +255,8 @@ def compare(name: str, left: Value, right: Value) -> bool | None:
 def _same(left: Value, right: Value, identity: bool) -> bool | None:
     if isinstance(left, Known) and isinstance(right, Known):
         return left == right if identity else bool(left.value == right.value)
+    if left is ANYTHING or right is ANYTHING:
+        return None
     objects = (HeapObject, External, FunctionObject, ModuleReference, Group, Partial)
     if left == NONE or right == NONE:
         other = right if left == NONE else left

@@ -251,6 +251,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         """`receiver.name(arguments)` for everything that is not a project function."""
         if receiver is ANYTHING:  # most often; the kinds below take long
             return self._unknown_method(receiver, name, arguments, frame)
+        if type(receiver) is Sequence:
+            return self.sequence_method(receiver, name, arguments)
+        if type(receiver) is Mapping:
+            return self.mapping_method(receiver, name, arguments)
         match receiver:
             case Alternatives(values):
                 return one_of(
@@ -268,10 +272,6 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
                 return self.group_method(receiver, name, arguments, frame)
             case Super():
                 return self.super_method(receiver, name, arguments, frame)
-            case Sequence():
-                return self.sequence_method(receiver, name, arguments)
-            case Mapping():
-                return self.mapping_method(receiver, name, arguments)
             case Known(str() as text):
                 return self.text_method(text, name, arguments)
             case Known() if name in ("item", "tolist"):

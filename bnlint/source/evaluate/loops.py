@@ -200,8 +200,8 @@ class Loops(Generators):
         def bind() -> None:
             self.assign(statement.target, one_of(values), frame)
 
-        tests = last_round_tests(statement) if not self.draws_layers else {}
-        if values != [ANYTHING] or not _is_numbered(statement):
+        tests = {} if self.draws_layers else self.relevance.once(last_round_tests, statement)
+        if values != [ANYTHING] or not self.relevance.once(_is_numbered, statement):
             last = None
         if not tests and last is None:
             return self._generic(bind, statement, frame)

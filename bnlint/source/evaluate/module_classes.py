@@ -41,7 +41,7 @@ DISTRIBUTED = frozenset(
 """Wrappers for training by several processes, each with a copy of the model."""
 WRAPPERS = DISTRIBUTED | {"torch.nn.DataParallel", "torch.nn.parallel.DataParallel"}
 """Modules that forward to the one module that they wrap."""
-_HOLDERS = (Instance, Layer, Alternatives)
+_HOLDERS = frozenset({Instance, Layer, Alternatives})
 """What a field that is a module, or one of several, can be."""
 
 
@@ -167,7 +167,7 @@ def children(value: Value) -> list[tuple[str, Value]]:
         return [
             (key, single)
             for key, entry in fields.items()
-            if isinstance(entry, _HOLDERS) and isinstance(key, str)
+            if type(entry) in _HOLDERS and isinstance(key, str)
             for single in _modules(entry)
         ]
     elements = list(flat(items_of(value)))
@@ -197,9 +197,9 @@ def entries_of(module: Value) -> Mapping:
 
 def _modules(entry: object) -> list[Value]:
     """The modules that a field may be."""
-    if isinstance(entry, Alternatives):
+    if type(entry) is Alternatives:
         return [single for single in entry.values if is_module(single)]
-    return [entry] if isinstance(entry, Instance | Layer) and is_module(entry) else []
+    return [entry] if is_module(entry) else []  # type: ignore[arg-type, list-item]  # asked of all
 
 
 def descendants(value: Value) -> Iterator[tuple[str, Value]]:

@@ -24,29 +24,39 @@ from bnlint.source.values import (
 
 def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> None:
     """Drop the alternatives of the tested variable that contradict the outcome of the test."""
-    match test:
-        case ir.Name() | ir.Attribute():
-            flag = machine.evaluate(test, frame)
-            if isinstance(flag, ModeFlag):
-                machine.assume_mode(flag, truth)
-            _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
-        case ir.Unary("Not", operand):
-            narrow(machine, operand, not truth, frame)
-        case ir.Boolean(operator, left, right) if (operator == "And") is truth:
-            narrow(machine, left, truth, frame)
-            narrow(machine, right, truth, frame)
-        case ir.Compare(left, ((operator, right),)):
-            comparator = machine.evaluate(right, frame)
-            if isinstance(hard(comparator), Known):
-                contradiction = not truth
-                _keep(
-                    machine,
-                    left,
-                    lambda v: compare(operator, v, comparator) is not contradiction,
-                    frame,
-                )
-        case ir.Call(ir.Name("isinstance"), (ir.Argument(subject, None, ""), _)):
-            _keep_class(machine, test, subject, truth, frame)
+    if type(test) is ir.Compare:
+        _narrow_compared(machine, test, truth, frame)
+    elif type(test) is ir.Name or type(test) is ir.Attribute:
+        flag = machine.evaluate(test, frame)
+        if isinstance(flag, ModeFlag):
+            machine.assume_mode(flag, truth)
+        _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
+    elif type(test) is ir.Boolean:
+        if (test.operator == "And") is truth:
+            narrow(machine, test.left, truth, frame)
+            narrow(machine, test.right, truth, frame)
+    elif type(test) is ir.Unary:
+        if test.operator == "Not":
+            narrow(machine, test.operand, not truth, frame)
+    elif type(test) is ir.Call:
+        match test:
+            case ir.Call(ir.Name("isinstance"), (ir.Argument(subject, None, ""), _)):
+                _keep_class(machine, test, subject, truth, frame)
+
+
+def _narrow_compared(machine: Core, test: ir.Compare, truth: bool, frame: Frame) -> None:
+    if len(test.comparisons) != 1:
+        return
+    operator, right = test.comparisons[0]
+    comparator = machine.evaluate(right, frame)
+    if isinstance(hard(comparator), Known):
+        contradiction = not truth
+        _keep(
+            machine,
+            test.left,
+            lambda v: compare(operator, v, comparator) is not contradiction,
+            frame,
+        )
 
 
 def _keep_class(

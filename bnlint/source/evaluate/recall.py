@@ -160,6 +160,8 @@ class Recall:
 def _is_fixed(value: object, recording: Recording) -> bool:
     """Whether a value that a call has read stays what it is, or shows by its content when it does
     not: that is noted."""
+    if type(value) in _STABLE_KINDS:
+        return True
     match value:
         case Alternatives():
             return all(_is_fixed(single, recording) for single in value.values)
@@ -220,6 +222,8 @@ def _content(value: object) -> Hashable:
 def _is_own(value: object, start: int) -> bool:
     """Whether a result can be given out again: constants, and lists and dictionaries of them that
     the call has made itself."""
+    if type(value) in _PLAIN_KINDS:
+        return True
     match value:
         case Alternatives(values):
             return all(_is_own(single, start) for single in values)
@@ -245,4 +249,6 @@ def _is_own(value: object, start: int) -> bool:
 
 
 _STABLE = (*PLAIN, FunctionObject)
+_PLAIN_KINDS = frozenset(PLAIN)
+_STABLE_KINDS = frozenset(_STABLE)
 _VALUES = (HeapObject, Alternatives, Soft, Partial, Tensor, Repeat, Choice, *_STABLE)

@@ -318,9 +318,10 @@ class Statements(Contexts):
 
     def assign(self, target: ir.Expression, value: Value, frame: Frame) -> None:
         """Bind a target (name, attribute, element, tuple of targets) to a value."""
+        if type(target) is ir.Name:
+            self._bind(target.id, value, frame)
+            return
         match target:
-            case ir.Name(name):
-                self._bind(name, value, frame)
             case ir.Attribute(owner, attr):
                 self.set_attribute(self.evaluate(owner, frame), attr, value, frame, target.span)
             case ir.Subscript(owner, index):
