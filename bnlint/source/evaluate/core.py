@@ -75,6 +75,7 @@ class Invocation(Struct):
     given: the receiver and the constant arguments, which tell rounds of a recursion apart.
     yields: what a generator has given; None where nothing is yielded.
     body: what happens where the generator yields, when it manages the context of a `with`.
+    is_at_end: whether the last statement of all has returned, which is no early return.
     """
 
     definition: ir.Function | ir.Lambda | ir.Class | None
@@ -82,6 +83,7 @@ class Invocation(Struct):
     given: object = None
     yields: SequenceValue | None = None
     body: Callable[[Value], None] | None = None
+    is_at_end: bool = False
     returns: list[Value] = field(default_factory=list)
     exits: list[Changes] = field(default_factory=list)
 

@@ -78,14 +78,14 @@ class Functions(Core):
             return ANYTHING
         if not self._is_followed(function, arguments):
             return self._summarised(function, arguments)
-        follow = partial(self._follow, function, arguments, given)
-        view = self.point_of_view
-        if self.explored is not None or not self.recall.is_worthwhile(function, view):
-            return follow()
-        given_constants = constants_of(function, arguments)
-        if given_constants is None:
-            return follow()
-        return self._recalled(CallKey(function, view, given_constants), follow)
+        if self.explored is None and function.is_of_file:
+            view = self.point_of_view
+            if self.recall.is_worthwhile(function, view):
+                constants = constants_of(function, arguments)
+                if constants is not None:
+                    follow = partial(self._follow, function, arguments, given)
+                    return self._recalled(CallKey(function, view, constants), follow)
+        return self._follow(function, arguments, given)
 
     def _recalled(self, key: CallKey, follow: Callable[[], Value]) -> Value:
         """What a call gives that was made before, or else is followed now."""
@@ -172,7 +172,7 @@ class Functions(Core):
 
     def wrap_call(self, function: FunctionObject, arguments: Arguments, events: list[Item]) -> None:
         """Add a call's events to the caller's."""
-        if happens(events):
+        if events and happens(events):
             self.events.append(Call(function.name, arguments.place, tuple(events)))
 
     def _enter_decorators(self, function: FunctionObject) -> int:
@@ -216,7 +216,7 @@ class Functions(Core):
         finally:
             self.invocations.pop()
             self.loops = loops
-        self._join_exits(invocation, falls, frame)
+        self._join_exits(invocation, falls or invocation.is_at_end, frame)
         if invocation.yields is not None:
             return invocation.yields
         values = invocation.returns + ([NONE] if falls else [])

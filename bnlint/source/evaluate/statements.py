@@ -252,7 +252,11 @@ class Statements(Contexts):
         if self.invocations:
             invocation = self.invocations[-1]
             invocation.returns.append(result)
-            invocation.exits.append(self.store.capture(invocation.depth))
+            definition = invocation.definition
+            if type(definition) is ir.Function and definition.body[-1] is statement:
+                invocation.is_at_end = True
+            else:
+                invocation.exits.append(self.store.capture(invocation.depth))
         return self.leave(ExitKind.RETURN)
 
     def _break(self, statement: ir.Break, frame: Frame) -> bool:
