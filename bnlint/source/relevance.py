@@ -161,6 +161,10 @@ class Relevance:
         words: set[str] = set()
         references: set[str] = set()
         own = {p.name for p in code.parameters} if isinstance(code, ir.Function) else set()
+        other = set(own)
+        """Variables that may hold something else than the lists and dictionaries written here."""
+        behind: dict[str, set[str]] = {}
+        """What is asked of each variable."""
         named: set[str] = set()
         returned: set[str] = set()
         told: set[str | bool | None] = set()
@@ -173,15 +177,38 @@ class Relevance:
             if kind is tuple:
                 pending += node
                 continue
-            if kind is ir.Name:  # every second record
+            if kind is ir.Name:  # most of all; the next four are most of the rest
                 size += 1
                 words.add(node.id)
                 named.add(node.id)
-                continue
-            parts = PARTS.get(kind)
-            if parts is None:
-                continue
-            if kind in _DEFINITIONS and node is not code:
+            elif kind is ir.Attribute:
+                size += 1
+                words.add(node.attr)
+                value = node.value
+                if node.attr in _TELLING:
+                    references.add(f".{node.attr}")
+                elif type(value) is ir.Name:
+                    if value.id not in self._outside:
+                        behind.setdefault(value.id, set()).add(node.attr)
+                else:
+                    references.add(f".{node.attr}")
+                pending.append(value)
+            elif kind is ir.Constant:
+                size += 1
+                if node.value is None or node.value is True or node.value is False:
+                    told.add(node.value)
+            elif kind is ir.Call:
+                size += 1
+                if type(node.function) is ir.Name:
+                    references.add(node.function.id)
+                pending.append(node.function)
+                pending += node.arguments
+            elif kind is ir.Argument:
+                size += 1
+                if node.keyword is not None:
+                    told.add(node.keyword)
+                pending.append(node.value)
+            elif kind in _DEFINITIONS and node is not code:
                 inner = self.profile(node)
                 words.update(inner.spelled)
                 references.update(inner.referred)
@@ -189,29 +216,23 @@ class Relevance:
                 told |= inner.told
                 size += inner.size
                 loops |= inner.loops
-                continue
-            size += 1
-            pending += parts(node)
-            if kind is ir.Attribute:
-                words.add(node.attr)
-                if node.attr in _TELLING or not self._is_outside(node.value):
-                    references.add(f".{node.attr}")
-            elif kind is ir.Call:
-                if type(node.function) is ir.Name:
-                    references.add(node.function.id)
-            elif kind is ir.Argument:
-                if node.keyword is not None:
-                    told.add(node.keyword)
-            elif kind is ir.Constant:
-                if node.value is None or node.value is True or node.value is False:
-                    told.add(node.value)
-            elif kind is ir.Return:
-                if type(node.value) is ir.Name:
-                    returned.add(node.value.id)
-            else:
+            elif (parts := PARTS.get(kind)) is not None:
+                size += 1
+                pending += parts(node)
                 loops |= kind in _LOOPS
                 if kind in BINDING:
-                    own |= bound_by(node)
+                    bound = bound_by(node)
+                    own |= bound
+                    if not _is_display(node):
+                        other |= bound
+                elif kind is ir.Global:
+                    other.update(node.names)
+                elif kind is ir.Return and type(node.value) is ir.Name:
+                    returned.add(node.value.id)
+        displays = own - other if isinstance(code, ir.Function) else _NO_NAMES
+        for name, attributes in behind.items():
+            if name not in displays:  # whose methods are Python's own
+                references.update([f".{attribute}" for attribute in attributes])
         return Profile(
             tuple(map(intern, words)),
             tuple(map(intern, references | (named - own))),
@@ -294,6 +315,14 @@ class Relevance:
         """Whether a loop's body trains, evaluates or sets modes: then its rounds are not told
         apart."""
         return not self.acting.isdisjoint(self.profile(body).referred)
+
+
+def _is_display(node: ir.Node) -> bool:
+    """Whether a statement assigns a list, a dictionary or a set, as it is written, to variables."""
+    match node:
+        case ir.Assign(targets, ir.DictDisplay() | ir.Display() | ir.Comprehension()):
+            return all(isinstance(target, ir.Name) for target in targets)
+    return False
 
 
 def _once(value: T, known: dict[T, T]) -> T:
@@ -421,5 +450,6 @@ def _packages_outside(files: list[FileFacts]) -> Iterator[str]:
 _DEFINITIONS = frozenset({ir.Function, ir.Class})
 _TELLING = ACTS | BUILDS | MODELS | JUDGES
 """Words that tell something behind any name."""
+_NO_NAMES: frozenset[str] = frozenset()
 _LOOPS = frozenset({ir.For, ir.While, ir.Comprehension})
 _LAYERS = CONTAINERS | {name for name in TABLE if re.fullmatch(r"torch\.nn\.[A-Z]\w*", name)}

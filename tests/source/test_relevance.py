@@ -75,6 +75,14 @@ LONG = "    for part in parts:\n        print(part)\n"
         ("def f(parts):\n    torch.store(parts)\n", False),
         ("def f(parts):\n    torch.load(parts)\n", True),
         ("def f(parts):\n    parts.to(device)\n", False),
+        ("def f(parts):\n    kept = {}\n    kept.store(parts)\n", False),
+        ("def f(parts):\n    kept = [p for p in parts]\n    kept.store(parts)\n", False),
+        ("def f(parts, kept):\n    kept = {}\n    kept.store(parts)\n", True),
+        ("def f(parts):\n    kept = {}\n    kept = parts\n    kept.store(parts)\n", True),
+        ("def f(parts):\n    kept, one = [parts, 1]\n    kept.store(parts)\n", True),
+        ("def f(parts):\n    global kept\n    kept = {}\n    kept.store(parts)\n", True),
+        ("def f(parts):\n    kept = {}\n    kept.train()\n", True),
+        ("def f(parts):\n    kept = {}\n    def g(): kept.store(parts)\n", True),
     ],
 )
 def test_a_name_counts_where_it_may_mean_a_definition(function: str, matters: bool) -> None:
