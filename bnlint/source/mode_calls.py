@@ -123,6 +123,8 @@ class _Scan:
 
     def code(self, node: object, *, guarded: bool) -> None:
         """Read a statement or an expression."""
+        if type(node) is ir.Name or type(node) is ir.Constant or node is None:
+            return
         match node:
             case ir.If(test, first, second) | ir.Conditional(test, first, second):
                 self.code(test, guarded=guarded)

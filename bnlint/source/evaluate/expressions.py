@@ -19,7 +19,7 @@ from bnlint.source.evaluate.folding import (
     truth_of,
 )
 from bnlint.source.evaluate.freezing import any_parameter, listed_parameters
-from bnlint.source.evaluate.narrowing import narrow
+from bnlint.source.evaluate.narrowing import can_narrow, narrow
 from bnlint.source.joining import add_entry, bounded, merge_tensors, one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -339,9 +339,11 @@ class Expressions(Core):
         if decided is not None:
             return self.evaluate(expression.body if decided else expression.orelse, frame)
         values: list[Value] = []
+        narrows = can_narrow(expression.test, test)
 
         def run(branch: ir.Expression, truth: bool) -> bool:
-            narrow(self, expression.test, truth, frame)
+            if narrows:
+                narrow(self, expression.test, truth, frame)
             values.append(self.evaluate(branch, frame))
             return True
 

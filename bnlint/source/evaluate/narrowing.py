@@ -22,15 +22,25 @@ from bnlint.source.values import (
 )
 
 
+def can_narrow(test: ir.Expression, value: Value) -> bool:
+    """Whether a test may say something of a variable or attribute when it has this value."""
+    return type(test) not in _PATHS or type(value) in _NARROWED
+
+
+_PATHS = frozenset({ir.Name, ir.Attribute})
+_NARROWED = frozenset({Alternatives, ModeFlag})
+
+
 def narrow(machine: Core, test: ir.Expression, truth: bool, frame: Frame) -> None:
     """Drop the alternatives of the tested variable that contradict the outcome of the test."""
     if type(test) is ir.Compare:
         _narrow_compared(machine, test, truth, frame)
     elif type(test) is ir.Name or type(test) is ir.Attribute:
-        flag = machine.evaluate(test, frame)
-        if isinstance(flag, ModeFlag):
-            machine.assume_mode(flag, truth)
-        _keep(machine, test, lambda v: truth_of(v) is not (not truth), frame)
+        value = machine.evaluate(test, frame)
+        if isinstance(value, ModeFlag):
+            machine.assume_mode(value, truth)
+        elif isinstance(value, Alternatives):
+            _keep_of(machine, test, value, lambda v: truth_of(v) is not (not truth), frame)
     elif type(test) is ir.Boolean:
         if (test.operator == "And") is truth:
             narrow(machine, test.left, truth, frame)
@@ -77,11 +87,19 @@ def _keep(
     machine: Core, subject: ir.Expression, agrees: Callable[[Value], bool], frame: Frame
 ) -> None:
     """Keep the alternatives that agree, where the subject is a variable or an attribute."""
-    if type(subject) is not ir.Name and type(subject) is not ir.Attribute:
-        return
-    value = machine.evaluate(subject, frame)
-    if type(value) is not Alternatives:
-        return
+    if type(subject) is ir.Name or type(subject) is ir.Attribute:
+        value = machine.evaluate(subject, frame)
+        if isinstance(value, Alternatives):
+            _keep_of(machine, subject, value, agrees, frame)
+
+
+def _keep_of(
+    machine: Core,
+    subject: ir.Name | ir.Attribute,
+    value: Alternatives,
+    agrees: Callable[[Value], bool],
+    frame: Frame,
+) -> None:
     kept = [single for single in alternatives(value) if agrees(single)]
     if not kept or len(kept) == len(value.values):
         return

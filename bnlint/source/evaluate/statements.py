@@ -15,7 +15,7 @@ from bnlint.source.evaluate.domain import sources_in
 from bnlint.source.evaluate.enums import as_member, is_enum, member_names
 from bnlint.source.evaluate.freezing import is_known_part
 from bnlint.source.evaluate.module_classes import is_module_dict
-from bnlint.source.evaluate.narrowing import narrow
+from bnlint.source.evaluate.narrowing import can_narrow, narrow
 from bnlint.source.evaluate.periods import period_of
 from bnlint.source.joining import ABSENT, join_fields, one_of
 from bnlint.source.values import (
@@ -174,8 +174,11 @@ class Statements(Contexts):
         if decided is not None:  # every alternative agrees: none is to be dropped
             return self.execute(statement.body if decided else statement.orelse, frame)
 
+        narrows = can_narrow(statement.test, test)
+
         def run(body: ir.Body, truth: bool) -> bool:
-            narrow(self, statement.test, truth, frame)
+            if narrows:
+                narrow(self, statement.test, truth, frame)
             period = period_of(self, statement.test, truth, frame)
             if period is None:
                 return self.execute(body, frame)
