@@ -72,7 +72,9 @@ class ModeCall(Struct, frozen=True):
     function: its qualified name. cls, method: whose code it is in; receiver: what `self` is called
     there. stated: the flag is written out, so that nobody has forgotten it. rate: the probability
     with which values are dropped, None where the function has none. statistics: whether running
-    statistics are given (batch_norm). path: the name of the module, in a live run.
+    statistics are given (batch_norm). path: the name of the module, in a live run. conditions: the
+    names that the conditions around the call ask for. deliberate: the code around a stated flag
+    shows that it is meant.
     """
 
     function: str
@@ -85,6 +87,8 @@ class ModeCall(Struct, frozen=True):
     rate: Parameter = UNKNOWN
     statistics: bool | None = None
     path: str = ""
+    conditions: tuple[str, ...] = ()
+    deliberate: bool = False
 
     @property
     def short_name(self) -> str:

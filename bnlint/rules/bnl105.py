@@ -38,7 +38,7 @@ def _message(call: ModeCall) -> str | None:
         return _about_statistics(call, name)
     if call.follows is not Follows.ALWAYS or (is_number(call.rate) and call.rate == 0):
         return None
-    if _ON_PURPOSE.search(call.cls) or _ON_PURPOSE.search(call.method):
+    if call.deliberate or any(map(_ON_PURPOSE.search, (call.cls, call.method, *call.conditions))):
         return None
     if function == "scaled_dot_product_attention":
         return (
@@ -112,8 +112,10 @@ test batch and moves the running statistics towards the test data.""",
     fine_when="""\
 - The call stands under `if self.training:`, or its rate is 0 in evaluation mode
   (`p=self.p if self.training else 0.0`): then it is not reported.
-- Dropout at inference is the design: Monte Carlo dropout, the prenet of Tacotron 2. A class or
-  method that is named so (`MCDropout`, `Prenet`) is not reported.
+- Dropout at inference is the design: Monte Carlo dropout, the prenet of Tacotron 2. A class,
+  method or condition that is named so (`MCDropout`, `Prenet`, `if self.mc_dropout:`) is not
+  reported; nor is a flag that is set to True where the same value is dropped anew in every round of
+  a loop, or where another branch holds the dropout that follows the mode.
 - `F.batch_norm(x, None, None, training=True)`: weight standardisation, AdaIN. Not reported.
 - Functions outside of modules take their flag from whoever calls them.""",
     fix_safety="Unsafe: what the model gives in evaluation mode changes, as it should.",

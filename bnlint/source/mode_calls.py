@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
+from functools import partial
 from typing import get_args
 
 from bnlint.functional import SIGNATURES, Follows, ModeCall, Signature
 from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source import ir
+from bnlint.source.deliberate import conditions_of, is_deliberate, leaves, way_to
 from bnlint.source.evaluate.functions import ir_name
 from bnlint.source.mode_methods import notice_methods, proven_modules
 from bnlint.source.project import Project
@@ -119,7 +121,7 @@ class _Scan:
         for statement in body:
             self.code(statement, guarded=guarded)
             if isinstance(statement, ir.If) and self._asks_for_mode(statement.test):
-                guarded |= _leaves(statement.body) or _leaves(statement.orelse)
+                guarded |= leaves(statement.body) or leaves(statement.orelse)
 
     def code(self, node: object, *, guarded: bool) -> None:
         """Read a statement or an expression."""
@@ -171,6 +173,9 @@ class _Scan:
         follows = self._follows(signature, flag, rate)
         definition = self.method.definition
         assert isinstance(definition, ir.Function)
+        way = way_to(definition.body, call) if follows is Follows.ALWAYS else []
+        value = _argument(call, (0, "input"))
+        follow = partial(self._follow, name)
         self.found.append(
             ModeCall(
                 function=name,
@@ -182,8 +187,19 @@ class _Scan:
                 stated=flag is not None,
                 rate=self._rate(signature, rate),
                 statistics=self._statistics(call, signature),
+                conditions=conditions_of(way),
+                deliberate=flag is not None and is_deliberate(way, value, follow),
             )
         )
+
+    def _follow(self, name: str, call: ir.Call) -> bool:
+        """Whether a call is one of the same function that follows the mode, or of a module."""
+        other = self._qualified(call.function)
+        signature = SIGNATURES.get(other)
+        if signature is None:
+            return True
+        flag, rate = _argument(call, signature.flag), _argument(call, signature.rate)
+        return other == name and self._follows(signature, flag, rate) is not Follows.ALWAYS
 
     def _qualified(self, function: ir.Expression) -> str:
         head, dot, rest = ir_name(function).partition(".")
@@ -296,8 +312,3 @@ def _mentions(value: ir.Expression, names: set[str]) -> bool:
         or (isinstance(node, ir.Name) and node.id in names)
         for node in walk(value)
     )
-
-
-def _leaves(body: Sequence[ir.Statement]) -> bool:
-    """Whether a block never gets to what follows it."""
-    return bool(body) and isinstance(body[-1], ir.Return | ir.Raise | ir.Continue | ir.Break)

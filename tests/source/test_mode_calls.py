@@ -76,6 +76,37 @@ def test_what_stands_under_the_mode_is_none_of_ours(forward: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("forward", "expected"),
+    [
+        ("for _ in range(4):\n            y = self.fc(F.dropout(x, 0.5, True))", True),
+        ("return [F.dropout(x.relu(), p=0.5, training=True) for _ in range(4)]", True),
+        ("while flag:\n            y = self.fc(F.dropout(self.kept, 0.5, training=True))", True),
+        ("return F.dropout(x, 0.5, True) if flag else F.dropout(x, 0.5, self.training)", True),
+        ("if flag:\n            return F.dropout(x, 0.5, True)\n        return self.drop(x)", True),
+        ("x = self.dropout(x) if flag else F.dropout(x, 0.5, training=True)", True),
+        ("for _ in range(4):\n            x = self.fc(F.dropout(x, 0.5, True))", False),
+        ("for y in x:\n            F.dropout(self.fc(y), 0.5, True)", False),
+        ("return [F.dropout(y, p=0.5, training=True) for y in x]", False),
+        ("for _ in range(4):\n            self.x = F.dropout(self.x, 0.5, True)", False),
+        ("for _ in range(4):\n            y = self.fc(F.dropout(x, 0.5))", False),
+        ("for _ in range(4):\n            f = lambda y: F.dropout(y, 0.5, True)", False),
+        ("if flag:\n            x = F.dropout(x, 0.5, True)", False),
+        ("return F.dropout(x, 0.5, True) if flag else F.dropout(x, 0.1, True)", False),
+        ("return F.dropout2d(x, 0.5, True) if flag else F.dropout(x, 0.5, self.training)", False),
+    ],
+)
+def test_what_tells_that_a_flag_is_meant(forward: str, expected: bool) -> None:
+    found = [call for call in calls(forward) if call.follows is Follows.ALWAYS]
+    assert found
+    assert {call.deliberate for call in found} == {expected}
+
+
+def test_the_conditions_around_a_call() -> None:
+    (call,) = calls("if self.mc and flag > 0:\n            x = F.dropout(x) if self.p else x")
+    assert call.conditions == ("mc", "self", "flag", "p", "self")
+
+
+@pytest.mark.parametrize(
     ("forward", "more"),
     [
         ("return self.head(x)", "    def head(self, y):\n        return F.dropout(y)\n"),
