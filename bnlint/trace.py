@@ -232,6 +232,13 @@ class LoadState(Struct, frozen=True):
     place: Place | None
 
 
+class Pretrained(Struct, frozen=True):
+    """These layers were built with the weights of a training that happened elsewhere."""
+
+    layers: frozenset[int]
+    place: Place | None
+
+
 class Export(Struct, frozen=True):
     """A model is fixed as it is now: traced, exported, fused.
 
@@ -370,6 +377,7 @@ Event: TypeAlias = (
     | Use
     | Clock
     | LoadState
+    | Pretrained
     | Export
     | PrepareTraining
     | Averaged

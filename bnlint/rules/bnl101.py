@@ -166,8 +166,8 @@ inference when
 - or the weights were loaded with `load_state_dict` before, and no gradient ever flows back;
 - or (a warning) its output reaches an argmax, a metric or a file, and no gradient flows back
   from it;
-- or (a warning) a number is made of its output (`loss.item()`) outside the loop that trains, and no
-  gradient flows back from it;
+- or (a warning) a number is made of its output (`loss.item()`) outside the loop that trains, no
+  gradient flows back from it, and the model was trained, or got trained weights;
 - or (a warning) a clock is read before and behind it, and a new network has nothing else to do;
 - or its input is a single sample of made-up data, of which some BatchNorm surely gets one value per
   channel (behind global pooling, in a head on flat features): PyTorch raises there, so a mere test

@@ -19,6 +19,7 @@ from bnlint.trace import (
     Loop,
     Mode,
     ModeTrace,
+    Pretrained,
     Purpose,
     SetMode,
     Step,
@@ -154,7 +155,11 @@ def _ground(
         return _ground_while_learning(trace, seen, forward)
     if loaded is not None:
         return Ground.LOADED
-    return Ground.PREDICTS if _is_used(trace, forward, *Usage) else None
+    if _is_used(trace, forward, Usage.PREDICTION, Usage.SAVED):
+        return Ground.PREDICTS
+    # a number from a network with random weights shows how the code works, at most
+    is_number = _has_learned(trace, forward) and _is_used(trace, forward, Usage.NUMBER)
+    return Ground.PREDICTS if is_number else None
 
 
 def _ground_while_learning(trace: ModeTrace, seen: Observation, forward: Forward) -> Ground | None:
@@ -223,6 +228,22 @@ def _model_learns(trace: ModeTrace, forward: Forward) -> bool:
         event.model == forward.model and event.output in trace.trained_outputs
         for event in trace.of(Forward)
     )
+
+
+def _has_learned(trace: ModeTrace, forward: Forward) -> bool:
+    """Whether any part of a model was built with trained weights, got some, or is trained."""
+    for event in trace.events():
+        match event:
+            case Pretrained(layers) if not layers.isdisjoint(forward.layers):
+                return True
+            case LoadState(number):
+                model = trace.models.get(number)
+                if model is None or not model.layers.isdisjoint(forward.layers):
+                    return True
+            case Forward(layers=layers) if event.output in trace.trained_outputs:
+                if not layers.isdisjoint(forward.layers):
+                    return True
+    return False
 
 
 def _is_used(trace: ModeTrace, forward: Forward, *usages: Usage) -> bool:

@@ -58,6 +58,7 @@ from bnlint.trace import (
     ModeNotCalled,
     Note,
     PrepareTraining,
+    Pretrained,
     ReadMode,
     Recalibrated,
     SetMode,
@@ -391,6 +392,12 @@ class TraceDomain(Members):
         """Weights are loaded into a module."""
         if isinstance(module, Layer | Instance):
             machine.events.append(LoadState(self.model(machine, module), place))
+
+    def pretrained(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A module was built with trained weights."""
+        layers = self._held_by(machine, [module]).layers
+        if layers:
+            machine.events.append(Pretrained(layers, place))
 
     def export(
         self, machine: Interpreter, module: Value, how: str, program: Value, arguments: Arguments

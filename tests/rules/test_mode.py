@@ -19,6 +19,7 @@ from bnlint.trace import (
     Loop,
     Mode,
     ModeNotCalled,
+    Pretrained,
     Purpose,
     SetMode,
     Step,
@@ -236,6 +237,14 @@ def test_a_chain_that_is_right_does_not_hide_one_that_is_wrong() -> None:
 def test_a_prediction_of_an_untrained_model_is_a_warning() -> None:
     (finding,) = judged(bnl101.RULE, trace(built(), forward(), USED))
     assert finding.severity is Severity.WARNING
+
+
+def test_a_number_counts_where_the_model_has_learned() -> None:
+    number = Use(frozenset({0}), Usage.NUMBER, None)
+    pretrained = Pretrained(frozenset({NORM}), None)
+    (finding,) = judged(bnl101.RULE, trace(built(), pretrained, forward(), number))
+    assert finding.severity is Severity.WARNING
+    assert not judged(bnl101.RULE, trace(built(), forward(), number))
 
 
 def test_the_loading_of_another_entry_point_does_not_count() -> None:

@@ -398,3 +398,41 @@ def test_inference_in_training_mode_is_found(text: str) -> None:
 @pytest.mark.parametrize("text", RIGHT.values(), ids=RIGHT.keys())
 def test_what_is_right_or_not_provable_is_silent(text: str) -> None:
     assert accused(text, "BNL101") == []
+
+
+@pytest.mark.parametrize(
+    ("build", "learned"),
+    [
+        ("Net()", False),
+        ("torchvision.models.resnet18()", False),
+        ("torchvision.models.resnet18(pretrained=False, weights=None)", False),
+        ("torchvision.models.resnet18(pretrained=True)", True),
+        ("torchvision.models.resnet18(True)", True),
+        ("torchvision.models.resnet18(weights=unseen.WEIGHTS)", True),
+        ("torchvision.models.get_model('resnet18', weights='DEFAULT')", True),
+        ("torchvision.models.get_model('resnet18')", False),
+        ("timm.create_model('resnet18', pretrained=True)", True),
+        ("timm.create_model('resnet18')", False),
+        ("torch.hub.load('pytorch/vision', 'resnet18')", True),
+        (
+            "nn.Sequential(*list(torchvision.models.resnet18(pretrained=True).children())[:-1])",
+            True,
+        ),
+    ],
+)
+def test_a_number_from_a_network_with_random_weights_tells_nothing(
+    build: str, learned: bool
+) -> None:
+    text = f"model = {build}\nprint(model(torch.load('b.pt')).sum().item())\n"
+    imports = "import timm\nimport torchvision\n"
+    assert bool(accused(imports + text, "BNL101")) is learned
+
+
+def test_a_part_that_was_loaded_makes_the_whole_a_predictor() -> None:
+    text = (
+        "class Big(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.net = Net()\n        self.net.load_state_dict(torch.load('a.pt'))\n\n"
+        "    def forward(self, x):\n        return self.net(x)\n\n\n"
+        "model = Big()\nprint(model(torch.load('b.pt')).sum().item())\n"
+    )
+    assert accused(text, "BNL101")

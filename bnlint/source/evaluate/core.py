@@ -426,6 +426,10 @@ class Core(ABC):
         """Weights are loaded into a module."""
 
     @abstractmethod
+    def domain_pretrained(self, module: Value, place: Place | None) -> None:
+        """A module was built with trained weights."""
+
+    @abstractmethod
     def emit_mode(
         self,
         modules: tuple[Value, ...],

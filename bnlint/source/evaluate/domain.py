@@ -163,6 +163,9 @@ class Domain:
     def load_state(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """Weights are loaded into a module."""
 
+    def pretrained(self, machine: Interpreter, module: Value, place: Place | None) -> None:
+        """A module was built with trained weights."""
+
     def export(
         self, machine: Interpreter, module: Value, how: str, program: Value, arguments: Arguments
     ) -> None:

@@ -415,6 +415,10 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         """Weights are loaded into a module."""
         self.domain.load_state(self, module, place)
 
+    def domain_pretrained(self, module: Value, place: Place | None) -> None:
+        """A module was built with trained weights."""
+        self.domain.pretrained(self, module, place)
+
     def layer_created(self, module: Layer | Instance) -> None:
         """A torch layer has been built."""
         layer = torch_layer(module)

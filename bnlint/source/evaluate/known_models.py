@@ -40,6 +40,10 @@ HUBS: Final = {
 """Whose constructors the repositories of torch.hub have, by the beginning of their names."""
 
 
+_WEIGHTS: Final = ("pretrained", "weights", "weights_backbone", "checkpoint_path")
+"""Parameters of constructors that bring trained weights."""
+
+
 class KnownModel(Struct, frozen=True):
     """What a constructor builds: the torch name of each type of sensitive layer, and where the
     first of them sits. drops: whether a `drop_rate` makes it drop."""
@@ -103,6 +107,19 @@ def known_model(machine: ModuleMethods, name: str, arguments: Arguments) -> Valu
             return _named(machine, SEGMENTATION, 0, "arch", arguments) or ANYTHING
         return _build_segmentation(machine, last, arguments)
     return None
+
+
+def brings_weights(name: str, arguments: Arguments) -> bool:
+    """Whether a call of a known constructor may build the model with trained weights: an argument
+    says so, or is not known, or the package does so by default."""
+    package, _, rest = name.partition(".")
+    if package == SEGMENTATION:
+        return hard(arguments.keywords.get("encoder_weights", ANYTHING)) != NONE
+    is_named = rest.rpartition(".")[2] in ("get_model", "create_model")
+    if name == "torch.hub.load" or arguments.unknown or len(arguments.positional) > is_named:
+        return True  # resnet18(True)
+    given = (arguments.keywords.get(each, NONE) for each in _WEIGHTS)
+    return any(hard(value) not in (NONE, Known(False)) for value in given)
 
 
 def _named(

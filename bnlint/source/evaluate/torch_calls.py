@@ -17,7 +17,7 @@ from bnlint.source.evaluate.core import Core
 from bnlint.source.evaluate.domain import Domain, tensors_in
 from bnlint.source.evaluate.exports import EXPORTED, Exports
 from bnlint.source.evaluate.folding import soft
-from bnlint.source.evaluate.known_models import known_model
+from bnlint.source.evaluate.known_models import brings_weights, known_model
 from bnlint.source.evaluate.launchers import (
     is_launched_backward,
     launcher,
@@ -170,6 +170,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core)
             return exported
         known = known_model(self, name, arguments) or stochastic_depth(self, name, arguments)
         if known is not None:
+            if brings_weights(name, arguments):
+                self.domain_pretrained(known, arguments.place)
             return known
         if name in ("torch.device", "torch.manual_seed"):
             return ANYTHING
