@@ -42,6 +42,8 @@ class Pictures:
     mode_methods: Sequence[ModeMethod] = ()
     mode_calls: Sequence[ModeCall] = ()
     measured: Measured = Measured()
+    tested: frozenset[str] = frozenset()
+    """Files whose networks are there to be tested, and never trained."""
     options: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What the settings say for single rules: values by the rule's code and the option's name."""
 

@@ -8,7 +8,12 @@ from bnlint.finding import Evidence, Finding, Fix, InsertBefore, Role, Severity
 from bnlint.graph import Kind
 from bnlint.records import Struct
 from bnlint.rules.base import Example, Pictures, Rule
-from bnlint.rules.left_behind import event_of, is_left_behind, uses_for_inference
+from bnlint.rules.left_behind import (
+    event_of,
+    is_left_behind,
+    is_left_by_calls,
+    uses_for_inference,
+)
 from bnlint.rules.mode_fixes import loops_around
 from bnlint.rules.predicates import (
     acts_itself,
@@ -84,10 +89,12 @@ def _leak(
     forward: Forward,
     uses: Mapping[int, frozenset[ModeFact]],
 ) -> _Leak | None:
-    """The evaluation mode that comes round a loop to a step that was in training mode before."""
+    """The evaluation mode that comes round a loop to a step that was in training mode before, or to
+    which another function has set the model for something else before the first step."""
     found: dict[ModeFact, list[int]] = {}
     for layer in sensitive_layers(seen, trace, Kind.BATCHNORM, Kind.DROPOUT):
-        if seen.modes(layer) != {Mode.TRAIN, Mode.EVAL} or not _learns(trace, forward, layer):
+        modes = seen.modes(layer)
+        if Mode.EVAL not in modes or Mode.UNKNOWN in modes or not _learns(trace, forward, layer):
             continue
         if layer in forward.frozen:
             continue  # it learns nothing, in whatever mode
@@ -97,6 +104,8 @@ def _leak(
         used = uses.get(layer, frozenset())
         if not all(is_left_behind(trace, forward, fact, used) for fact in evaluating):
             continue  # somebody sets evaluation mode for training: the statistics are frozen
+        if Mode.TRAIN not in modes and not is_left_by_calls(trace, forward, layer):
+            continue  # somebody set evaluation mode before the training, perhaps for it
         for fact in evaluating:
             if fact.carried:
                 found.setdefault(event_of(fact), []).append(layer)
@@ -133,8 +142,8 @@ def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
     setter = _live_setter(trace) if is_live else first.fact.how
     where = f" (called through {' > '.join(c.function for c in first.seen.chain)})"
     return RULE.finding(
-        f"{title} is trained here{where if first.seen.chain else ''}, in the first round in "
-        f"training mode and later in the evaluation mode that {setter} has left behind: "
+        f"{title} is trained here{where if first.seen.chain else ''}, {_rounds(first)}in the "
+        f"evaluation mode that {setter} has left behind: "
         f"{_consequence(layers)}; call "
         f"{_receiver(forward, title)}.train() before each epoch",
         forward.place,
@@ -143,6 +152,11 @@ def _finding(leaks: list[_Leak], *, is_live: bool) -> Finding:
         fix=None if is_live else _fix(first),
         module=(layer.path or title) if is_live else None,
     )
+
+
+def _rounds(leak: _Leak) -> str:
+    is_later = any(leak.seen.modes(layer) != {Mode.EVAL} for layer in leak.layers)
+    return "in the first round in training mode and later " if is_later else ""
 
 
 def _live_setter(trace: ModeTrace) -> str:
@@ -177,7 +191,8 @@ def _evidence(leaks: list[_Leak]) -> list[Evidence]:
         if fact.mode is Mode.TRAIN and fact.how != "built":
             message = "training mode is set here, and not again in each round"
             steps += evidence_at(fact.place, message, Role.CAUSE)
-    message = "evaluation mode is set here, and stays for the next round"
+    stays = "the next round" if _rounds(first) else "the training"
+    message = f"evaluation mode is set here, and stays for {stays}"
     steps += evidence_at(first.fact.place, message, Role.CAUSE)
     for call in first.seen.chain:
         steps += evidence_at(call.place, f"{call.function}() is called here")

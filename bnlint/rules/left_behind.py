@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from bnlint.solver import ModeFact, Observation
 from bnlint.trace import (
     Block,
+    Built,
     Call,
     Export,
     Forward,
@@ -49,6 +50,55 @@ def is_left_behind(
         or _ends_rounds(trace, forward, fact)
         or _ends_validation(trace.body, fact, used)
     )
+
+
+def is_left_by_calls(trace: ModeTrace, forward: Forward, layer: int) -> bool:
+    """Whether all that sets evaluation mode before a training forward is functions that run the
+    model for something else: a validation before the training, a summary.
+
+    Else it may be meant for the training.
+    """
+    if any(layer in event.layers and event.mode is not Mode.TRAIN for event in trace.of(Built)):
+        return False
+    before = list(_before(trace.body, forward))
+    return any(_infers(trace, item, layer) for item in before) and not any(
+        _sets_for_others(trace, item, layer) for item in before
+    )
+
+
+def _before(body: Block, forward: Forward) -> Iterator[Item]:
+    """What runs before the first round of a forward, outermost first."""
+    for item in body:
+        if holds(item, forward):
+            for block in blocks_of(item):
+                yield from _before(block, forward)
+            return
+        yield item
+
+
+def _infers(trace: ModeTrace, item: Item, layer: int) -> bool:
+    """Whether functions that did not build a layer set evaluation mode and run the layer in it."""
+    if not isinstance(item, Call):
+        return any(_infers(trace, inner, layer) for block in blocks_of(item) for inner in block)
+    is_set = False
+    for event in ModeTrace("", (item,), {}, {}).events():
+        match event:
+            case Built(layers=layers) if layer in layers:
+                return False
+            case SetMode(layers, mode) if layer in layers:
+                is_set = mode is Mode.EVAL
+            case Forward(layers=layers) if is_set and layer in layers:
+                return trace.purpose(event) is not Purpose.TRAINING
+    return False
+
+
+def _sets_for_others(trace: ModeTrace, item: Item, layer: int) -> bool:
+    """Whether something sets a layer to evaluation mode and does not run it."""
+    if isinstance(item, SetMode):
+        return layer in item.layers and item.mode is not Mode.TRAIN
+    if isinstance(item, Call) and _infers(trace, item, layer):
+        return False
+    return any(_sets_for_others(trace, inner, layer) for b in blocks_of(item) for inner in b)
 
 
 def _ends_validation(body: Block, fact: ModeFact, used: frozenset[ModeFact]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bnlint.finding import Place
@@ -13,7 +14,9 @@ from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.mode_calls import mode_calls
 from bnlint.source.mode_methods import mode_methods
 from bnlint.source.project import Project
+from bnlint.source.scripts import holds_test_networks
 from bnlint.source.trace_artist import TraceArtist
+from bnlint.source.values import ClassObject, FunctionObject
 from bnlint.spelling import did_you_mean
 
 
@@ -34,7 +37,19 @@ def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
     calls: tuple[ModeCall, ...] = ()
     with apart("looking at calls that set modes", nowhere):
         calls = tuple(mode_calls(project, definitions))
-    return replace(pictures, mode_calls=calls)
+    return replace(pictures, mode_calls=calls, tested=_tested(project, definitions))
+
+
+def _tested(
+    project: Project, definitions: Iterable[FunctionObject | ClassObject]
+) -> frozenset[str]:
+    """The files whose networks are there to be tested."""
+    files = {id(d.frame.module.facts): d.frame.module.facts for d in definitions}
+    return frozenset(
+        facts.path
+        for facts in files.values()
+        if holds_test_networks(facts, project.module_name(facts.path))
+    )
 
 
 def draw_definition(project: Project, name: str) -> list[LayerGraph]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
@@ -27,7 +26,7 @@ from bnlint.source.objects import (
 )
 from bnlint.source.project import Project
 from bnlint.source.relevance import Relevance
-from bnlint.source.scripts import is_script
+from bnlint.source.scripts import is_script, is_unit_test
 from bnlint.source.traces import TraceDomain
 from bnlint.source.values import (
     ANYTHING,
@@ -53,8 +52,6 @@ OBJECT_BUDGET = 10_000
 """Steps for one object that nobody builds."""
 SMALLEST_SHARE = 16
 """The part of these that is left in a file that has taken too many a few times."""
-_TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
-_TEST_PACKAGES = frozenset({"pytest", "unittest", "absl.testing"})
 
 
 class TraceArtist:
@@ -129,7 +126,7 @@ class TraceArtist:
             if (place := facts.place(expression.span)) not in self.domain.judged
         )
         if found:
-            self.traces.append(ModeTrace(facts.path, found, {}, {}, _is_unit_test(facts)))
+            self.traces.append(ModeTrace(facts.path, found, {}, {}, is_unit_test(facts)))
 
     def _trace_script(self, facts: FileFacts) -> None:
         scope = ModuleScope(self.project.module_name(facts.path), facts)
@@ -219,7 +216,7 @@ class TraceArtist:
         to its end.
         """
         machine = self.machine
-        test = is_test or _is_unit_test(facts)
+        test = is_test or is_unit_test(facts)
         built, called = machine.built, machine.called
         if test:  # what tests build and call, they build and call for others
             machine.built, machine.called = set(), set()
@@ -338,16 +335,3 @@ def _mode_statements(relevance: Relevance, code: object) -> Iterator[ir.Attribut
 
 _MODES = frozenset({"eval", "train"})
 _DEFINITIONS = (ir.Function, ir.Class)
-
-
-def _is_unit_test(facts: FileFacts) -> bool:
-    """Whether a file belongs to a test suite: by its name and by what it imports."""
-    imported: set[str] = set()
-    for statement in facts.body:
-        if isinstance(statement, ir.Import):
-            imported |= {name for name, _ in statement.names}
-        elif isinstance(statement, ir.ImportFrom):
-            imported.add(statement.module)
-    return bool(imported & _TEST_PACKAGES) or (
-        _TEST_FILE.search(facts.path) is not None and not is_script(facts)
-    )

@@ -30,6 +30,11 @@ EVAL = SetMode(ALL, Mode.EVAL, at(40), "eval()")
 TRAIN = SetMode(ALL, Mode.TRAIN, at(25), "train()")
 UNKNOWN = SetMode(ALL, Mode.UNKNOWN, at(26))
 SCORE = forward(grad=False, output=1, line=41)
+SUMMARY = Call(
+    "summary",
+    at(22),
+    (SetMode(ALL, Mode.EVAL, at(23), "eval()"), forward(grad=None, output=2, line=24)),
+)
 VALIDATE = Call("validate", at(45), (EVAL, SCORE))
 
 
@@ -45,6 +50,12 @@ WRONG = {
     "validation within an epoch": (built(), loop(TRAIN, loop(*LEARN, Branch(((VALIDATE,), ()))))),
     "validation before the step": (built(), loop(TRAIN, loop(Branch(((VALIDATE,), ())), *LEARN))),
     "sometimes restored": (built(), loop(BATCHES, VALIDATE, Branch(((TRAIN,), ())))),
+    "a validation before the training, too": (built(), VALIDATE, loop(BATCHES, VALIDATE)),
+    "a summary before the training": (
+        built(),
+        SUMMARY,
+        Call("fit", None, (loop(BATCHES, VALIDATE),)),
+    ),
     "an optimizer that cannot be seen": (
         built(),
         loop(*LEARN[:2], Step(frozenset(), None), VALIDATE),
@@ -59,6 +70,26 @@ RIGHT = {
     "restored after the validation": (built(), loop(BATCHES, VALIDATE, TRAIN)),
     "validation after the loop": (built(), loop(BATCHES), VALIDATE),
     "validation before the loop": (built(), VALIDATE, loop(BATCHES)),
+    "a model that is built in evaluation mode": (
+        built(mode=Mode.EVAL),
+        SUMMARY,
+        loop(BATCHES, VALIDATE),
+    ),
+    "a factory that measures what it builds": (
+        Call("build", at(20), (built(), *SUMMARY.body)),
+        loop(BATCHES, VALIDATE),
+    ),
+    "evaluation mode for the training, and a summary": (
+        built(),
+        SetMode(ALL, Mode.EVAL, at(21), "eval()"),
+        SUMMARY,
+        loop(BATCHES, VALIDATE),
+    ),
+    "a function that does nothing but set it": (
+        built(),
+        Call("freeze", at(20), SUMMARY.body[:1]),
+        loop(BATCHES, VALIDATE),
+    ),
     "evaluation mode from the beginning": (built(), EVAL, loop(BATCHES, VALIDATE)),
     "a restored flag": (built(), loop(BATCHES, VALIDATE, UNKNOWN)),
     "an unknown call": (built(), loop(UNKNOWN, BATCHES, VALIDATE)),

@@ -101,6 +101,33 @@ def test_files_that_the_prefilter_leaves_out_are_loaded_on_demand(project) -> No
     assert found(bnlint.lint_paths(root, settings=Settings())) == [("BNL401", "model.py", 3)]
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "silent"),
+    [
+        ("tests/test_net.py", "", True),
+        ("net/tests/layers/norm_test.py", "", True),
+        ("checks.py", "import unittest\n", True),
+        ("net/checks.py", "from pytest import mark\n", True),
+        ("test_net.py", "", False),
+        ("tests/net.py", "", False),
+        ("tests.py", "", False),
+        ("latest/test_net.py", "", False),
+    ],
+)
+def test_networks_that_are_there_to_be_tested(
+    tmp_path: Path, name: str, head: str, silent: bool
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    forgotten = "\n\ndef check(net):\n    net.eval\n    return net\n"
+    path.write_text(f"{head}{MOMENTUM}{forgotten}")
+    codes = [
+        finding.code for finding in bnlint.lint_paths([tmp_path], settings=Settings()).findings
+    ]
+    assert codes == (["BNL102"] if silent else ["BNL401", "BNL102"])
+
+
 def test_one_text_is_linted_by_itself() -> None:
     result = bnlint.lint_source(MOMENTUM, "x.py")
     assert [(f.code, f.place.path) for f in result.findings if f.place] == [("BNL401", "x.py")]
