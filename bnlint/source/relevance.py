@@ -248,8 +248,13 @@ class Relevance:
 
     def acts_inside(self, definition: ir.Function) -> bool:
         """Whether a function's body does so; its decorators and defaults are left aside."""
-        if self.acting.isdisjoint(self.profile(definition).referred):
+        acting = self.acting.intersection(self.profile(definition).referred)
+        if not acting:
             return False
+        defaults = tuple(p.default for p in definition.parameters if p.default is not None)
+        hints = tuple(p.annotation for p in definition.parameters if p.annotation is not None)
+        if acting.difference(self._read((definition.decorators, defaults, hints)).referred):
+            return True
         return not self.acting.isdisjoint(self._read(definition.read()).referred)
 
     def matters(self, definition: ir.Function | ir.Lambda) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from itertools import accumulate
 from typing import Final
 
 _NEWLINE: Final = re.compile(r"\r\n|\r|\n")
@@ -53,9 +54,12 @@ def decode_with_encoding(data: bytes) -> tuple[str, str]:
 
 def split_lines(text: str) -> list[str]:
     r"""The lines without their ends; only \n, \r\n and \r end one, as in Python's grammar."""
-    return _NEWLINE.split(text)
+    return _NEWLINE.split(text) if "\r" in text else text.split("\n")
 
 
 def line_starts(text: str) -> list[int]:
     """The offset of the first character of each line."""
-    return [0, *(match.end() for match in _NEWLINE.finditer(text))]
+    if "\r" in text:
+        return [0, *(match.end() for match in _NEWLINE.finditer(text))]
+    lines = text.split("\n")
+    return [*accumulate([len(line) + 1 for line in lines[:-1]], initial=0)]

@@ -153,7 +153,7 @@ def _clone(value: object, seen: dict[int, HeapObject]) -> object:
         case Instance() | Layer() | Sequence() | Mapping():
             return _clone_object(value, seen)
         case tuple() if type(value) is tuple:
-            return tuple(_clone(item, seen) for item in value)
+            return tuple([_clone(item, seen) for item in value])
         case Alternatives(values):
             return Alternatives(tuple(_clone(item, seen) for item in values))  # type: ignore[misc]
         case Choice(runs):
@@ -183,5 +183,8 @@ def _clone_object(
         case Mapping():
             copied = Mapping()
     seen[id(value)] = copied
-    copied.fields = {key: _clone(entry, seen) for key, entry in value.fields.items()}
+    copied.fields = {
+        key: _clone(entry, seen) if type(entry) in _COPIED else entry
+        for key, entry in value.fields.items()
+    }
     return copied

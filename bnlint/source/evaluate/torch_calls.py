@@ -253,6 +253,8 @@ class TorchCalls(ModuleMethods, Builtins, Checkpoints, Exports, Averaging, Core)
 
     def forget_modes(self, arguments: Arguments) -> None:
         """A call that cannot be seen may have set the mode of every module it was given."""
+        if not (arguments.positional or arguments.keywords):
+            return
         modules = tuple([m for value in arguments.all() for m in reachable_modules(value)])
         if modules:
             self.emit_mode(modules, Mode.UNKNOWN, arguments.place, "a call that cannot be seen")
