@@ -179,7 +179,8 @@ into functions and files, and the finding names the chain. Of a class that nobod
 builds, because its users do, the public methods are entry points, too, whatever others of them came
 before; a parameter that is declared to be a model of the project is one, in an unknown mode. A
 function that no visible chain reaches is not reported, nor are shape tests on noise, sampling from
-a GAN while it is trained, teachers and pseudo-labels inside a training step, a forward whose output
+a GAN while it is trained, teachers and pseudo-labels inside a training step, features that are
+collected before the batches are run again with gradients, a forward whose output
 nobody reads (statistics being re-estimated), and dropout that alone was switched back on. The live
 check measures how far the output is off and how many predictions change.""",
     why="""\

@@ -234,6 +234,8 @@ A training step - a forward whose loss goes backward and into an optimizer step 
 round of a loop in training mode, and in later rounds in the evaluation mode that an `eval()` has
 left behind: over the back edge of the loop, with no `train()` between. The `eval()` was for
 inference: the model runs in that mode without being trained. The model holds BatchNorm or Dropout.
+The first round may be in evaluation mode, too, when a function that ran the model for something
+else, a summary or a first validation, has left it so.
 
 The usual form is `model.train()` once before the loop over epochs, and `model.eval()` in the
 validation of each epoch; the functions and files in which the two stand do not matter, the chain of

@@ -117,6 +117,8 @@ test batch and moves the running statistics towards the test data.""",
   reported; nor is a flag that is set to True where the same value is dropped anew in every round of
   a loop, or where another branch holds the dropout that follows the mode.
 - `F.batch_norm(x, None, None, training=True)`: weight standardisation, AdaIN. Not reported.
+- The call stands under a condition that the caller hands in (`def forward(self, x, drop):`), or its
+  flag is True and its rate is a parameter: then whoever calls may know the mode. Not reported.
 - Functions outside of modules take their flag from whoever calls them.""",
     fix_safety="Unsafe: what the model gives in evaluation mode changes, as it should.",
     references=(

@@ -11,7 +11,11 @@ from bnlint.solver import Observation
 from bnlint.trace import (
     Backward,
     Block,
+    Branch,
+    Call,
     Clock,
+    Exit,
+    ExitKind,
     Export,
     Forward,
     Item,
@@ -146,7 +150,8 @@ def _ground(
     ):  # a shape test, samples of a GAN during its training
         return Ground.TIMED if is_new and _is_timed(trace.body, forward) else None
     if trace.purpose(forward) is Purpose.INFERENCE:
-        return None if in_training_step(trace.body, forward) else Ground.NO_GRAD
+        trains = in_training_step(trace.body, forward) or _is_kept_for_training(trace, forward)
+        return None if trains else Ground.NO_GRAD
     if forward.grad is False or forward.output in trace.trained_outputs:
         return None
     if any(not event.outputs for event in trace.of(Backward)):
@@ -265,6 +270,55 @@ def in_training_step(body: Block, forward: Forward) -> bool:
         elif _holds(item, forward):
             waiting = True
     return any(in_training_step(block, forward) for item in body for block in blocks_of(item))
+
+
+def _is_kept_for_training(trace: ModeTrace, forward: Forward) -> bool:
+    """Whether a forward makes what the rounds of training behind it start from: features of several
+    batches, collected before each of them is run again with gradients.
+
+    Not where its output is read as a prediction or as a number.
+    """
+    return not _is_used(trace, forward, *Usage) and _precedes_rounds(trace, trace.body, forward)
+
+
+def _precedes_rounds(trace: ModeTrace, body: Block, forward: Forward) -> bool:
+    """Whether in some block a loop that trains the same model follows a forward in some rounds, as
+    the others have gone on to the next forward, and nothing sets its mode between them."""
+    is_behind = collects = False
+    for item in body:
+        if is_behind:
+            if isinstance(item, SetMode) and not item.layers.isdisjoint(forward.layers):
+                return False
+            if collects and _trains_in_rounds(trace, item, forward):
+                return True
+            collects |= isinstance(item, Branch) and any(
+                Exit(ExitKind.CONTINUE) in block for block in item.alternatives
+            )
+        elif holds(item, forward):
+            if any(_precedes_rounds(trace, block, forward) for block in blocks_of(item)):
+                return True
+            if not _holds(item, forward) or _is_in_call(item, forward):
+                return False
+            is_behind = True
+    return False
+
+
+def _is_in_call(item: Item, forward: Forward) -> bool:
+    if isinstance(item, Call):
+        return holds(item, forward)
+    return any(_is_in_call(inner, forward) for block in blocks_of(item) for inner in block)
+
+
+def _trains_in_rounds(trace: ModeTrace, item: Item, forward: Forward) -> bool:
+    """Whether an item is, or holds in a branch, a loop with training steps of the same model."""
+    if isinstance(item, Loop):
+        return any(
+            event.model == forward.model and trace.purpose(event) is Purpose.TRAINING
+            for event in ModeTrace("", (item,), {}, {}).of(Forward)
+        )
+    if isinstance(item, Call):
+        return False
+    return any(_trains_in_rounds(trace, inner, forward) for b in blocks_of(item) for inner in b)
 
 
 def in_training_round(body: Block, forward: Forward) -> bool:

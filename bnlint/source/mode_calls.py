@@ -105,6 +105,7 @@ class _Scan:
     method: FunctionObject
     receiver: str
     told: frozenset[str]
+    given: frozenset[str]
     found: list[ModeCall]
     mentioned: list[str]
 
@@ -114,13 +115,14 @@ class _Scan:
         assert isinstance(definition, ir.Function)
         self.receiver = definition.parameters[0].name if definition.parameters else "self"
         self.told = _told_names(definition.body)
+        self.given = _given_names(definition)
         self.found, self.mentioned = [], []
 
     def body(self, body: ir.Body, *, guarded: bool) -> None:
         """Read statements in order: what follows `if not self.training: return x` is guarded."""
         for statement in body:
             self.code(statement, guarded=guarded)
-            if isinstance(statement, ir.If) and self._asks_for_mode(statement.test):
+            if isinstance(statement, ir.If) and self._decides(statement.test):
                 guarded |= leaves(statement.body) or leaves(statement.orelse)
 
     def code(self, node: object, *, guarded: bool) -> None:
@@ -130,13 +132,13 @@ class _Scan:
         match node:
             case ir.If(test, first, second) | ir.Conditional(test, first, second):
                 self.code(test, guarded=guarded)
-                inside = guarded or self._asks_for_mode(test)
+                inside = guarded or self._decides(test)
                 self.code(first, guarded=inside)
                 self.code(second, guarded=inside)
                 return
             case ir.Boolean(_, left, right):
                 self.code(left, guarded=guarded)
-                self.code(right, guarded=guarded or self._asks_for_mode(left))
+                self.code(right, guarded=guarded or self._decides(left))
                 return
             case tuple():
                 if node and isinstance(node[0], _STATEMENTS):
@@ -152,6 +154,21 @@ class _Scan:
         if isinstance(node, ir.Node):
             for part in fields_of(node):
                 self.code(part, guarded=guarded)
+
+    def _decides(self, test: object) -> bool:
+        """Whether a condition may tell training from inference: it depends on the mode, or on a
+        flag that the caller hands in."""
+        return self._asks_for_mode(test) or self._is_handed_in(test)
+
+    def _is_handed_in(self, test: object) -> bool:
+        match test:
+            case ir.Name(name):
+                return name in self.given
+            case ir.Unary(_, operand):
+                return self._is_handed_in(operand)
+            case ir.Boolean(_, left, right):
+                return self._is_handed_in(left) or self._is_handed_in(right)
+        return False
 
     def _asks_for_mode(self, test: object) -> bool:
         """Whether an expression depends on the mode, or on something named like it."""
@@ -215,6 +232,8 @@ class _Scan:
             return Follows.MODE
         if signature.flag is None:
             return Follows.ALWAYS if self._is_plain_rate(rate) else Follows.UNKNOWN
+        if flag is not None and isinstance(rate, ir.Name) and rate.id in self.given:
+            return Follows.UNKNOWN  # whoever hands in the rate may know the mode
         match flag:
             case None if signature.default is not None:
                 return Follows.ALWAYS if signature.default else Follows.NEVER
@@ -287,6 +306,23 @@ def _argument(call: ir.Call, where: tuple[int, str] | None) -> ir.Expression | N
     named = (a.value for a in call.arguments if a.keyword == name)
     positional = [a.value for a in call.arguments if a.keyword is None]
     return next(named, positional[position] if position < len(positional) else None)
+
+
+def _given_names(function: ir.Function) -> frozenset[str]:
+    """The parameters of a method, and names for parts of them: `x, flag = inputs`."""
+    given = {parameter.name for parameter in function.parameters[1:]}
+    for node in function.body:
+        for assigned in walk(node):
+            if isinstance(assigned, ir.Assign) and _is_part_of(assigned.value, given):
+                targets = (name for target in assigned.targets for name in walk(target))
+                given |= {name.id for name in targets if isinstance(name, ir.Name)}
+    return frozenset(given)
+
+
+def _is_part_of(value: ir.Expression, given: Set[str]) -> bool:
+    while isinstance(value, ir.Subscript):
+        value = value.value
+    return isinstance(value, ir.Name) and value.id in given
 
 
 def _told_names(body: ir.Body) -> frozenset[str]:

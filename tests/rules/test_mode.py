@@ -13,6 +13,7 @@ from bnlint.trace import (
     Branch,
     Call,
     Clock,
+    Context,
     Exit,
     ExitKind,
     LoadState,
@@ -40,6 +41,7 @@ def set_mode(mode: Mode, *layers: int, line: int = 27, may: bool = False) -> Set
 
 EVAL, TRAIN = set_mode(Mode.EVAL), set_mode(Mode.TRAIN)
 SCORED = forward(discarded=True, **NO_GRAD)
+NEXT = Branch(((Exit(ExitKind.CONTINUE),), ()))
 TRAINING = (forward(output=1, line=28, grad=True), BACKWARD, STEP)
 
 
@@ -87,8 +89,26 @@ def test_inference_in_training_mode(body: tuple[object, ...], wrong: bool) -> No
         ((*TRAINING, forward(**NO_GRAD)), True),
         ((forward(**NO_GRAD), STEP, *TRAINING), True),
         ((forward(**NO_GRAD), Loop((TRAINING,), True)), True),
+        ((forward(**NO_GRAD), NEXT, Loop((TRAINING,), True)), False),
+        ((Context((forward(**NO_GRAD),)), NEXT, Branch(((Loop((TRAINING,), True),), ()))), False),
+        ((forward(**NO_GRAD), USED, NEXT, Loop((TRAINING,), True)), True),
+        ((forward(**NO_GRAD), NEXT, TRAIN, Loop((TRAINING,), True)), True),
+        ((Call("validate", None, (forward(**NO_GRAD),)), NEXT, Loop((TRAINING,), True)), True),
     ],
-    ids=["before", "in a call", "in a branch", "own loop", "after", "step between", "loop after"],
+    ids=[
+        "before",
+        "in a call",
+        "in a branch",
+        "own loop",
+        "after",
+        "step between",
+        "loop after",
+        "collected",
+        "collected in a context",
+        "predicted",
+        "set anew",
+        "validated",
+    ],
 )
 def test_a_teacher_inside_a_training_step_is_no_inference(
     body: tuple[object, ...], wrong: bool
