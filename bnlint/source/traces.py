@@ -395,9 +395,10 @@ class TraceDomain(Members):
 
     def pretrained(self, machine: Interpreter, module: Value, place: Place | None) -> None:
         """A module was built with trained weights."""
-        layers = self._held_by(machine, [module]).layers
+        kinds = ((part, sensitive_kind(part)) for _, part in descendants(module))
+        layers = [self._note_layer(part, "", kind) for part, kind in kinds if kind is not None]
         if layers:
-            machine.events.append(Pretrained(layers, place))
+            machine.events.append(Pretrained(frozenset(layers), place))
 
     def export(
         self, machine: Interpreter, module: Value, how: str, program: Value, arguments: Arguments
