@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
 from bnlint.source.variables import BINDING, bound_by, counters, unread
-from bnlint.source.walk import PARTS, walk_apart
-from bnlint.source.walk import definitions as all_definitions
+from bnlint.source.walk import PARTS, inner_bodies, walk_apart
 from bnlint.torchnames import CONTAINERS, TABLE, canonical
 
 T = TypeVar("T")
@@ -46,8 +45,8 @@ SMALL = 80
 
 
 class Profile(NamedTuple):
-    """What a piece of code mentions, its size in nodes, whether it loops, and the variables that
-    it returns.
+    """What a piece of code mentions, its size in nodes, whether it loops, the variables that it
+    returns, and whether it defines functions or classes inside.
 
     spelled: the words. told: the names of keyword arguments, and the flags among the constants.
     referred: what may mean a definition of the project: `name`, and `.name` behind a dot.
@@ -59,6 +58,7 @@ class Profile(NamedTuple):
     loops: bool
     returned: frozenset[str]
     told: frozenset[str | bool | None]
+    defines: bool = False
 
     @property
     def words(self) -> frozenset[str]:
@@ -98,7 +98,7 @@ class Relevance:
         definitions: list[Definition] = []
         layers: set[str] = set()
         for facts in read:
-            defined = list(all_definitions(facts.body))
+            defined = list(self._defined(facts.body))
             methods = _methods(defined)
             definitions += [Definition(d.name, id(d) in methods, self.profile(d)) for d in defined]
             definitions += [
@@ -169,7 +169,7 @@ class Relevance:
         returned: set[str] = set()
         told: set[str | bool | None] = set()
         size = 0
-        loops = False
+        loops = defines = False
         pending: list[Any] = [code]
         while pending:
             node = pending.pop()
@@ -209,6 +209,7 @@ class Relevance:
                     told.add(node.keyword)
                 pending.append(node.value)
             elif kind in _DEFINITIONS and node is not code:
+                defines = True
                 inner = self.profile(node)
                 words.update(inner.spelled)
                 references.update(inner.referred)
@@ -240,7 +241,17 @@ class Relevance:
             loops,
             _once(frozenset(returned), self._returned),
             _once(frozenset(told), self._told),
+            defines,
         )
+
+    def _defined(self, body: ir.Body) -> Iterator[ir.Function | ir.Class]:
+        """See `walk.definitions`; bodies of functions that define nothing are not read again."""
+        for statement in body:
+            if isinstance(statement, ir.Function | ir.Class):
+                yield statement
+            if not isinstance(statement, ir.Function) or self.profile(statement).defines:
+                for inner in inner_bodies(statement):
+                    yield from self._defined(inner)
 
     def _is_outside(self, value: ir.Expression) -> bool:
         """Whether an expression is the name of a package that is not of the project."""

@@ -75,11 +75,12 @@ def definitions(body: ir.Body) -> Iterator[ir.Function | ir.Class]:
     for statement in body:
         if isinstance(statement, ir.Function | ir.Class):
             yield statement
-        for inner in _bodies(statement):
+        for inner in inner_bodies(statement):
             yield from definitions(inner)
 
 
-def _bodies(statement: ir.Statement) -> tuple[ir.Body, ...]:
+def inner_bodies(statement: ir.Statement) -> tuple[ir.Body, ...]:
+    """The bodies in a statement, in the order of the text."""
     match statement:
         case ir.Function():
             return (statement.read(),)
