@@ -35,7 +35,7 @@ class Reach(StrEnum):
     UNKNOWN = "unknown"
 
 
-class ModeOverride(Struct, frozen=True):
+class ModeOverride(Struct, frozen=True, tag=True):
     """A method `train` or `eval` of a module class.
 
     signature: "train(self, x, y)". given: the parameter that `eval()` gives False to, "" when there
@@ -57,7 +57,7 @@ class ModeOverride(Struct, frozen=True):
     path: str = ""
 
 
-class HiddenMethod(Struct, frozen=True):
+class HiddenMethod(Struct, frozen=True, tag=True):
     """An attribute that is no function, under the name of a method that sets modes.
 
     place: the assignment. defined: the method that it hides, None for torch's own. called: where

@@ -35,7 +35,7 @@ class Purpose(StrEnum):
     UNSTATED = "unstated"
 
 
-class SensitiveLayer(Struct, frozen=True):
+class SensitiveLayer(Struct, frozen=True, tag=True):
     """A layer whose output depends on the mode.
 
     id: unique in the trace; path: its name in the model ("layer1.0.bn1"); place: its constructor.
@@ -54,7 +54,7 @@ class SensitiveLayer(Struct, frozen=True):
     optional: bool = False
 
 
-class Model(Struct, frozen=True):
+class Model(Struct, frozen=True, tag=True):
     """A module object that the program builds and forwards."""
 
     id: int
@@ -63,7 +63,7 @@ class Model(Struct, frozen=True):
     layers: frozenset[int] = frozenset()
 
 
-class Built(Struct, frozen=True):
+class Built(Struct, frozen=True, tag=True):
     """New layers come into being, in `mode`."""
 
     model: int
@@ -72,7 +72,7 @@ class Built(Struct, frozen=True):
     place: Place | None
 
 
-class Note(Struct, frozen=True):
+class Note(Struct, frozen=True, tag=True):
     """A training flag that was read; `inverted` for `not model.training`."""
 
     slot: int
@@ -82,7 +82,7 @@ class Note(Struct, frozen=True):
         return Note(self.slot, not self.inverted)
 
 
-class ReadMode(Struct, frozen=True):
+class ReadMode(Struct, frozen=True, tag=True):
     """`was_training = model.training`: the mode of a module itself is noted in a slot."""
 
     slot: int
@@ -90,7 +90,7 @@ class ReadMode(Struct, frozen=True):
     place: Place | None = None
 
 
-class Assume(Struct, frozen=True):
+class Assume(Struct, frozen=True, tag=True):
     """From here on a noted flag is known, as behind `if was_training:`."""
 
     note: Note
@@ -98,7 +98,7 @@ class Assume(Struct, frozen=True):
     place: Place | None = None
 
 
-class SetMode(Struct, frozen=True):
+class SetMode(Struct, frozen=True, tag=True):
     """The mode of `layers` is set; `may` when the object is only one of several.
 
     Mode.UNKNOWN says that something may have set any mode (`train(flag)`, a call out of sight);
@@ -119,14 +119,14 @@ class SetMode(Struct, frozen=True):
     flags: frozenset[int] = frozenset()
 
 
-class CopyMode(Struct, frozen=True):
+class CopyMode(Struct, frozen=True, tag=True):
     """New layers take over the mode of others: pairs of (original, copy), as `deepcopy` does."""
 
     pairs: tuple[tuple[int, int], ...]
     place: Place | None
 
 
-class Forward(Struct, frozen=True):
+class Forward(Struct, frozen=True, tag=True):
     """A model (or a part of it: `layers`) runs on data.
 
     grad: whether gradients are recorded; None when unknown. stated: what the forward is for, where
@@ -165,7 +165,7 @@ class Forward(Struct, frozen=True):
     flag: int | None = None
 
 
-class Backward(Struct, frozen=True):
+class Backward(Struct, frozen=True, tag=True):
     """Gradients flow back from these forward outputs; empty when it cannot be seen from which.
 
     detached: those of them on which the loss depends with no gradient flowing (`x.detach()`).
@@ -182,7 +182,7 @@ class Backward(Struct, frozen=True):
         return forward.output in self.outputs - self.detached and forward.grad is not False
 
 
-class Step(Struct, frozen=True):
+class Step(Struct, frozen=True, tag=True):
     """An optimizer step; `models` are the models whose parameters it holds, empty when unknown.
 
     every: this happens in each `every`-th round of a loop only (`if (i + 1) % 4 == 0`), a number
@@ -203,7 +203,7 @@ class Usage(StrEnum):
     NUMBER = "number"
 
 
-class Use(Struct, frozen=True):
+class Use(Struct, frozen=True, tag=True):
     """The outputs of these forwards are read as predictions or numbers, or written away."""
 
     outputs: frozenset[int]
@@ -211,13 +211,13 @@ class Use(Struct, frozen=True):
     place: Place | None
 
 
-class Clock(Struct, frozen=True):
+class Clock(Struct, frozen=True, tag=True):
     """A clock is read: `time.time()`."""
 
     place: Place | None
 
 
-class Freeze(Struct, frozen=True):
+class Freeze(Struct, frozen=True, tag=True):
     """Scale and shift of these BatchNorm layers are set to learn or not (`requires_grad`)."""
 
     layers: frozenset[int]
@@ -225,21 +225,21 @@ class Freeze(Struct, frozen=True):
     place: Place | None
 
 
-class LoadState(Struct, frozen=True):
+class LoadState(Struct, frozen=True, tag=True):
     """Weights (and buffers) are loaded into a model."""
 
     model: int
     place: Place | None
 
 
-class Pretrained(Struct, frozen=True):
+class Pretrained(Struct, frozen=True, tag=True):
     """These layers were built with the weights of a training that happened elsewhere."""
 
     layers: frozenset[int]
     place: Place | None
 
 
-class Export(Struct, frozen=True):
+class Export(Struct, frozen=True, tag=True):
     """A model is fixed as it is now: traced, exported, fused.
 
     layers: those that take part. how: the qualified torch name, with the option that decides
@@ -257,13 +257,13 @@ class Export(Struct, frozen=True):
     discarded: bool = False
 
 
-class PrepareTraining(Struct, frozen=True):
+class PrepareTraining(Struct, frozen=True, tag=True):
     """What was exported or fused before is prepared to be trained: quantisation-aware training."""
 
     place: Place | None
 
 
-class Averaged(Struct, frozen=True):
+class Averaged(Struct, frozen=True, tag=True):
     """An averaged copy of a model takes in its weights, and not the averages of its statistics.
 
     layers: those of the copy; built: where the copy was made.
@@ -274,14 +274,14 @@ class Averaged(Struct, frozen=True):
     place: Place | None
 
 
-class Recalibrated(Struct, frozen=True):
+class Recalibrated(Struct, frozen=True, tag=True):
     """The running statistics of layers are estimated anew, without a change of mode."""
 
     layers: frozenset[int]
     place: Place | None
 
 
-class Distribute(Struct, frozen=True):
+class Distribute(Struct, frozen=True, tag=True):
     """A model is wrapped to be trained by several processes, each on a batch of its own."""
 
     model: int
@@ -289,7 +289,7 @@ class Distribute(Struct, frozen=True):
     place: Place | None
 
 
-class SyncNorms(Struct, frozen=True):
+class SyncNorms(Struct, frozen=True, tag=True):
     """The BatchNorm layers of a model are converted to synchronised ones.
 
     distributed: where the model that is converted was wrapped for several processes, None when it
@@ -305,7 +305,7 @@ class SyncNorms(Struct, frozen=True):
     discarded: bool = False
 
 
-class ModeNotCalled(Struct, frozen=True):
+class ModeNotCalled(Struct, frozen=True, tag=True):
     """`model.eval` as a statement: the method is named and not called."""
 
     method: str
@@ -322,19 +322,19 @@ class ExitKind(StrEnum):
     RAISE = "raise"
 
 
-class Exit(Struct, frozen=True):
+class Exit(Struct, frozen=True, tag=True):
     """Control leaves the block here."""
 
     kind: ExitKind
 
 
-class Branch(Struct, frozen=True):
+class Branch(Struct, frozen=True, tag=True):
     """Exactly one of the alternatives runs."""
 
     alternatives: tuple[Block, ...]
 
 
-class Loop(Struct, frozen=True):
+class Loop(Struct, frozen=True, tag=True):
     """The bodies run in order, each at most once and to its end or a `continue`; then, with
     `repeat`, all over again any number of times (also none)."""
 
@@ -343,20 +343,20 @@ class Loop(Struct, frozen=True):
     place: Place | None = None
 
 
-class Within(Struct, frozen=True):
+class Within(Struct, frozen=True, tag=True):
     """The part of a `Context` that may be left early, by a `return` for instance."""
 
     body: Block
 
 
-class Context(Struct, frozen=True):
+class Context(Struct, frozen=True, tag=True):
     """What a `with` statement, or `try` and `finally`, do: however control leaves the `Within`
     inside, all that follows it in the body still happens."""
 
     body: Block
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, tag=True):
     """A call of a function of the project; `body` is what it does at this call site."""
 
     function: str

@@ -182,7 +182,7 @@ def and_others(count: int) -> str:
 def sensitive_names(layers: Sequence[SensitiveLayer]) -> str:
     """The first of some layers, one that surely drops if there is any, and how many more of its
     kind there are."""
-    first = min(layers, key=lambda layer: layer.optional)
+    first = min(layers, key=lambda layer: (layer.optional, layer.id))
     return sensitive_name(first) + and_others(sum(layer.kind is first.kind for layer in layers))
 
 

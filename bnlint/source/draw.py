@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 
-from bnlint.finding import Place
-from bnlint.functional import ModeCall
 from bnlint.graph import LayerGraph
 from bnlint.rules.base import Pictures
+from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.graph_artist import GraphArtist
 from bnlint.source.isolation import Isolation, exposed
 from bnlint.source.mode_calls import mode_calls
-from bnlint.source.mode_methods import mode_methods
+from bnlint.source.mode_methods import mode_methods, proven_modules
 from bnlint.source.project import Project
 from bnlint.source.scripts import holds_test_networks
-from bnlint.source.trace_artist import TraceArtist
+from bnlint.source.trace_artist import TraceArtist, place_of
+from bnlint.source.units import Ledger, Modes, Stage, Unit, slot_of
 from bnlint.source.values import ClassObject, FunctionObject
 from bnlint.spelling import did_you_mean
 
 
-def draw(project: Project, isolated: Isolation | None = None) -> Pictures:
-    """The pictures of a whole project. isolated: what crashes is noted there, and left out."""
+def draw(
+    project: Project, isolated: Isolation | None = None, ledger: Ledger | None = None
+) -> Pictures:
+    """The pictures of a whole project. isolated: what crashes is noted there, and left out.
+    ledger: where the units of drawing are noted, and where those lie that were kept."""
     apart = isolated or exposed()
-    tracing = TraceArtist(project, apart)
+    ledger = ledger or Ledger(project.noticed)
+    tracing = TraceArtist(project, apart, ledger)
     tracing.draw_traces()
-    graphing = GraphArtist(project, tracing.machine, apart, tracing.fruitless)
+    graphing = GraphArtist(project, tracing.machine, apart, tracing.fruitless, ledger)
     graphing.draw_graphs()
-    tracing.machine.forget()
-    project.noticed.left = min(tracing.allowance, graphing.most - tracing.machine.spent)
-    definitions = tuple(tracing.machine.definitions)
-    pictures = Pictures(tuple(graphing.graphs), tuple(tracing.finished_traces(graphing.graphs)))
-    nowhere = Place(min(project.given, default=""), 1)
-    with apart("looking at methods that set modes", nowhere):
-        pictures = replace(pictures, mode_methods=tuple(mode_methods(project, definitions)))
-    calls: tuple[ModeCall, ...] = ()
-    with apart("looking at calls that set modes", nowhere):
-        calls = tuple(mode_calls(project, definitions))
-    return replace(pictures, mode_calls=calls, tested=_tested(project, definitions))
+    machine = tracing.machine
+    machine.forget()
+    project.noticed.left = min(tracing.allowance, graphing.most - machine.spent)
+    ledger.settle(machine)
+    ledger.first_number = tracing.domain.next_number
+    if ledger.earlier is None:
+        ledger.eager = [s.facts.path for s in machine.loads if machine.effects.is_eager(s)]
+    ledger.tested |= _tested(project, machine.definitions)
+    found = list(_modes(project, machine, ledger, apart))
+    return Pictures(
+        graphs=tuple(graphing.graphs),
+        traces=tuple(tracing.finished_traces(graphing.graphs)),
+        mode_methods=tuple(method for modes in found for method in modes.methods),
+        mode_calls=tuple(call for modes in found for call in modes.calls),
+        tested=ledger.tested,
+    )
+
+
+def _modes(
+    project: Project, machine: Interpreter, ledger: Ledger, isolated: Isolation
+) -> Iterator[Modes]:
+    """What the module classes do to modes."""
+    noticed = project.noticed
+    classes = ((slot_of(cls, project), cls) for cls in proven_modules(machine.definitions))
+    for spot, slot in ledger.slots(Stage.MODES, classes):
+        if isinstance(slot, Unit):
+            if slot.modes is not None:
+                yield slot.modes
+            continue
+        with isolated("looking at methods that set modes", place_of(slot)):
+            outer = noticed.listen()
+            modes = Modes(tuple(mode_methods(project, slot)), tuple(mode_calls(project, slot)))
+            noticed.build(slot)
+            unit = Unit(Stage.MODES, spot, noticed.heard(outer), modes=modes)
+            bases = (base for base in slot.linearization() if isinstance(base, ClassObject))
+            if modes != _NOTHING or any(b.frame.module is not slot.frame.module for b in bases):
+                ledger.close(unit)
+            yield modes
+
+
+_NOTHING = Modes((), ())
 
 
 def _tested(

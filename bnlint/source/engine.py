@@ -60,8 +60,12 @@ def lint_paths(
     known = start.recall()
     if known is not None:
         return known
-    workspace = open_workspace(wanted, settings, executor=executor, progress=progress, start=start)
-    return workspace.lint()
+    open_at = partial(open_workspace, wanted, settings, executor=executor, progress=progress)
+    wider = start.widened()
+    if wider is not None:
+        open_at(start=wider).lint()
+        known = start_run(wanted, settings).recall()
+    return open_at(start=start).lint() if known is None else known
 
 
 def lint_source(
@@ -231,7 +235,7 @@ def judge_files(
 ) -> LintResult:
     """The findings in the given ones of the files that were opened; runs: where they are kept."""
     rules = source_rules(settings if runs is None else None)
-    verdicts = verdicts_of(links, settings, rules, to_keep=runs is not None)
+    verdicts = verdicts_of(links, settings, rules, runs)
     result = shown(verdicts, given, settings, texts, links.facts.get)
     unreadable = tuple(
         LintError(path, links.outcomes[path].unreadable)
@@ -241,7 +245,7 @@ def judge_files(
     crashes = (*result.crashes, *_gave_up(links, given))
     result = replace(result, errors=unreadable, crashes=crashes)
     if runs is not None:
-        runs.remember(verdicts, result, {p: o.digest for p, o in links.outcomes.items()})
+        runs.remember(verdicts, result, links.consulted)
     return result
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Set
-from contextlib import AbstractContextManager
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
@@ -27,8 +28,10 @@ from bnlint.source.evaluate.module_classes import (
     torch_layer,
 )
 from bnlint.source.isolation import Isolation, exposed
+from bnlint.source.noticed import Spot
 from bnlint.source.project import Project
 from bnlint.source.trace_artist import STEPS_AT_LEAST, STEPS_PER_NODE, share_of
+from bnlint.source.units import Ledger, Stage, Unit, norms_since, restore, slot_of
 from bnlint.source.values import (
     Arguments,
     ClassObject,
@@ -40,14 +43,15 @@ from bnlint.source.values import (
     alternatives,
 )
 
+T = TypeVar("T")
+D = TypeVar("D", bound=FunctionObject | ClassObject)
+
 GRAPH_BUDGET = 80_000
 """Steps for one layer graph."""
 DEEPEST = 50
 """Modules inside each other that are drawn one by one."""
 EXPLORING_BUDGET = 20_000
 """Steps for one function that nothing runs."""
-DEEPEST_NESTING = 2
-"""Functions in functions that nothing runs."""
 SIMILAR_FACTORIES = 2
 """Factories drawn of those that mention the same names: resnet18, resnet34, ..., resnet152."""
 MOST_DRAWN = 3
@@ -59,6 +63,15 @@ class Situation(NamedTuple):
 
     place: Place
     block: Hashable
+
+
+@dataclass(slots=True)
+class Noted:
+    """What one drawing has added to what is covered, reached and settled, new or not."""
+
+    covered: set[Situation] = field(default_factory=set)
+    reached: set[Place] = field(default_factory=set)
+    counted: set[Place] = field(default_factory=set)
 
 
 class GraphArtist:
@@ -73,7 +86,9 @@ class GraphArtist:
         machine: Interpreter,
         isolated: Isolation | None = None,
         fruitless: Set[FunctionObject] = frozenset(),
+        ledger: Ledger | None = None,
     ) -> None:
+        self.ledger = ledger or Ledger(project.noticed)
         self.fruitless = fruitless
         self.project = project
         self.isolated = isolated or exposed()
@@ -92,28 +107,83 @@ class GraphArtist:
         self._called: dict[tuple[str, ir.Span], frozenset[Place]] = {}
         self.unsettled: Counter[Place] = Counter()
         """How many graphs show a constructor call, none of them with its channels."""
+        self._noted = Noted()
 
     def draw_graphs(self) -> None:
         """A graph for each function that returns a module and each module class that hold a
         BatchNorm; then for the modules that scripts have built; then for what the defaults leave
         out; then lone constructor calls."""
         definitions = list(self._definitions())
-        classes = [d for d in reversed(definitions) if isinstance(d, ClassObject)]
-        for definition in self._different_factories(definitions):
-            with self._apart("a factory", definition):
-                self.draw_definition(definition)
-        for cls in classes:
-            with self._apart("a class", cls):
+        factories = self._factories(definitions)
+        for spot, function in self._slots(Stage.FACTORY, self._spotted(factories)):
+            with self._unit(Stage.FACTORY, spot), self._apart("a factory", function):
+                self.draw_definition(function)
+        classes = self._spotted(d for d in reversed(definitions) if isinstance(d, ClassObject))
+        for spot, cls in self._slots(Stage.CLASS, classes):
+            with self._unit(Stage.CLASS, spot), self._apart("a class", cls):
                 self.draw_definition(cls)
-        for module in reversed(self.machine.kept_modules):  # outer ones are built last
-            with self.isolated("drawing a module", module.place):
+        modules = reversed(self.machine.kept_modules)  # outer ones are built last
+        for spot, module in self._slots(Stage.MODULE, modules):
+            with (
+                self._unit(Stage.MODULE, spot),
+                self.isolated("drawing a module", module.place),
+            ):
                 self._draw(module, title_of(module), "", only_new=True)
-        for cls in classes:
+        for spot, cls in self._slots(Stage.GIVEN, classes):
             if not self._constructors(cls) <= self.reached:
-                with self._apart("a class", cls):
+                with self._unit(Stage.GIVEN, spot), self._apart("a class", cls):
                     self.draw_definition(cls, given=True)
         self._draw_unrun()
         self.graphs += self._lone_layers()
+
+    def _spotted(self, definitions: Iterable[D]) -> list[tuple[Spot, D]]:
+        return [(slot_of(definition, self.project), definition) for definition in definitions]
+
+    def _slots(self, stage: Stage, found: Iterable[tuple[Spot, T]]) -> Iterator[tuple[Spot, T]]:
+        """What is to be drawn; units that were kept are put in its place."""
+        for spot, slot in self.ledger.slots(stage, found):
+            if isinstance(slot, Unit):
+                self._replay(slot)
+            else:
+                yield spot, slot
+
+    @contextmanager
+    def _unit(self, stage: Stage, spot: Spot) -> Iterator[None]:
+        """Note what is drawn here, what later drawings see of it, and on what it depends."""
+        machine, noticed = self.machine, self.project.noticed
+        norms, graphs = len(machine.batchnorms), len(self.graphs)
+        steps, gave_up = machine.spent, self.given_up.total()
+        self._noted = noted = Noted()
+        outer = noticed.listen()
+        try:
+            yield
+        finally:
+            unit = Unit(
+                stage,
+                spot,
+                noticed.heard(outer),
+                machine.spent - steps,
+                self.given_up.total() - gave_up,
+                norms=norms_since(machine, norms),
+                covered=tuple(noted.covered),
+                reached=tuple(noted.reached),
+                unsettled=[(place, self.unsettled.get(place, -1)) for place in noted.counted],
+                graphs=tuple(self.graphs[graphs:]),
+            )
+            self.ledger.close(unit)
+
+    def _replay(self, unit: Unit) -> None:
+        """Put a unit that was kept in the place of its drawing."""
+        restore(self.machine, unit)
+        self.given_up[unit.spot[0]] += unit.gave_up
+        self.covered.update(Situation(*situated) for situated in unit.covered)
+        self.reached.update(unit.reached)
+        for place, tries in unit.unsettled:
+            if tries < 0:
+                self.unsettled.pop(place, None)
+            else:
+                self.unsettled[place] = tries
+        self.graphs += unit.graphs
 
     def _apart(
         self, what: str, definition: FunctionObject | ClassObject
@@ -132,7 +202,7 @@ class GraphArtist:
                 seen.add(key)
                 yield definition
 
-    def _different_factories(
+    def _factories(
         self, definitions: list[FunctionObject | ClassObject]
     ) -> Iterator[FunctionObject]:
         """Functions that may build models; of those that mention the same names, the first two."""
@@ -186,8 +256,8 @@ class GraphArtist:
         """Sequentials that no forward leads to: of methods nobody calls, of branches not taken, or
         handed to what cannot be seen. Such a Sequential says its order itself, whoever runs it."""
         tried: set[tuple[str, ir.Span]] = set()
-        for _ in range(DEEPEST_NESTING):
-            for function in list(self._definitions()):
+        for stage in (Stage.UNRUN, Stage.NESTED):
+            for spot, function in self._slots(stage, self._spotted(self._definitions())):
                 definition, scope = function.definition, function.frame.module
                 key = (scope.facts.path, definition.span)
                 if not isinstance(definition, ir.Function) or key in tried:
@@ -195,7 +265,7 @@ class GraphArtist:
                 if not self._constructors(function) <= self.reached:
                     tried.add(key)
                     assert isinstance(function, FunctionObject)
-                    with self._apart("a function", function):
+                    with self._unit(stage, spot), self._apart("a function", function):
                         self._explore(function)
 
     def _constructors(self, definition: FunctionObject | ClassObject) -> frozenset[Place]:
@@ -276,9 +346,12 @@ class GraphArtist:
             return
         self.graphs.append(dataclasses.replace(graph, binding=binding))
         inside = {node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None}
-        self.covered |= {situation for situation in situations if situation.place in inside}
+        covered = {situation for situation in situations if situation.place in inside}
+        self.covered |= covered
         self._note_channels(graph)
         self.reached |= inside
+        self._noted.covered |= covered
+        self._noted.reached |= inside
 
     def _budget(self, path: str) -> int:
         """Steps for the next drawing of a file: the fewer, the more often it was too much."""
@@ -296,6 +369,7 @@ class GraphArtist:
         for node in graph.of_kind(Kind.BATCHNORM):
             if node.place is not None:
                 known[node.place] = known.get(node.place, False) or _knows_channels(graph, node)
+        self._noted.counted |= known.keys()
         for place, is_known in known.items():
             if is_known:
                 del self.unsettled[place]

@@ -179,6 +179,7 @@ class GraphDomain(Domain):
     ) -> Value:
         """Draw a passage that was kept."""
         machine.spend(1 + len(passage.parts) // NODES_PER_STEP)
+        machine.noticed.reading |= passage.texts
         if len(self.nodes) + len(passage.parts) > LARGEST_GRAPH:
             raise OutOfBudget
         copy = Copy(passage, len(self.nodes), groups, self.scope, self._holder())
@@ -198,11 +199,16 @@ class GraphDomain(Domain):
         first, truncated = len(self.nodes), machine.truncated
         start = births()
         recorder = Recorder(first, groups, self.scope, self._holder(), start)
-        with self.store.watched() as written:
-            result = run()
+        outer = machine.noticed.listen()
+        try:
+            with self.store.watched() as written:
+                result = run()
+        finally:
+            texts = machine.noticed.heard(outer)
         others = (obj for obj, field in written if not self._is_own(obj, field, first))
         if machine.truncated == truncated and all(obj.born > start for obj in others):
-            passage = recorder.passage(self.nodes[first:], self.memory.writers(first), result)
+            writers = self.memory.writers(first)
+            passage = recorder.passage(self.nodes[first:], writers, result, texts)
             if passage is not None:
                 self.passages.keep(key, passage)
         return result

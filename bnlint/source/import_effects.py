@@ -8,6 +8,7 @@ called, or decorates a definition, that keeps what it is given.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from bnlint.source import ir
@@ -31,6 +32,8 @@ class ImportEffects:
         self._imported_by: dict[str, list[ModuleScope]] = {}
         self._circles: dict[str, int] = {}
         """Which modules import each other: one number for each circle of them."""
+        self._sizes: Counter[int] = Counter()
+        self._acting: dict[str, bool] = {}
         self._searched: set[str] = set()
         self._ordered: set[str] = set()
 
@@ -101,6 +104,7 @@ class ImportEffects:
                     number = len(self._circles)
                     while path not in self._circles:
                         self._circles[open_ones.pop()] = number
+                        self._sizes[number] += 1
 
     def imported_by(self, scope: ModuleScope) -> list[ModuleScope]:
         """The modules that a module imports when it runs, in order."""
@@ -140,7 +144,16 @@ class ImportEffects:
 
     def acts(self, facts: FileFacts) -> bool:
         """Whether running a module's body does something to others."""
-        return any(self._acts(statement, facts.path) for statement in statements_of(facts.body))
+        path = facts.path
+        if path not in self._acting:
+            statements = statements_of(facts.body)
+            self._acting[path] = any(self._acts(statement, path) for statement in statements)
+        return self._acting[path]
+
+    def is_eager(self, scope: ModuleScope) -> bool:
+        """Whether it matters when a module runs: it does something to others, or they import each
+        other."""
+        return self._sizes[self._circle_of(scope)] > 1 or self.acts(scope.facts)
 
     def _acts(self, statement: ir.Statement, path: str) -> bool:
         code: object = statement

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ class Links(Struct):
     """Files that were read and matter only when an import asks for them."""
     read: Callable[[str], Outcome] = read_file
     is_folder: Callable[[str], bool] = os.path.isdir
+    unopened: dict[str, str] = field(default_factory=dict)
+    """The contents of files that an earlier run has opened, and whose drawings are kept."""
 
     def load(self, path: str) -> FileFacts | None:
         """A file that an import asks for; None when it may not be opened."""
@@ -46,14 +48,19 @@ class Links(Struct):
         """The facts of the files that have any, by path."""
         return {p: o.facts for p, o in self.outcomes.items() if o.facts is not None}
 
-    def project(self) -> Project:
-        """The files linked by their imports."""
+    @property
+    def consulted(self) -> dict[str, str]:
+        """The files on which the findings depend, with the digests of their contents."""
+        return {**self.unopened, **{path: o.digest for path, o in self.outcomes.items()}}
+
+    def project(self, begun: Collection[str] | None = None) -> Project:
+        """The files linked by their imports. begun: those to begin with; None: all that are open by
+        now."""
         from bnlint.source.evaluate.explained import Explained
         from bnlint.source.project import Project
 
-        return Project(
-            self.root, self.facts, self.load, Explained.by(self.settings), self.is_folder
-        )
+        facts = {p: f for p, f in self.facts.items() if begun is None or p in begun}
+        return Project(self.root, facts, self.load, Explained.by(self.settings), self.is_folder)
 
     @property
     def suppressions(self) -> dict[str, FileSuppressions]:

@@ -43,13 +43,17 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Members(Domain):
-    """Numbers the layers and models of a trace, the same each time they are met."""
+    """Numbers the layers and models of a trace, the same each time they are met.
 
+    first_number: the first that is free.
+    """
+
+    first_number: int = 0
     layers: dict[int, SensitiveLayer] = field(default_factory=dict)
     models: dict[int, Model] = field(default_factory=dict)
     _ids: dict[int, int] = field(default_factory=dict)
     _alive: list[object] = field(default_factory=list)
-    _reached: dict[object, frozenset[str]] = field(default_factory=dict)
+    _reached: dict[object, tuple[frozenset[str], frozenset[int]]] = field(default_factory=dict)
     _listed: dict[int, tuple[int, Value, list[tuple[str, Value]]]] = field(default_factory=dict)
     _running: dict[int, tuple[int, Value, frozenset[int]]] = field(default_factory=dict)
     _held: dict[int, tuple[int, Held]] = field(default_factory=dict)
@@ -60,9 +64,14 @@ class Members(Domain):
         """A number for an object, the same each time; the object is kept alive."""
         key = id(obj)
         if key not in self._ids:
-            self._ids[key] = len(self._ids)
+            self._ids[key] = self.next_number
             self._alive.append(obj)
         return self._ids[key]
+
+    @property
+    def next_number(self) -> int:
+        """The next number that is free."""
+        return self.first_number + len(self._ids)
 
     def _is(self, obj: object, number: int) -> bool:
         return self._ids.get(id(obj)) == number
@@ -113,8 +122,15 @@ class Members(Domain):
         key = (module.cls.frame.module.facts.path, module.cls.definition.span, held)
         if key not in self._reached:
             own = frozenset(path for path in held if self._acts_itself(by_path[path]))
-            self._reached[key] = _reached_paths(machine, module, held, own)
-        return layers & {by_path[path] for path in self._reached[key]}
+            outer = machine.noticed.listen()
+            try:
+                reached = _reached_paths(machine, module, held, own)
+            finally:
+                texts = machine.noticed.heard(outer)
+            self._reached[key] = (reached, texts)
+        reached, known = self._reached[key]
+        machine.noticed.reading |= known
+        return layers & {by_path[path] for path in reached}
 
     def _find_sensitive(self, below: list[tuple[str, Value]]) -> frozenset[int]:
         found = set()

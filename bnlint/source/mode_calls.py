@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 from functools import partial
 from typing import get_args
 
@@ -12,7 +12,7 @@ from bnlint.graph import UNKNOWN, Parameter
 from bnlint.source import ir
 from bnlint.source.deliberate import conditions_of, is_deliberate, leaves, way_to
 from bnlint.source.evaluate.functions import ir_name
-from bnlint.source.mode_methods import notice_methods, proven_modules
+from bnlint.source.mode_methods import notice_methods
 from bnlint.source.project import Project
 from bnlint.source.relevance import Relevance
 from bnlint.source.values import ClassObject, External, FunctionObject
@@ -32,12 +32,11 @@ MOST_METHODS = 200
 """Methods of one class that are looked at."""
 
 
-def mode_calls(project: Project, definitions: Iterable[object]) -> Iterator[ModeCall]:
-    """The calls in all classes that surely derive from nn.Module."""
-    for cls in proven_modules(definitions):
-        if _mentions_any(cls, project.relevance):
-            notice_methods(project, cls)
-            yield from _calls_of(cls)
+def mode_calls(project: Project, cls: ClassObject) -> Iterator[ModeCall]:
+    """The calls in a class that surely derives from nn.Module."""
+    if _mentions_any(cls, project.relevance):
+        notice_methods(project, cls)
+        yield from _calls_of(cls)
 
 
 def _mentions_any(cls: ClassObject, relevance: Relevance) -> bool:

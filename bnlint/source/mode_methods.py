@@ -37,15 +37,14 @@ MODULE_PACKAGES = frozenset(
 )
 
 
-def mode_methods(project: Project, definitions: Iterable[object]) -> Iterator[ModeMethod]:
-    """What the module classes of a project put in the place of methods that set modes."""
-    for cls in proven_modules(definitions):
-        for name in ("train", "eval"):
-            method = own_method(cls, name)
-            if method is not None:
-                notice_methods(project, cls)
-                yield _override(cls, name, method)
-        yield from _hidden(project, cls)
+def mode_methods(project: Project, cls: ClassObject) -> Iterator[ModeMethod]:
+    """What a module class puts in the place of methods that set modes."""
+    for name in ("train", "eval"):
+        method = own_method(cls, name)
+        if method is not None:
+            notice_methods(project, cls)
+            yield _override(cls, name, method)
+    yield from _hidden(project, cls)
 
 
 def notice_methods(project: Project, cls: ClassObject) -> None:

@@ -32,21 +32,19 @@ ROUNDS = 2
 """How often the methods of one object are run."""
 
 
-def unbuilt_classes(machine: Interpreter) -> Iterator[ClassObject]:
-    """The classes that nobody builds or derives from, all of whose bases are known or that are
-    modules."""
-    classes = [found for found in machine.definitions if isinstance(found, ClassObject)]
-    bases = {id(base) for cls in classes for base in cls.bases}
-    for cls in classes:
-        if (
-            id(cls) not in bases
-            and cls.derives_from_module is not None
-            and cls.frame is cls.frame.module
-            and definition_of(cls) not in machine.built
-            and _runs_models(machine, cls)
-            and _is_new(machine, cls)
-        ):
-            yield cls
+def is_candidate(cls: ClassObject) -> bool:
+    """Whether a class may be looked at for itself: a file's own, all of whose bases are known or
+    that is a module."""
+    return cls.derives_from_module is not None and cls.frame is cls.frame.module
+
+
+def is_unbuilt(machine: Interpreter, cls: ClassObject) -> bool:
+    """Whether nobody builds a class from which nobody derives, though it runs models."""
+    return (
+        definition_of(cls) not in machine.built
+        and _runs_models(machine, cls)
+        and _is_new(machine, cls)
+    )
 
 
 def _is_new(machine: Interpreter, cls: ClassObject) -> bool:
@@ -74,7 +72,7 @@ def _runs_models(machine: Interpreter, cls: ClassObject) -> bool:
     relevance = machine.relevance
     profiles = [relevance.profile(base.definition) for base in own]
     if cls.derives_from_module:
-        return frozenset[str]().union(*(p.words for p in profiles)) >= _TRAINS_ITSELF
+        return frozenset[str]().union(*(p.words for p in profiles)) >= TRAINS_ITSELF
     references = frozenset[str]().union(*(profile.references for profile in profiles))
     return not (
         references.isdisjoint(relevance.modelling) or references.isdisjoint(relevance.judging)
@@ -82,7 +80,7 @@ def _runs_models(machine: Interpreter, cls: ClassObject) -> bool:
 
 
 _OF_MODULES = frozenset({"forward", "train", "eval", "__call__"})
-_TRAINS_ITSELF = frozenset({"train", "backward", "step"})
+TRAINS_ITSELF = frozenset({"train", "backward", "step"})
 
 
 def definition_of(cls: ClassObject) -> tuple[str, ir.Span]:
@@ -179,9 +177,11 @@ def caller_arguments(machine: Interpreter, function: FunctionObject) -> Argument
 
 def _given(machine: Interpreter, cls: ClassObject) -> Value:
     """A model that a caller has built."""
-    built, machine.built = machine.built, set()
-    model = _make(machine, cls, machine.free_arguments)
-    machine.built = built
+    built, machine.built = machine.built, {}
+    try:
+        model = _make(machine, cls, machine.free_arguments)
+    finally:
+        machine.built = built
     machine.emit_mode((model,), Mode.UNKNOWN, None, _CALLER)
     return model
 
@@ -194,14 +194,15 @@ def switched_attributes(project: Project) -> frozenset[str]:
         if facts is not None and not _SWITCHES.isdisjoint(
             project.relevance.profile(facts.body).words
         ):
-            found |= set(_switched(walk(facts.body)))
+            found |= set(switched(walk(facts.body)))
     return frozenset(found)
 
 
 _SWITCHES = frozenset({"eval", "train"})
 
 
-def _switched(nodes: Iterable[object]) -> Iterator[str]:
+def switched(nodes: Iterable[object]) -> Iterator[str]:
+    """The names of such attributes in a piece of code."""
     for node in nodes:
         match node:
             case ir.Call(ir.Attribute(ir.Attribute(owner, name), "eval" | "train")):

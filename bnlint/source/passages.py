@@ -72,7 +72,7 @@ class Chain(NamedTuple):
 
 class Passage(NamedTuple):
     """A way through a module. writers: nodes whose memory others have overwritten, with these;
-    holder: where the module was constructed."""
+    holder: where the module was constructed; texts: see `recall.Kept`."""
 
     parts: tuple[Part, ...]
     chains: tuple[Chain, ...]
@@ -81,6 +81,7 @@ class Passage(NamedTuple):
     first: int
     groups: tuple[frozenset[int], ...]
     holder: Place | None
+    texts: frozenset[int]
 
 
 class Passages:
@@ -197,8 +198,10 @@ class Recorder:
         nodes: Iterable[Node],
         writers: Iterable[tuple[int, frozenset[int]]],
         result: Value,
+        texts: frozenset[int],
     ) -> Passage | None:
-        """The passage; None where it has to do with more than its arguments."""
+        """The passage; None where it has to do with more than its arguments. texts: see
+        `recall.Kept`."""
         try:
             parts = tuple(map(self._part, nodes))
             written = tuple((node - self._first, self._operand(s)) for node, s in writers)
@@ -206,7 +209,8 @@ class Recorder:
             chains = tuple(map(self._chain, self._chains))
         except ValueError:
             return None
-        return Passage(parts, chains, written, kept, self._first, self._groups, self._holder)
+        around = (self._first, self._groups, self._holder)
+        return Passage(parts, chains, written, kept, *around, texts)
 
     def _part(self, node: Node) -> Part:
         inputs = tuple(map(self._operand, node.inputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -54,6 +54,12 @@ class Project:
     def relevance(self) -> Relevance:
         """Which of the project's functions can matter."""
         return Relevance(facts for path in self.given if (facts := self.facts(path)) is not None)
+
+    def recall(self, relevance: Relevance, added: Iterable[str]) -> None:
+        """Take over what is known of the project: which functions matter, and the folders that its
+        files add to `sys.path`."""
+        self.relevance = relevance
+        self._added, self._unsearched = [*added], []
 
     def facts(self, path: str) -> FileFacts | None:
         """The facts of a file; None when the project has no such file."""
@@ -114,7 +120,7 @@ class Project:
         scopes = [self.scope(path) for path in paths if path != package.facts.path]
         return [scope for scope in scopes if scope is not None]
 
-    def _added_folders(self) -> list[str]:
+    def added_folders(self) -> list[str]:
         """What the files that were read so far add to `sys.path`, below the root."""
         while self._unsearched:
             facts = self._unsearched.pop(0)
@@ -129,7 +135,7 @@ class Project:
 
     def _in_added(self, below: str) -> ModuleScope | None:
         """The module in a folder of `sys.path`; None where several folders have one."""
-        folders = self._added_folders()
+        folders = self.added_folders()
         size = len(folders)
         searched, found = self._in_some.get(below, (0, {}))
         if searched < size:

@@ -9,7 +9,7 @@ behind the name of a package from outside: `torch.save` is no method `save` of t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from sys import intern
 from typing import Any, NamedTuple, TypeVar, cast
@@ -40,6 +40,8 @@ JUDGES = frozenset(
     "no_grad inference_mode set_grad_enabled volatile backward load_state_dict".split()
 )
 """Words of code that shows what a forward is for."""
+SEEDS = tuple(words.union(f".{word}" for word in words) for words in (ACTS, BUILDS, MODELS, JUDGES))
+"""Words that are relevant by themselves, in the order of `Relevance.senses`."""
 SMALL = 80
 """Nodes of a function that is always followed: it may compute a constant."""
 
@@ -121,6 +123,17 @@ class Relevance:
         reader = cls(())
         reader._outside = frozenset(outside)
         return reader
+
+    @classmethod
+    def recalled(
+        cls, senses: Sequence[frozenset[str]], outside: Iterable[str], size: int
+    ) -> Relevance:
+        """That of a project as it was, with the same words."""
+        known = cls.beside(outside)
+        known.acting, known.building, known.modelling, known.judging = senses
+        known._mattering = known.acting | known.building
+        known.size = size
+        return known
 
     @property
     def senses(self) -> tuple[frozenset[str], ...]:

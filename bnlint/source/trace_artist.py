@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from typing import TypeVar
 
@@ -18,16 +18,30 @@ from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.evaluate.module_classes import is_module
 from bnlint.source.facts import FileFacts
 from bnlint.source.isolation import Isolation, exposed
+from bnlint.source.noticed import Spot
 from bnlint.source.objects import (
     caller_arguments,
+    is_candidate,
+    is_unbuilt,
     run_object,
     switched_attributes,
-    unbuilt_classes,
 )
 from bnlint.source.project import Project
 from bnlint.source.relevance import Relevance
 from bnlint.source.scripts import is_script, is_unit_test
 from bnlint.source.traces import TraceDomain
+from bnlint.source.units import (
+    ALL_IMPORTS,
+    WHOLE,
+    Earlier,
+    Ledger,
+    Stage,
+    Unit,
+    norms_since,
+    restore,
+    slot_of,
+    tail,
+)
 from bnlint.source.values import (
     ANYTHING,
     ClassObject,
@@ -57,17 +71,24 @@ SMALLEST_SHARE = 16
 class TraceArtist:
     """Draws the traces of one project; the machine keeps what it has learnt of imported modules."""
 
-    def __init__(self, project: Project, isolated: Isolation | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        isolated: Isolation | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.project = project
         self.isolated = isolated or exposed()
-        self.domain = TraceDomain()
+        self.ledger = ledger or Ledger(project.noticed)
+        earlier = self.ledger.earlier
+        self.domain = TraceDomain(first_number=0 if earlier is None else earlier.first_number)
         self.machine = Interpreter(project, self.domain, ENTRY_BUDGET)
         self.traces: list[ModeTrace] = []
         self.ran: set[str] = set()
         """Paths of the scripts that were run to their end."""
-        self.silent: dict[Hashable, bool] = {}
+        self.silent: dict[Hashable, tuple[bool, frozenset[int]]] = {}
         """What functions that nobody calls look like of which one was run, and nothing happened;
-        whether that one gave a module."""
+        whether that one gave a module, and on which definitions it depended."""
         self.fruitless: set[FunctionObject] = set()
         """Functions that nobody calls and that gave no module when they were run to their end."""
         self.given_up: Counter[str] = Counter()
@@ -79,25 +100,120 @@ class TraceArtist:
 
     def draw_traces(self) -> None:
         """A trace for each script, then for each function that none of them has called."""
+        if self.ledger.earlier is not None:
+            self._load_touched(self.ledger.earlier)
+        self._trace_scripts()
+        if self.ledger.earlier is None:
+            self.load_all()
+        self._trace_functions()
+        self._trace_objects()
+        found = (facts for facts in self._facts() if self._mentions_modes(facts))
+        for spot, slot in self.ledger.slots(Stage.STATEMENTS, map(_whole, found)):
+            if isinstance(slot, Unit):
+                self._replay(slot)
+            else:
+                with self._unit(Stage.STATEMENTS, spot):
+                    self._note_statements(slot)
+
+    def _facts(self) -> Iterator[FileFacts]:
+        """The files that are to be looked at."""
+        wanted = self.ledger.wanted
         for path in self.project.given:
-            facts = self.project.facts(path)
-            if facts is not None and is_script(facts):
-                with self.isolated("tracing a script", Place(path, 1)):
-                    self._trace_script(facts)
-        self.load_all()
-        for definition in list(self.machine.definitions):
-            if isinstance(definition, FunctionObject) and self._is_uncalled(definition):
-                with self.isolated("tracing a function", place_of(definition)):
-                    self._trace_function(definition)
-        for cls in unbuilt_classes(self.machine):
-            with self.isolated(
-                "tracing an object", cls.frame.module.facts.place(cls.definition.span)
-            ):
-                self._trace_object(cls)
-        for path in self.project.given:
-            facts = self.project.facts(path)
+            facts = None if wanted is not None and path not in wanted else self.project.facts(path)
             if facts is not None:
-                self._note_statements(facts)
+                yield facts
+
+    def _mentions_modes(self, facts: FileFacts) -> bool:
+        return not _MODES.isdisjoint(self.project.relevance.profile(facts.body).spelled)
+
+    def _trace_scripts(self) -> None:
+        scripts = filter(is_script, self._facts())
+        for spot, slot in self.ledger.slots(Stage.SCRIPT, map(_whole, scripts)):
+            if isinstance(slot, Unit):
+                self._replay(slot)
+                continue
+            with (
+                self._unit(Stage.SCRIPT, spot),
+                self.isolated("tracing a script", Place(slot.path, 1)),
+            ):
+                self._trace_script(slot)
+
+    def _trace_functions(self) -> None:
+        functions = [
+            (slot_of(found, self.project), found)
+            for found in self.machine.definitions
+            if isinstance(found, FunctionObject) and _is_plain(found)
+        ]
+        for spot, slot in self.ledger.slots(Stage.FUNCTION, functions):
+            if isinstance(slot, Unit):
+                self._replay(slot)
+            elif self._is_uncalled(slot):
+                with (
+                    self._unit(Stage.FUNCTION, spot),
+                    self.isolated("tracing a function", place_of(slot)),
+                ):
+                    self._trace_function(slot)
+
+    def _trace_objects(self) -> None:
+        """Trace the objects of classes that nobody builds or derives from."""
+        project = self.project
+        classes = [d for d in self.machine.definitions if isinstance(d, ClassObject)]
+        bases = {id(b): b for cls in classes for b in cls.bases if isinstance(b, ClassObject)}
+        self.ledger.bases |= {slot_of(base, project) for base in bases.values()}
+        candidates = [(slot_of(cls, project), cls) for cls in classes if is_candidate(cls)]
+        for spot, slot in self.ledger.slots(Stage.OBJECT, candidates):
+            if isinstance(slot, Unit):
+                self._replay(slot)
+            elif spot not in self.ledger.bases and is_unbuilt(self.machine, slot):
+                with (
+                    self._unit(Stage.OBJECT, spot),
+                    self.isolated("tracing an object", place_of(slot)),
+                ):
+                    self._trace_object(slot)
+
+    @contextmanager
+    def _unit(self, stage: Stage, spot: Spot) -> Iterator[None]:
+        """Note what is drawn here, what later drawings see of it, and on what it depends."""
+        machine, domain, noticed = self.machine, self.domain, self.project.noticed
+        called, built, tested = len(machine.called), len(machine.built), len(machine.tested)
+        judged = len(domain.judged)
+        norms, traces = len(machine.batchnorms), len(self.traces)
+        steps, gave_up = machine.spent, self.given_up.total()
+        outer = noticed.listen()
+        try:
+            yield
+        finally:
+            unit = Unit(
+                stage,
+                spot,
+                noticed.heard(outer),
+                machine.spent - steps,
+                self.given_up.total() - gave_up,
+                called=tail(machine.called, called),
+                built=tail(machine.built, built),
+                tested=tail(machine.tested, tested),
+                norms=norms_since(machine, norms),
+                judged=tail(domain.judged, judged),
+                traces=tuple(self.traces[traces:]),
+            )
+            self.ledger.close(unit)
+
+    def _replay(self, unit: Unit) -> None:
+        """Put a unit that was kept in the place of its drawing."""
+        path = unit.spot[0]
+        restore(self.machine, unit)
+        self.domain.judged |= dict.fromkeys(unit.judged)
+        self.given_up[path] += unit.gave_up
+        self.allowance -= unit.steps
+        if unit.stage is Stage.SCRIPT and not unit.gave_up:
+            self.ran.add(path)
+        if unit.stage is Stage.OBJECT:
+            self.objects_given_up += unit.gave_up
+        for trace in unit.traces:
+            self.domain.models |= trace.models
+            self.domain.layers |= trace.layers
+            around = (self.domain.models, self.domain.layers)
+            self.traces.append(ModeTrace(trace.entry, trace.body, *around, trace.is_test))
 
     def load_all(self) -> None:
         """Run the body of every module that no script has run or imported, in the order in which
@@ -109,6 +225,18 @@ class TraceArtist:
                 for scope in self.machine.effects.in_order(first):
                     if scope.facts.path in left and not scope.executed:
                         self._load(scope)
+
+    def _load_touched(self, earlier: Earlier) -> None:
+        """Run what must run for what is drawn again."""
+        self.machine.long_decorators |= earlier.long_decorators
+        imports = earlier.kept(*ALL_IMPORTS)
+        if imports is not None:
+            self.ledger.units.append(imports)
+            restore(self.machine, imports)
+        for path in (*earlier.eager, *sorted(earlier.touched)):
+            scope = self.project.scope(path)
+            if scope is not None and not scope.executed:
+                self._load(scope)
 
     def _load(self, scope: ModuleScope) -> None:
         with (
@@ -164,8 +292,11 @@ class TraceArtist:
         facts = function.frame.module.facts
         profile = self.project.relevance.profile(function.definition)
         likeness = (facts.path, profile.words, profile.told)
-        gives_module = self.silent.get(likeness)
-        if gives_module is None:
+        known = self.silent.get(likeness)
+        if known is not None:
+            gives_module = known[0]
+            self.project.noticed.reading |= known[1]
+        else:
             results: list[Value] = []
 
             def run() -> bool:
@@ -177,7 +308,7 @@ class TraceArtist:
             events = self._trace(name, run, facts, is_test=function.name.startswith("test"))
             gives_module = events is None or any(map(_may_be_module, results))
             if events == 0:
-                self.silent[likeness] = gives_module
+                self.silent[likeness] = (gives_module, frozenset(self.project.noticed.reading))
         if not gives_module:
             self.fruitless.add(function)
 
@@ -198,7 +329,9 @@ class TraceArtist:
     @cached_property
     def switched(self) -> frozenset[str]:
         """The attributes of other objects that some code of the project switches."""
-        return switched_attributes(self.project)
+        if self.ledger.switched is None:
+            self.ledger.switched = switched_attributes(self.project)
+        return self.ledger.switched
 
     def _trace(
         self,
@@ -219,7 +352,7 @@ class TraceArtist:
         test = is_test or is_unit_test(facts)
         built, called = machine.built, machine.called
         if test:  # what tests build and call, they build and call for others
-            machine.built, machine.called = set(), set()
+            machine.built, machine.called = {}, {}
         budget = min(self._budget(facts.path, whole), self.allowance)
         with machine.drawing(self.domain, budget, keep):
             try:
@@ -232,7 +365,7 @@ class TraceArtist:
                 if keep is not None:
                     self.project.noticed.spent(facts.path, machine.budget)
                 if test:
-                    machine.tested |= machine.called - called
+                    machine.tested |= dict.fromkeys(k for k in machine.called if k not in called)
                     called |= machine.called
                     machine.built, machine.called = built, called
             body = (*machine.prologue, *machine.events)
@@ -259,12 +392,8 @@ class TraceArtist:
 
     def _is_left(self, function: FunctionObject) -> bool:
         """Whether nobody has called a function of a file."""
-        definition, scope = function.definition, function.frame
-        if not isinstance(definition, ir.Function) or function.owner is not None:
-            return False
-        if not isinstance(scope, ModuleScope):
-            return False
-        return (scope.facts.path, definition.span) not in self.machine.called
+        place = function.frame.module.facts.path, function.definition.span
+        return _is_plain(function) and place not in self.machine.called
 
     def finished_traces(self, graphs: Iterable[LayerGraph]) -> Iterator[ModeTrace]:
         """The traces, with what the graphs tell of each layer's input."""
@@ -288,6 +417,16 @@ class TraceArtist:
             yield replace(trace, layers=layers)
 
 
+def _whole(facts: FileFacts) -> tuple[Spot, FileFacts]:
+    return (facts.path, WHOLE), facts
+
+
+def _is_plain(function: FunctionObject) -> bool:
+    """Whether a function is a file's own, and no method."""
+    is_def = isinstance(function.definition, ir.Function)
+    return is_def and function.owner is None and isinstance(function.frame, ModuleScope)
+
+
 def _may_be_module(value: Value) -> bool:
     return any(map(is_module, alternatives(value)))
 
@@ -305,9 +444,9 @@ def share_of(budget: int, given_up: int) -> int:
     return max(budget >> given_up, budget // max(SMALLEST_SHARE, given_up // 2))
 
 
-def place_of(function: FunctionObject) -> Place:
-    """Where a function is defined."""
-    return function.frame.module.facts.place(function.definition.span)
+def place_of(definition: FunctionObject | ClassObject) -> Place:
+    """Where a function or class is defined."""
+    return definition.frame.module.facts.place(definition.definition.span)
 
 
 def _is_registered(function: FunctionObject) -> bool:

@@ -83,7 +83,7 @@ class TraceDomain(Members):
     The sources of a tensor are the forward outputs that it depends on.
     """
 
-    judged: set[Place] = field(default_factory=set)
+    judged: dict[Place, None] = field(default_factory=dict)
     _new: list[_New] = field(default_factory=list)
     _outputs: dict[object, int] = field(default_factory=dict)
     _freezes: bool = False
@@ -148,7 +148,7 @@ class TraceDomain(Members):
 
     def _drops_by_now(self, number: int) -> bool:
         """Whether a module, now that its constructor has run, drops values in its own methods."""
-        module = self._alive[number]
+        module = self._alive[number - self.first_number]
         return isinstance(module, Instance) and self._drops(module) is not None
 
     # --- modes -------------------------------------------------------------------------------
@@ -505,7 +505,7 @@ class TraceDomain(Members):
         self, machine: Interpreter, receiver: Value, expression: ir.Attribute, place: Place
     ) -> None:
         """`model.eval` as a statement, on anything that may be a module."""
-        self.judged.add(place)
+        self.judged[place] = None
         if isinstance(receiver, Namespace | Known):
             return
         if isinstance(receiver, Instance) and not is_module_class(receiver.cls):

@@ -28,6 +28,7 @@ from bnlint.suppress import FileSuppressions
 if TYPE_CHECKING:
     from bnlint.rules.base import Pictures
     from bnlint.source.cache.looked import Looked
+    from bnlint.source.cache.runs import Runs
     from bnlint.source.isolation import Isolation
 
 
@@ -70,10 +71,10 @@ def source_rules(settings: Settings | None = None) -> list[Rule]:
 
 
 def verdicts_of(
-    links: Links, settings: Settings, rules: Iterable[Rule], *, to_keep: bool = False
+    links: Links, settings: Settings, rules: Iterable[Rule], runs: Runs | None = None
 ) -> Verdicts:
-    """Link the files that were opened and ask these rules. to_keep: what was looked at is noted,
-    for later runs."""
+    """Link the files that were opened and ask these rules. runs: what earlier ones have left, and
+    where this one leaves what was looked at."""
     by_rule: dict[str, tuple[Finding, ...]] = {}
     crashes: dict[str, tuple[Crash, ...]] = {}
     facts = links.facts
@@ -85,16 +86,20 @@ def verdicts_of(
 
         isolated = Isolation()
         pictures = Pictures()
+        keep: Callable[[], Looked | None] = _nothing
         with room_to_recurse():
             with isolated("drawing the project", Place(min(facts), 1)):  # the last resort
-                pictures, looked = _drawn(links, isolated, to_keep=to_keep)
+                pictures, keep = _drawn(links, isolated, runs)
                 pictures = replace(pictures, options=settings.rules)
             if len(facts) >= MANY:
                 gc.collect()  # what the drawing has left refers to itself
+            with isolated("keeping the drawings", Place(min(facts), 1)):
+                looked = keep()
             for rule in rules:
                 judgement = judge([rule], pictures)
                 by_rule[rule.code] = judgement.findings
                 crashes[rule.code] = judgement.crashes
+        _open_accused(links, by_rule.values())
         crashes[""] = tuple(isolated.crashes or ())
     drawing = tuple(crash_finding(crash) for crash in crashes.get("", ()))
     found = ((path, _cannot_parse(outcome)) for path, outcome in links.outcomes.items())
@@ -102,15 +107,43 @@ def verdicts_of(
     return Verdicts(by_rule, problems, drawing, links.suppressions, crashes, looked)
 
 
-def _drawn(links: Links, isolated: Isolation, *, to_keep: bool) -> tuple[Pictures, Looked | None]:
-    """The pictures of the project, and what was looked at; the project itself is not needed any
-    more."""
-    from bnlint.source.cache.looked import looked_at
+def _open_accused(links: Links, found: Iterable[tuple[Finding, ...]]) -> None:
+    """Open the files with findings that were drawn in an earlier run: for their comments."""
+    places = (finding.place for findings in found for finding in findings)
+    for path in {place.path for place in places if place is not None}:
+        if path in links.unopened and path not in links.outcomes:
+            links.load(path)
+
+
+def _nothing() -> None:
+    """What keeps nothing."""
+
+
+def _drawn(
+    links: Links, isolated: Isolation, runs: Runs | None
+) -> tuple[Pictures, Callable[[], Looked | None]]:
+    """The pictures of the project; the project itself is not needed any more. Then what keeps them,
+    and gives what was looked at."""
     from bnlint.source.draw import draw
 
+    begun = frozenset(links.outcomes)
     project = links.project()
-    pictures = draw(project, isolated)
-    return pictures, looked_at(project) if to_keep else None
+    if runs is None:
+        return draw(project, isolated), _nothing
+    from bnlint.source.cache.drawings import Drawings
+    from bnlint.source.cache.kept_units import left_by
+    from bnlint.source.units import Ledger
+
+    drawings = Drawings(runs, links)
+    ledger = drawings.ledger(project)
+    pictures = None if ledger is None else draw(project, isolated, ledger)
+    if ledger is None or pictures is None or ledger.failed:
+        runs.reason = runs.reason if ledger is None else ledger.failed
+        links.unopened.clear()
+        project = links.project(begun)
+        ledger = Ledger(project.noticed)
+        pictures = draw(project, isolated, ledger)
+    return pictures, partial(drawings.keep, left_by(project, ledger), ledger)
 
 
 def shown(

@@ -243,7 +243,7 @@ def test_templates_forget_the_oldest_when_they_hold_many_objects() -> None:
     assert isinstance(net, Instance)
     templates = Templates()
     for key, size in (("first", MOST_OBJECTS // 2), ("second", MOST_OBJECTS // 2), ("third", 1)):
-        templates.keep(key, Template(net, size, 1))
+        templates.keep(key, Template(net, size, 1, frozenset()))
     assert [templates.get(key) is None for key in ("first", "second", "third")] == [
         True,
         False,

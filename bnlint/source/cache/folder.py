@@ -24,6 +24,8 @@ LARGEST: Final = 1 << 30
 """Bytes of the largest file that is read."""
 VERSIONS: Final = 3
 """Sub-folders of other versions of bnlint or Python that are kept."""
+KINDS: Final = ("tmp-", "pack-", "run-", "drawn-")
+"""How the names of files begin, but for that of the index."""
 _SEAL: Final = 16
 _TAG: Final = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of bnlint's. It can be deleted at any time.
@@ -107,7 +109,7 @@ class Folder(Struct, frozen=True):
         for folder in others[VERSIONS - 1 :]:
             if not folder.is_symlink() and folder.name.startswith("v"):
                 stale = Folder(self.top, folder)
-                stale.remove([*stale.names("tmp-"), *stale.names("pack-"), *stale.names("run-")])
+                stale.remove([n for kind in KINDS for n in stale.names(kind)])
                 stale.remove(["index"])
                 with suppress(OSError):
                     folder.rmdir()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Raw
 
@@ -22,6 +22,16 @@ from bnlint.source.verdicts import Verdicts
 
 Moves: TypeAlias = Mapping[Place, Place]
 _SPANS = ("span", "header")
+
+
+class Changing(Protocol):
+    """What may be said of functions that say something else. starts: where the functions of the old
+    version begin in the new one."""
+
+    starts: dict[int, int]
+
+    def change(self, old: ir.Function, new: ir.Function) -> None:
+        """Accept another body of a function, or raise CodeChangedError."""
 
 
 class Moved(NamedTuple):
@@ -56,7 +66,7 @@ def moves(
     found: dict[Place, Place] = {}
     lines: dict[int, int] = {}
     bodies = (before.body, after.body) if unseen is None else unseen.aligned()
-    for first, second in _spans(*bodies, unseen, wanted):
+    for first, second in spans(*bodies, unseen, wanted):
         if not wanted:
             continue
         place, moved = before.place(first), after.place(second)
@@ -66,7 +76,7 @@ def moves(
             if lines.setdefault(was, now) != now:
                 raise CodeChangedError
         if place.end_line > place.line:
-            found[_collapsed(place)] = _collapsed(moved)
+            found[collapsed(place)] = collapsed(moved)
     if len(set(lines.values())) < len(lines):
         raise CodeChangedError
     if unseen is not None and unseen.has_changed:
@@ -74,16 +84,16 @@ def moves(
     return Moved(found, unseen)
 
 
-def _collapsed(place: Place) -> Place:
+def collapsed(place: Place) -> Place:
     """The first character of a place of several lines, which stands for it where it is long."""
     return replace(place, end_line=place.line, end_column=place.column)
 
 
-def _spans(
-    old: object, new: object, unseen: Unseen | None, wanted: bool = True
+def spans(
+    old: object, new: object, changing: Changing | None, wanted: bool = True
 ) -> Iterator[tuple[ir.Span, ir.Span]]:
     """The spans of two pieces of code, pair by pair; raises CodeChangedError where they differ,
-    unless nobody has seen that. wanted: whether those of code at the same offsets count."""
+    unless `changing` accepts that. wanted: whether those of code at the same offsets count."""
     pending = [(old, new)]
     while pending:
         first, second = pending.pop()
@@ -97,10 +107,10 @@ def _spans(
             assert isinstance(second, ir.Node)
             if _is_lone_text(first) and _is_lone_text(second):
                 continue
-            if isinstance(first, ir.Function) and unseen is not None:
-                yield from _of_function(first, second, unseen, wanted)
+            if isinstance(first, ir.Function) and changing is not None:
+                yield from _of_function(first, second, changing, wanted)
                 continue
-            for name, one, other in _parts(first, second):
+            for name, one, other in parts(first, second):
                 if name in _SPANS:
                     yield one, other
                 else:
@@ -110,22 +120,22 @@ def _spans(
 
 
 def _of_function(
-    old: ir.Function, new: ir.Node, unseen: Unseen, wanted: bool
+    old: ir.Function, new: ir.Node, changing: Changing, wanted: bool
 ) -> Iterator[tuple[ir.Span, ir.Span]]:
     """The same for functions that stand in no other one: of which the body may be another."""
     assert isinstance(new, ir.Function)
-    unseen.starts[old.span[0]] = new.span[0]
-    for name, one, other in _parts(old, new):
+    changing.starts[old.span[0]] = new.span[0]
+    for name, one, other in parts(old, new):
         if name in _SPANS:
             yield one, other
         elif name != "read":
-            yield from _spans(one, other, None)
+            yield from spans(one, other, None)
     if not wanted and _are_same_bytes(old.code, new.code):
         return
     try:
-        inside = list(_spans(old.read(), new.read(), None))
+        inside = list(spans(old.read(), new.read(), None))
     except CodeChangedError:
-        unseen.change(old, new)
+        changing.change(old, new)
     else:
         yield from inside
 
@@ -135,7 +145,8 @@ def _are_same_bytes(first: ir.Code, second: ir.Code) -> bool:
     return isinstance(first, Raw) and isinstance(second, Raw) and bytes(first) == bytes(second)
 
 
-def _parts(first: ir.Node, second: ir.Node) -> Iterator[tuple[str, Any, Any]]:
+def parts(first: ir.Node, second: ir.Node) -> Iterator[tuple[str, Any, Any]]:
+    """What two records of one kind consist of, by name."""
     for name in first.__struct_fields__:
         name = {"code": "read", "hint": "annotation"}.get(name, name)
         one, other = getattr(first, name), getattr(second, name)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bnlint.source.verdicts import Verdicts
 
 _PREFIX: Final = "run-"
+DRAWN: Final = "drawn-"
+"""How the names of files begin in which drawings are kept."""
 _MOST_RUNS: Final = 24
 _MOST_SHOWN: Final = 6
 _MOST_MOVED: Final = 40
@@ -89,14 +91,32 @@ class Runs(Struct):
 
     def _recall_from_whole(self) -> LintResult | None:
         """What a run over the whole project has found in the files that are asked for now."""
-        ground = self.ground.whole
-        if ground is None:
+        whole = self.of_whole
+        if whole is None:
             return None
-        whole = Runs(ground, self.settings, self.cache, (posix(ground.root),))
         run = whole._load()
         verdicts = None if run is None else whole._valid(run, frozenset(self.ground.given.files))
         self.reason = whole.reason or self.reason
         return None if verdicts is None else self._chosen_among(verdicts)
+
+    @property
+    def of_whole(self) -> Runs | None:
+        """The runs over the whole project; None where these are, or where files outside of it are
+        asked for."""
+        ground = self.ground.whole
+        if ground is None:
+            return None
+        return Runs(ground, self.settings, self.cache, (posix(ground.root),))
+
+    @property
+    def drawings(self) -> str:
+        """The name of the file in which the drawings of such a run are kept."""
+        return f"{DRAWN}{self.name}"
+
+    @property
+    def has_drawings(self) -> bool:
+        """Whether drawings of such a run are kept."""
+        return self.drawings in self.cache.folder.names(DRAWN)
 
     def _recall_own(self) -> LintResult | None:
         run = self._load()
@@ -125,21 +145,21 @@ class Runs(Struct):
         with suppress(TypeError, ValueError, OverflowError):
             shown = {self._choice(): Raw(msgspec.msgpack.encode(_packed(result)))}
             found = _found(verdicts, consulted, verdicts.looked)
-            self._write(_Run(self._tree(), self._shape(), self._chosen(), *found, shown))
+            self._write(_Run(self._tree(), self.shape, self._chosen(), *found, shown))
 
     def _load(self) -> _Run | None:
-        data = self.cache.folder.read(self._name())
+        data = self.cache.folder.read(f"{_PREFIX}{self.name}")
         with suppress(msgspec.MsgspecError, ValueError):
             return None if data is None else msgspec.msgpack.decode(data, type=_Run)
         return None
 
     def _write(self, run: _Run) -> None:
-        if self.cache.folder.write(self._name(), msgspec.msgpack.encode(run)):
+        if self.cache.folder.write(f"{_PREFIX}{self.name}", msgspec.msgpack.encode(run)):
             self.cache.folder.remove(self.cache.folder.names(_PREFIX)[_MOST_RUNS:])
 
     def _holds(self, run: _Run) -> bool:
         """Whether the files are as they were, as far as the run has read them."""
-        if run.shape != self._shape():
+        if run.shape != self.shape:
             return False
         if run.tree == self._tree():
             return True
@@ -158,7 +178,7 @@ class Runs(Struct):
         """The verdicts of a run after which code has only moved; None where more has happened, or
         where the run has not read one of the given files. They are kept as they are now."""
         changed = self._changed(run)
-        if run.shape != self._shape():
+        if run.shape != self.shape:
             self.reason = "files have come or gone"
         elif changed is None or len(changed) > _MOST_MOVED:
             self.reason = "many files have changed"
@@ -257,20 +277,24 @@ class Runs(Struct):
         content = self.cache.contents.content
         return tree_digest((path, content(path)) for path in self.ground.everything)
 
-    def _shape(self) -> str:
+    @property
+    def shape(self) -> str:
+        """What tells the files that there are from all others: their paths, not their contents."""
         ground = self.ground
         given = (ground.given.files, sorted(ground.given.named), ground.given.unreadable)
         seen = (ground.everything, given, ground.given.around, ground.around)
         return digest_of(repr(seen).encode())
 
-    def _name(self) -> str:
+    @property
+    def name(self) -> str:
+        """What tells runs that may serve each other from all others."""
         about = [
             (f.name, getattr(self.settings, f.name))
             for f in fields(Settings)
             if f.name not in _CHOOSING | _ELSEWHERE
         ]
         asked = (os.getcwd(), self.paths, str(self.ground.root), about, _installed())
-        return f"{_PREFIX}{digest_of(repr(asked).encode())}"
+        return digest_of(repr(asked).encode())
 
     def _choice(self) -> str:
         chosen = [getattr(self.settings, name) for name in sorted(_CHOOSING)]

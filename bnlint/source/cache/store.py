@@ -69,8 +69,14 @@ class Cache:
         """What became of a file at this path when it had this content, if that is known."""
         return self._pack.get(content, path)
 
+    def _wanted(self) -> set[str]:
+        """The contents that files have, and those that they had when they were drawn."""
+        from bnlint.source.cache.drawings import drawn_contents
+
+        return self.contents.known_contents() | drawn_contents(self.folder)
+
     def save(self) -> None:
         """Keep on disk what was learnt, as far as that can be done."""
         if "_pack" in self.__dict__:
-            self._pack.save(self.contents.known_contents)
+            self._pack.save(self._wanted)
         self.contents.save()

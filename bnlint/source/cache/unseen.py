@@ -212,9 +212,9 @@ class Unseen:
         """The statements of both versions without functions that came or went; raises
         CodeChangedError for those that may not."""
         old, new = self.old.body, self.new.body
-        if [*map(_key, old)] == [*map(_key, new)]:
+        if [*map(key_of, old)] == [*map(key_of, new)]:
             return old, new
-        pairs = SequenceMatcher(None, [*map(_key, old)], [*map(_key, new)], autojunk=False)
+        pairs = SequenceMatcher(None, [*map(key_of, old)], [*map(key_of, new)], autojunk=False)
         kept: list[tuple[ir.Statement, ir.Statement]] = []
         for kind, start, end, first, last in pairs.get_opcodes():
             if kind == "equal":
@@ -351,7 +351,7 @@ def _all_equal(values: Iterator[object] | Sequence[object]) -> bool:
     return all(other == first for other in others)
 
 
-def _key(statement: ir.Statement) -> tuple[type[ir.Node], str]:
+def key_of(statement: ir.Statement) -> tuple[type[ir.Node], str]:
     """What statements have in common that may be one and the same, before and after a change."""
     match statement:
         case ir.Function(name) | ir.Class(name) | ir.Assign((ir.Name(name),)):

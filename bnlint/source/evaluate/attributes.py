@@ -64,6 +64,7 @@ class Attributes(Functions, Core):
             case ModuleReference(scope):
                 return self._module_attribute(scope, name)
             case ClassObject():
+                self.noticed.build(value)
                 if name in ("__name__", "__qualname__"):
                     return Known(value.name)
                 found = self.find(value, name)

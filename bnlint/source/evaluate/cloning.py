@@ -35,11 +35,12 @@ MOST_OBJECTS = 10_000
 
 class Template(NamedTuple):
     """A module to be copied. size: the objects that each copy is made of; modules: how many of
-    these are modules, with half of the elements that they hold."""
+    these are modules, with half of the elements that they hold; texts: see `recall.Kept`."""
 
     module: Instance
     size: int
     modules: int
+    texts: frozenset[int]
 
 
 class Templates:
@@ -67,7 +68,7 @@ def clone(value: Value) -> Value:
     return _clone(value, {})  # type: ignore[return-value]  # a copy has its original's type
 
 
-def template(module: Instance) -> Template | None:
+def template(module: Instance, texts: frozenset[int]) -> Template | None:
     """A deep copy of a module as it is now, with its size; None where something in it, as the
     parameters in an optimizer or a bound method, goes on to mean the original."""
     seen: dict[int, HeapObject] = {}
@@ -77,7 +78,7 @@ def template(module: Instance) -> Template | None:
         return None
     modules = [part for part in seen.values() if isinstance(part, Instance | Layer)]
     weight = sum(1 + len(items_of(part)) // 2 for part in modules)
-    return Template(copied, len(seen), weight)
+    return Template(copied, len(seen), weight, texts)
 
 
 def _means_an_object(value: object) -> bool:

@@ -123,7 +123,7 @@ class Core(ABC):
         self.noticed = project.noticed
         self.constructing = 0
         self.store = Store(self.spend)
-        self.recall = Recall(self.store)
+        self.recall = Recall(self.store, self.noticed)
         self.budget = budget
         self.events: list[Item] = []
         self.invocations: list[Invocation] = []
@@ -143,9 +143,9 @@ class Core(ABC):
         """The generator function that is about to be called by a `with`, and the body of that."""
         self.truncated = 0
         """Calls that were not followed, for they are nested too deeply."""
-        self.called: set[ir.Span | tuple[str, ir.Span]] = set()
-        """Functions that were called, by file and place."""
-        self.tested: set[ir.Span | tuple[str, ir.Span]] = set()
+        self.called: dict[tuple[str, ir.Span], None] = {}
+        """Functions that were called, by file and place, in order."""
+        self.tested: dict[tuple[str, ir.Span], None] = {}
         """Those that only unit tests have called."""
         self.long_decorators: set[tuple[str, ir.Span]] = set()
         """Those whose work was not followed to its end, by file and place."""
@@ -165,8 +165,10 @@ class Core(ABC):
         """Modules whose events are part of what is being drawn."""
         self.prologue: list[Item] = []
         """What the imports do, which happens before all else."""
-        self.built: set[tuple[str, ir.Span]] = set()
-        """Classes of which an object was built, by file and place."""
+        self.built: dict[tuple[str, ir.Span], None] = {}
+        """Classes of which an object was built, by file and place, in order."""
+        self.loads: list[ModuleScope] = []
+        """The modules that were imported, in the order in which they began to run."""
 
     def spend(self, steps: int = 1) -> None:
         """Count steps; raises OutOfBudget when there are none left."""

@@ -96,9 +96,9 @@ class Functions(Core):
         """Run a function's body with the arguments bound."""
         definition = function.definition
         place = function.frame.module.facts.path, definition.span
-        self.called.add(place)
+        self.called[place] = None
         if self.recall.running:
-            self.recall.running[-1].called.add(place)
+            self.recall.running[-1].called[place] = None
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
         entered = self._enter_decorators(function)
@@ -364,7 +364,8 @@ class Functions(Core):
         """Build an instance and run its constructor."""
         if is_enum(cls):
             return member_with(cls, "value", arguments.get(0, "value"))
-        self.built.add((cls.frame.module.facts.path, cls.definition.span))
+        self.built[cls.frame.module.facts.path, cls.definition.span] = None
+        self.noticed.build(cls)
         self.recall.taint()
         instance = Instance(cls, arguments.place)
         if self._is_under_construction(cls):

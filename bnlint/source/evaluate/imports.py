@@ -171,6 +171,7 @@ class Imports(Core):
         is defined beyond that stays unknown.
         """
         if not scope.executed:
+            self.loads.append(scope)
             scope.executed = True
             scope.fields.setdefault("__name__", Known(scope.name))
             scope.fields.setdefault("__file__", ANYTHING)
@@ -182,6 +183,7 @@ class Imports(Core):
 
     def _run_body(self, scope: ModuleScope) -> None:
         self.running.add(scope)
+        outer = self.noticed.listen()
         try:
             with (
                 self.store.permanent(),
@@ -195,6 +197,7 @@ class Imports(Core):
                 finally:
                     self.noticed.spent(scope.facts.path, self.budget)
         finally:
+            self.noticed.share(outer)
             self.running.discard(scope)
         self.import_events[scope] = tuple(events)
 

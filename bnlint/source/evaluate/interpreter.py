@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from bnlint.source.evaluate.recall import Recall
 from bnlint.source.evaluate.statements import Statements
 from bnlint.source.evaluate.torch_calls import TorchCalls
 from bnlint.source.joining import one_of
+from bnlint.source.noticed import Spot
 from bnlint.source.passages import Passages
 from bnlint.source.project import Project
 from bnlint.source.values import (
@@ -86,6 +88,14 @@ class Built(NamedTuple):
     is_part: bool
 
 
+class KeptModule(NamedTuple):
+    """A Sequential that is there when its file has run. spot: the file, and which of its
+    Sequentials; the complement of that for a script's."""
+
+    spot: Spot
+    layer: Layer
+
+
 class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCalls, Core):
     """Runs the intermediate representation on abstract values; `domain` sees data and modes."""
 
@@ -104,13 +114,18 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         """Steps that all drawings have taken together."""
         self.sequentials: list[Built] = []
         """Those that were built since the current drawing began."""
-        self.kept_modules: list[Layer] = []
+        self.kept_modules: list[KeptModule] = []
         """Sequentials that scripts and module bodies have built outside of every constructor."""
+        self._kept_of: Counter[tuple[str, bool]] = Counter()
         self.batchnorms: dict[Place, tuple[str, dict[str, Parameter]]] = {}
 
     def forget(self) -> None:
         """Let go of what was kept for further drawings, when there are none."""
-        self.templates, self.passages, self.recall = Templates(), Passages(), Recall(self.store)
+        self.templates, self.passages, self.recall = (
+            Templates(),
+            Passages(),
+            Recall(self.store, self.noticed),
+        )
 
     @contextmanager
     def drawing(
@@ -146,14 +161,21 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
                 if keep is not None and _belongs(obj, keep):
                     self.store.write(obj, name, value)
             if keep is not None:
-                self._keep(self.sequentials)
+                self._keep(self.sequentials, keep)
             self.sequentials = sequentials
             self.imported_here, self.prologue, self.top = imported_here, prologue, top
             self.domain, self.budget, self.invocations, self.loops, self.gradients = before
             self.checkpoints, self.periods, self.passages = outside
 
-    def _keep(self, built: Iterable[Built]) -> None:
-        self.kept_modules += [layer for layer, is_part in built if not is_part]
+    def _keep(self, built: Iterable[Built], scope: ModuleScope) -> None:
+        path = scope.facts.path
+        is_script = scope is not self.project.scope(path)
+        for layer, is_part in built:
+            if not is_part:
+                number = self._kept_of[path, is_script]
+                self._kept_of[path, is_script] += 1
+                spot = (path, ~number if is_script else number)
+                self.kept_modules.append(KeptModule(spot, layer))
 
     def truth(self, value: Value) -> bool | None:
         """Whether a value counts as true; None when that is open."""
@@ -504,6 +526,7 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
         known = self.templates.get(key) if key is not None else None
         if known is not None:
             self.spend(known.size // OBJECTS_PER_STEP + known.modules)
+            self.noticed.reading |= known.texts
             copied = clone(known.module)
             assert isinstance(copied, Instance)
             copied.place = arguments.place
@@ -511,11 +534,15 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
                 if isinstance(module, Instance | Layer):
                     self.domain.created(self, module)
             return copied
-        with self.recording() as events:
-            built = super().construct(cls, arguments)
+        outer = self.noticed.listen()
+        try:
+            with self.recording() as events:
+                built = super().construct(cls, arguments)
+        finally:
+            texts = self.noticed.heard(outer)
         self.events += events
         if key is not None and not happens(events) and isinstance(built, Instance):
-            made = template(built)
+            made = template(built, texts)
             if made is not None:
                 self.templates.keep(key, made)
                 self.spend(made.size // OBJECTS_PER_STEP)
@@ -576,7 +603,8 @@ class Interpreter(Expressions, Loops, Statements, Attributes, Imports, TorchCall
             super().import_module(scope)
         finally:
             self.domain = domain
-        self._keep(self.sequentials[before:])
+        self._keep(self.sequentials[before:], scope)
+        del self.sequentials[before:]
 
 
 _STATED = frozenset({Tensor, Layer, Instance, Namespace})

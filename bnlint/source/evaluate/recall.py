@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from bnlint.source import ir
 from bnlint.source.evaluate.cloning import clone
+from bnlint.source.noticed import Noticed
 from bnlint.source.store import Store
 from bnlint.source.values import (
     PLAIN,
@@ -42,7 +43,7 @@ LARGEST_READ = 100
 """Entries of a list or dictionary that a call may have read."""
 
 
-Called: TypeAlias = "ir.Span | tuple[str, ir.Span]"
+Called: TypeAlias = "tuple[str, ir.Span]"
 
 
 class CallKey(NamedTuple):
@@ -55,12 +56,14 @@ class CallKey(NamedTuple):
 
 class Kept(NamedTuple):
     """What a call gave; called: the functions that it has run; reads: lists and dictionaries that
-    it looked at, with their content; definitions: see `Store.definitions`."""
+    it looked at, with their content; definitions: see `Store.definitions`; texts: of the
+    definitions on which it depends, see `Noticed.reading`."""
 
     value: AnyValue
-    called: frozenset[Called]
+    called: dict[Called, None]
     reads: dict[HeapObject, dict[object, object]]
     definitions: int
+    texts: frozenset[int]
 
 
 class Recording:
@@ -72,14 +75,15 @@ class Recording:
         self.start = start
         self.is_pure = True
         self.reads: dict[HeapObject, dict[object, object]] = {}
-        self.called: set[Called] = set()
+        self.called: dict[Called, None] = {}
 
 
 class Recall:
     """The calls of one machine that only calculate."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, noticed: Noticed) -> None:
         self._store = store
+        self._noticed = noticed
         self._refused: Counter[tuple[FunctionObject, Hashable]] = Counter()
         """How many more calls of a function have done something else than have not."""
         self._kept: dict[CallKey, Kept] = {}
@@ -91,7 +95,7 @@ class Recall:
         """Whether the calls of a function may do nothing but calculate, by those so far."""
         return self._refused[function, view] < ENOUGH_REFUSALS
 
-    def value(self, key: CallKey, called: set[Called]) -> AnyValue | None:
+    def value(self, key: CallKey, called: dict[Called, None]) -> AnyValue | None:
         """What the same call gave before; what it ran then is called now."""
         kept = self._kept.get(key)
         if kept is None:
@@ -101,6 +105,7 @@ class Recall:
             del self._kept[key]
             return None
         called |= kept.called
+        self._noticed.reading |= kept.texts
         if self.running:
             self.running[-1].reads.update(kept.reads)
             self.running[-1].called |= kept.called
@@ -114,10 +119,12 @@ class Recall:
         recording, definitions = Recording(births()), store.definitions
         self.running.append(recording)
         self.listening = recording
+        outer = self._noticed.listen()
         try:
             with store.watched() as written:
                 value = run()
         finally:
+            texts = self._noticed.heard(outer)
             self.running.pop()
             self.listening = None
             if self.running:
@@ -127,8 +134,14 @@ class Recall:
         is_kept = is_pure and all(obj.born > recording.start for obj, _ in written)
         self._refused[key.function, key.view] += -1 if is_kept else 1
         if is_kept:
-            called = frozenset(recording.called)
-            self._kept[key] = Kept(clone(value), called, recording.reads, definitions)
+            kept = Kept(
+                clone(value),
+                recording.called,
+                recording.reads,
+                definitions,
+                texts,
+            )
+            self._kept[key] = kept
         return value
 
     def _pass_on(self, inner: Recording, outer: Recording) -> None:

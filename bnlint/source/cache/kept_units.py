@@ -1,0 +1,402 @@
+"""The units of an earlier run, as far as they hold for the files as they are now."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bnlint import records
+from bnlint.finding import Place
+from bnlint.graph import LayerGraph, Node
+from bnlint.source import ir
+from bnlint.source.cache.looked import SENSES, Looked, looked_at, with_earlier
+from bnlint.source.cache.reworked import Reworked
+from bnlint.source.cache.runs import Runs
+from bnlint.source.cache.unit_wire import (
+    packed_unit,
+    unpacked_unit,
+)
+from bnlint.source.cache.unseen import CodeChangedError
+from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.links import Links
+from bnlint.source.noticed import Spot
+from bnlint.source.objects import switched_attributes
+from bnlint.source.project import Project
+from bnlint.source.relevance import Relevance
+from bnlint.source.units import ALL_IMPORTS, WHOLE, Ledger, Stage, Unit
+
+T = TypeVar("T")
+_WHOLE_FILES: Final = (Stage.SCRIPT, Stage.STATEMENTS, Stage.MODULE, Stage.IMPORTS)
+Key: TypeAlias = tuple[Stage, Spot]
+MOST_FILES: Final = 20
+"""Files with other code than in the earlier run, of which it is looked what has changed."""
+
+
+class Read(Struct, frozen=True, array_like=True):
+    """What a run has read. consulted: the files, with the digests of their contents; shape: see
+    `Runs`; troubled: files that cannot be parsed."""
+
+    consulted: dict[str, str]
+    shape: str
+    troubled: list[str]
+
+
+class _File(Struct, frozen=True, array_like=True):
+    """What a run leaves. looked: what
+    it has looked at; spots: of definitions, and shared: the numbers of those, see `Noticed`; added:
+    see `Project.added_folders`; size: see `Relevance`; the others see `units.Earlier`."""
+
+    read: Read
+    looked: Looked | None
+    spots: list[Spot]
+    shared: list[int]
+    orders: dict[Stage, list[Spot]]
+    bases: list[Spot]
+    first_number: int
+    eager: list[str]
+    long_decorators: list[tuple[str, ir.Span]]
+    switched: list[str]
+    tested: list[str]
+    added: list[str]
+    size: int
+    units: list[Raw]
+
+
+class KeptUnits:
+    """See `units.Earlier`."""
+
+    def __init__(
+        self, file: _File, reworked: Mapping[str, Reworked], changed: Mapping[str, frozenset[int]]
+    ) -> None:
+        self._file = file
+        self._reworked = reworked
+        self._edited = frozenset(path for path, found in reworked.items() if found.has_changed)
+        self._changed = changed
+        self.spots = [self._moved_spot(spot) or ("", WHOLE) for spot in file.spots]
+        self.orders: Mapping[Stage, Sequence[Spot]] = {
+            stage: [now for spot in order if (now := self._slot(stage, spot)) is not None]
+            for stage, order in file.orders.items()
+        }
+        self.bases = frozenset(now for b in file.bases if (now := self._moved_spot(b)) is not None)
+        self.first_number = file.first_number
+        self.shared = file.shared
+        self.raw: dict[Key, Raw] = {}
+        """The bytes of units that were kept and tell of no place that has moved."""
+        self._units: dict[Key, Unit] = {}
+        self._touched: dict[Key, Unit] = {}
+        self._scripts: frozenset[str] = frozenset()
+        self._sort_out([(unpacked_unit(raw), raw) for raw in file.units])
+        self.touched = self._edited.union(path for _, (path, _) in self._touched)
+        self.eager: Sequence[str] = file.eager
+        self.long_decorators = frozenset(
+            moved for key in file.long_decorators if (moved := self._moved_span(key)) is not None
+        )
+        self.switched = frozenset(file.switched)
+        self.tested = frozenset(file.tested) - self._edited
+
+    # --- what holds ----------------------------------------------------------------------------
+
+    def _sort_out(self, units: Sequence[tuple[Unit, Raw]]) -> None:
+        """Tell the units that hold from those that must be drawn again."""
+        changed = {
+            number
+            for number, (path, start) in enumerate(self._file.spots)
+            if path in self._edited and start in self._changed[path]
+        }
+        touched = {
+            unit.key
+            for unit, _ in units
+            if unit.spot[0] in self._edited or not changed.isdisjoint(unit.texts)
+        }
+        # What a script has defined is there only when the script runs.
+        self._scripts = frozenset(
+            path for stage, (path, start) in touched if start < 0 and stage is not Stage.STATEMENTS
+        )
+        paths = [path.encode() for path in self._reworked]
+        for unit, raw in units:
+            key = unit.key
+            of_script = unit.spot[1] < 0 and unit.spot[0] in self._scripts
+            if key == ALL_IMPORTS:
+                moved = self._moved_unit(unit, is_kept=False)
+                self._units[moved.key] = moved
+            elif key in touched or (of_script and unit.stage is not Stage.STATEMENTS):
+                moved = self._moved_unit(unit, is_kept=False)
+                self._touched[moved.key] = moved
+            elif any(path in bytes(raw) for path in paths):
+                moved = self._moved_unit(unit, is_kept=True)
+                self._units[moved.key] = moved
+            else:
+                self._units[key] = unit
+                self.raw[key] = raw
+
+    def kept(self, stage: Stage, spot: Spot) -> Unit | None:
+        """A drawing that would give the same again."""
+        return self._units.get((stage, spot))
+
+    def is_touched(self, stage: Stage, spot: Spot) -> bool:
+        """Whether something must be looked at again: it has changed, or what it depended on."""
+        path, start = spot
+        of_script = start < 0 and path in self._scripts and stage is not Stage.STATEMENTS
+        return path in self._edited or of_script or (stage, spot) in self._touched
+
+    def objection(self, unit: Unit) -> str:
+        """Why what a drawing gives now may change others that were kept."""
+        before = self._touched.get(unit.key) or Unit(*unit.key)
+        same = self._elsewhere(before.covered) == self._elsewhere(unit.covered) and (
+            self._elsewhere((p, None) for p in before.reached)
+            == self._elsewhere((p, None) for p in unit.reached)
+        )
+        return "" if same else "other layers of other files are drawn"
+
+    def _elsewhere(self, situated: Iterable[tuple[Place, object]]) -> set[tuple[Place, object]]:
+        """What is not in functions that say something else."""
+        return {
+            (place, block)
+            for place, block in situated
+            if place.path not in self._edited or not self._reworked[place.path].is_rewritten(place)
+        }
+
+    def disagreement(self, machine: Interpreter, units: Iterable[Unit]) -> str:
+        """Why what all drawings together leave to each other is not what it was; empty where it
+        is."""
+        new = [unit for unit in units if unit.key not in self._units]
+        old = [*self._units.values(), *self._touched.values()]
+        for name in ("called", "built", "tested"):
+            known = {key for unit in old for key in getattr(unit, name)}
+            found = {key for unit in new for key in getattr(unit, name)} - known
+            lost = known - getattr(machine, name).keys()
+            if any(path not in self._edited for path, _ in lost | found):
+                return "other functions of other files run"
+        norms = {place for unit in self._touched.values() for place, _ in unit.norms}
+        if self._elsewhere((place, None) for place in norms - machine.batchnorms.keys()):
+            return "other layers of other files are built"
+        return ""
+
+    @property
+    def looked(self) -> Looked:
+        """What the earlier run has looked at, with the places of now."""
+        looked = self._file.looked
+        assert looked is not None  # else nothing of the file is used
+        functions = {
+            path: sorted(
+                now[1] for start in starts if (now := self._moved_spot((path, start))) is not None
+            )
+            for path, starts in looked.functions.items()
+        }
+        return records.replace(looked, functions=functions)
+
+    # --- where it is now -----------------------------------------------------------------------
+
+    def _moved_spot(self, spot: Spot) -> Spot | None:
+        path, start = spot
+        reworked = self._reworked.get(path)
+        if reworked is None:
+            return spot
+        now = reworked.starts.get(start if start >= 0 else ~start)
+        if now is None:
+            return None
+        return path, now if start >= 0 else ~now
+
+    def _slot(self, stage: Stage, spot: Spot) -> Spot | None:
+        """The same for what is drawn; Sequentials of files are counted."""
+        is_definition = stage not in _WHOLE_FILES
+        return self._moved_spot(spot) if is_definition else spot
+
+    def _place(self, place: Place) -> Place:
+        reworked = self._reworked.get(place.path)
+        return place if reworked is None else reworked.place(place)
+
+    def _moved_unit(self, unit: Unit, *, is_kept: bool) -> Unit:
+        """A unit with the places of now. Of one that is drawn again only what others may know;
+        raises CodeChangedError where one that is kept tells of code that is gone."""
+        spot = self._slot(unit.stage, unit.spot)
+        if spot is None:
+            raise CodeChangedError
+        called, built, tested = (
+            tuple(now for key in keys if (now := self._moved_span(key)) is not None)
+            for keys in (unit.called, unit.built, unit.tested)
+        )
+        each = self._each if is_kept else self._those_left
+        return dataclasses.replace(
+            unit,
+            spot=spot,
+            called=called,
+            built=built,
+            tested=tested,
+            norms=each(unit.norms),
+            judged=each(unit.judged),
+            covered=each(unit.covered),
+            reached=each(unit.reached),
+            unsettled=each(unit.unsettled),
+            traces=each(unit.traces) if is_kept else (),
+            graphs=tuple(map(self._moved_graph, unit.graphs)) if is_kept else (),
+            modes=self._anywhere(unit.modes) if is_kept else None,
+        )
+
+    def _moved_span(self, key: tuple[str, ir.Span]) -> tuple[str, ir.Span] | None:
+        reworked = self._reworked.get(key[0])
+        if reworked is None:
+            return key
+        now = reworked.span(key[1])
+        return None if now is None else (key[0], now)
+
+    def _each(self, values: Iterable[T]) -> tuple[T, ...]:
+        return tuple(map(self._relocated, values))
+
+    def _those_left(self, values: Iterable[T]) -> tuple[T, ...]:
+        found = []
+        for value in values:
+            try:
+                found.append(self._relocated(value))
+            except CodeChangedError:
+                continue
+        return tuple(found)
+
+    def _relocated(self, value: T) -> T:
+        """A value with the places of now, in all that it consists of."""
+        return self._anywhere(value)  # type: ignore[no-any-return]
+
+    def _anywhere(self, value: Any) -> Any:
+        match value:
+            case Place():
+                return self._place(value)
+            case tuple():
+                return tuple(map(self._anywhere, value))
+            case dict():
+                return {key: self._anywhere(entry) for key, entry in value.items()}
+            case Struct():
+                parts = {name: getattr(value, name) for name in value.__struct_fields__}
+                return records.replace(value, **{n: self._anywhere(v) for n, v in parts.items()})
+        return value
+
+    def _moved_graph(self, graph: LayerGraph) -> LayerGraph:
+        return dataclasses.replace(graph, nodes=tuple(map(self._moved_node, graph.nodes)))
+
+    def _moved_node(self, node: Node) -> Node:
+        places = (node.place, node.call_place, node.checkpoint, node.holder)
+        if not any(place is not None and place.path in self._reworked for place in places):
+            return node
+        place, call_place, checkpoint, holder = map(self._anywhere, places)
+        return records.replace(
+            node, place=place, call_place=call_place, checkpoint=checkpoint, holder=holder
+        )
+
+
+def kept_units(
+    data: bytes,
+    project: Project,
+    links: Links,
+    runs: Runs,
+) -> KeptUnits:
+    """What holds of an earlier run, of which the project is told what is known of it.
+
+    links: the files that were opened; runs: to which both belong.
+
+    Raises CodeChangedError when too much has changed.
+    """
+    try:
+        file = msgspec.msgpack.decode(data, type=_File)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CodeChangedError("what was kept cannot be read") from error
+    consulted, cache = file.read.consulted, runs.cache
+    if file.read.shape != runs.shape:
+        raise CodeChangedError("files have come or gone")
+    outcomes = links.outcomes
+    for path, was in consulted.items():
+        is_troubled = path in file.read.troubled
+        if path not in outcomes and (is_troubled or cache.contents.content(path) != was):
+            project.facts(path)  # opened when an import asked for it, as it is now
+    other = [p for p, outcome in outcomes.items() if outcome.digest != consulted.get(p)]
+    if not consulted.keys() >= outcomes.keys() or len(other) > MOST_FILES:
+        raise CodeChangedError("many files have changed")
+    reworked: dict[str, Reworked] = {}
+    for path in other:
+        before = cache.kept(consulted[path], path)
+        if before is None:
+            raise CodeChangedError("it is not known any more what has changed in it")
+        reworked[path] = Reworked(before, outcomes[path])
+    looked = file.looked
+    if looked is None:
+        raise CodeChangedError
+    senses = [frozenset(w for w, bits in looked.senses.items() if bits & bit) for bit in SENSES]
+    relevance = Relevance.recalled(senses, looked.outside, file.size)
+    project.recall(relevance, file.added)
+    for found in reworked.values():
+        found.check(looked, relevance, project)
+    changed = {path: found.changed(relevance) for path, found in reworked.items()}
+    shared = (file.spots[number] for number in file.shared)
+    if any(start in changed.get(path, ()) for path, start in shared):
+        raise CodeChangedError("it runs while modules are imported")
+    try:
+        kept = KeptUnits(file, reworked, changed)
+    except (msgspec.MsgspecError, ValueError, LookupError) as error:
+        raise CodeChangedError("what was kept cannot be read") from error
+    links.unopened.update(consulted)
+    return kept
+
+
+class Left(Struct, frozen=True):
+    """What is told of a project that has been drawn, when the project itself is gone. looked: None
+    where that is not known; the others see `_File`."""
+
+    looked: Looked | None
+    spots: Sequence[Spot]
+    shared: frozenset[int]
+    switched: frozenset[str]
+    added: Sequence[str]
+    size: int
+
+
+def left_by(project: Project, ledger: Ledger) -> Left:
+    """What is told of a project that has been drawn."""
+    noticed, looked = project.noticed, looked_at(project)
+    if looked is not None and ledger.earlier is not None:
+        looked = with_earlier(looked, ledger.earlier.looked)
+    switched = switched_attributes(project) if ledger.switched is None else ledger.switched
+    around = (project.added_folders(), project.relevance.size)
+    return Left(looked, noticed.spots, frozenset(noticed.shared), switched, *around)
+
+
+def packed_units(ledger: Ledger, left: Left, read: Read) -> bytes:
+    """What a run leaves to later ones; raises TypeError for what has no form."""
+    earlier = ledger.earlier if isinstance(ledger.earlier, KeptUnits) else None
+    table: dict[Spot, int] = {}
+    spots: list[Spot] = []
+    shared: set[int] = set()
+    if earlier is not None:
+        table = {spot: number for number, spot in enumerate(earlier.spots)}
+        spots, shared = list(earlier.spots), set(earlier.shared)
+    numbers: list[int] = []
+    for spot in left.spots:
+        if spot not in table:
+            table[spot] = len(spots)
+            spots.append(spot)
+        numbers.append(table[spot])
+    units: list[Raw] = []
+    for unit in ledger.units:
+        if earlier is None or earlier.kept(*unit.key) is not unit:
+            texts = frozenset(numbers[number] for number in unit.texts)
+            units.append(Raw(packed_unit(dataclasses.replace(unit, texts=texts))))
+        else:
+            units.append(earlier.raw.get(unit.key) or Raw(packed_unit(unit)))
+    file = _File(
+        read,
+        left.looked,
+        spots,
+        sorted(shared.union(numbers[number] for number in left.shared)),
+        ledger.orders,
+        sorted(ledger.bases),
+        ledger.first_number,
+        list(ledger.eager),
+        sorted(ledger.long_decorators),
+        sorted(left.switched),
+        sorted(ledger.tested),
+        list(left.added),
+        left.size,
+        units,
+    )
+    return msgspec.msgpack.encode(file)
