@@ -16,10 +16,7 @@ from bnlint.source import ir
 from bnlint.source.cache.looked import SENSES, Looked, looked_at, with_earlier
 from bnlint.source.cache.reworked import Reworked
 from bnlint.source.cache.runs import Runs
-from bnlint.source.cache.unit_wire import (
-    packed_unit,
-    unpacked_unit,
-)
+from bnlint.source.cache.unit_wire import packed_unit, unpacked_unit
 from bnlint.source.cache.unseen import CodeChangedError
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.links import Links
@@ -46,9 +43,9 @@ class Read(Struct, frozen=True, array_like=True):
 
 
 class _File(Struct, frozen=True, array_like=True):
-    """What a run leaves. looked: what
-    it has looked at; spots: of definitions, and shared: the numbers of those, see `Noticed`; added:
-    see `Project.added_folders`; size: see `Relevance`; the others see `units.Earlier`."""
+    """What a run leaves. looked: what it has looked at; spots: of definitions, and shared: the
+    numbers of those, see `Noticed`; added: see `Project.added_folders`; size: see `Relevance`; the
+    others see `units.Earlier`."""
 
     read: Read
     looked: Looked | None
@@ -140,17 +137,23 @@ class KeptUnits:
     def is_touched(self, stage: Stage, spot: Spot) -> bool:
         """Whether something must be looked at again: it has changed, or what it depended on."""
         path, start = spot
-        of_script = start < 0 and path in self._scripts and stage is not Stage.STATEMENTS
-        return path in self._edited or of_script or (stage, spot) in self._touched
+        if start < 0 and path in self._scripts and stage is not Stage.STATEMENTS:
+            return True
+        if stage is Stage.FACTORY and (Stage.FUNCTION, spot) in self._touched:
+            return True  # whether it is drawn depends on what it gave when it was traced
+        return path in self._edited or (stage, spot) in self._touched
 
     def objection(self, unit: Unit) -> str:
         """Why what a drawing gives now may change others that were kept."""
         before = self._touched.get(unit.key) or Unit(*unit.key)
-        same = self._elsewhere(before.covered) == self._elsewhere(unit.covered) and (
-            self._elsewhere((p, None) for p in before.reached)
-            == self._elsewhere((p, None) for p in unit.reached)
-        )
-        return "" if same else "other layers of other files are drawn"
+        if self._left_elsewhere(before) == self._left_elsewhere(unit):
+            return ""
+        return "other layers of other files are drawn"
+
+    def _left_elsewhere(self, unit: Unit) -> tuple[set[tuple[Place, object]], ...]:
+        """What a unit has drawn that is not in functions that say something else."""
+        reached = ((place, None) for place in unit.reached)
+        return tuple(map(self._elsewhere, (unit.covered, reached, unit.unsettled)))
 
     def _elsewhere(self, situated: Iterable[tuple[Place, object]]) -> set[tuple[Place, object]]:
         """What is not in functions that say something else."""
