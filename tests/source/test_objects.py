@@ -8,7 +8,13 @@ import pytest
 from test_traces import accused, marked
 
 import bnlint
+import bnlint.source.objects as objects
 from bnlint.settings import Settings
+from bnlint.source.engine import open_project
+from bnlint.source.evaluate.core import OutOfBudget
+from bnlint.source.objects import definition_of
+from bnlint.source.trace_artist import TraceArtist
+from bnlint.source.values import ClassObject
 
 BUILT = """\
 class Recogniser:
@@ -239,3 +245,22 @@ def test_a_class_of_a_package_in_one_run_with_its_model(tmp_path: Path) -> None:
     found = bnlint.lint_paths([tmp_path], settings=Settings(select=("BNL101",))).findings
     assert [Path(f.place.path).name for f in found if f.place is not None] == ["api.py"]
     assert "predict" in found[0].message
+
+
+def test_what_was_built_is_known_after_a_model_that_takes_too_many_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text("import torch.nn as nn\n\n\nclass Net(nn.Module):\n    pass\n")
+    project = open_project([tmp_path], Settings(base=tmp_path, root=tmp_path, prefilter=False))
+    artist = TraceArtist(project)
+    artist.load_all()
+    (net,) = (d for d in artist.machine.definitions if isinstance(d, ClassObject))
+    artist.machine.built[definition_of(net)] = None
+
+    def too_large(*_: object) -> None:
+        raise OutOfBudget
+
+    monkeypatch.setattr(objects, "_make", too_large)
+    with pytest.raises(OutOfBudget):
+        objects._given(artist.machine, net)
+    assert definition_of(net) in artist.machine.built
