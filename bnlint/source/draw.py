@@ -25,7 +25,7 @@ def draw(
     """The pictures of a whole project. isolated: what crashes is noted there, and left out.
     ledger: where the units of drawing are noted, and where those lie that were kept."""
     apart = isolated or exposed()
-    ledger = ledger or Ledger(project.noticed)
+    ledger = ledger or Ledger()
     tracing = TraceArtist(project, apart, ledger)
     tracing.draw_traces()
     graphing = GraphArtist(project, tracing.machine, apart, tracing.fruitless, ledger)

@@ -88,7 +88,7 @@ class GraphArtist:
         fruitless: Set[FunctionObject] = frozenset(),
         ledger: Ledger | None = None,
     ) -> None:
-        self.ledger = ledger or Ledger(project.noticed)
+        self.ledger = ledger or Ledger()
         self.fruitless = fruitless
         self.project = project
         self.isolated = isolated or exposed()

@@ -79,7 +79,7 @@ class TraceArtist:
     ) -> None:
         self.project = project
         self.isolated = isolated or exposed()
-        self.ledger = ledger or Ledger(project.noticed)
+        self.ledger = ledger or Ledger()
         earlier = self.ledger.earlier
         self.domain = TraceDomain(first_number=0 if earlier is None else earlier.first_number)
         self.machine = Interpreter(project, self.domain, ENTRY_BUDGET)

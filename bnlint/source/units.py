@@ -21,7 +21,7 @@ from bnlint.overrides import ModeMethod
 from bnlint.records import Struct
 from bnlint.source import ir
 from bnlint.source.evaluate.interpreter import Interpreter
-from bnlint.source.noticed import Noticed, Spot
+from bnlint.source.noticed import Spot
 from bnlint.source.project import Project
 from bnlint.source.values import ClassObject, FunctionObject
 from bnlint.trace import ModeTrace
@@ -155,8 +155,7 @@ class Ledger:
     `switched_attributes`; None where nobody has asked.
     """
 
-    def __init__(self, noticed: Noticed, earlier: Earlier | None = None) -> None:
-        self._noticed = noticed
+    def __init__(self, earlier: Earlier | None = None) -> None:
         self.earlier = earlier
         self.units: list[Unit] = []
         self.orders: dict[Stage, list[Spot]] = {}

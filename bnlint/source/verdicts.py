@@ -141,7 +141,7 @@ def _drawn(
         runs.reason = runs.reason if ledger is None else ledger.failed
         links.unopened.clear()
         project = links.project(begun)
-        ledger = Ledger(project.noticed)
+        ledger = Ledger()
         pictures = draw(project, isolated, ledger)
     return pictures, partial(drawings.keep, left_by(project, ledger), ledger)
 

@@ -371,7 +371,7 @@ def test_random_edits_are_followed(project: Path, drawn: Drawn, seed: int) -> No
 
 def test_units_come_back_as_they_were(project: Path) -> None:
     opened = open_project([project], Settings(base=project, root=project))
-    ledger = Ledger(opened.noticed)
+    ledger = Ledger()
     draw(opened, None, ledger)
     assert {unit.stage for unit in ledger.units} >= {Stage.SCRIPT, Stage.CLASS, Stage.FACTORY}
     for unit in ledger.units:

@@ -54,7 +54,7 @@ class Drawings(Struct):
         except CodeChangedError as error:
             self.runs.reason = str(error)
             return None
-        return Ledger(project.noticed, kept)
+        return Ledger(kept)
 
     def keep(self, left: Left, ledger: Ledger) -> Looked | None:
         """Keep what was drawn, and give what was looked at."""
