@@ -131,7 +131,7 @@ def _drawn(
     if runs is None:
         return draw(project, isolated), _nothing
     from bnlint.source.cache.drawings import Drawings
-    from bnlint.source.cache.kept_units import left_by
+    from bnlint.source.cache.left_units import left_by
     from bnlint.source.units import Ledger
 
     drawings = Drawings(runs, links)

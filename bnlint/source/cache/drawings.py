@@ -9,9 +9,11 @@ import msgspec
 
 from bnlint.records import Struct
 from bnlint.source.cache.folder import Folder
-from bnlint.source.cache.kept_units import Left, Read, kept_units, packed_units
+from bnlint.source.cache.kept_units import kept_units
+from bnlint.source.cache.left_units import Left, packed_units
 from bnlint.source.cache.looked import Looked
 from bnlint.source.cache.runs import DRAWN, Runs
+from bnlint.source.cache.unit_file import Read
 from bnlint.source.cache.unseen import CodeChangedError
 from bnlint.source.links import Links
 from bnlint.source.project import Project

@@ -13,18 +13,18 @@ from bnlint import records
 from bnlint.finding import Place
 from bnlint.graph import LayerGraph, Node
 from bnlint.source import ir
-from bnlint.source.cache.looked import SENSES, Looked, looked_at, with_earlier
+from bnlint.source.cache.looked import SENSES, Looked
 from bnlint.source.cache.reworked import Reworked
 from bnlint.source.cache.runs import Runs
-from bnlint.source.cache.unit_wire import packed_unit, unpacked_unit
+from bnlint.source.cache.unit_file import UnitFile
+from bnlint.source.cache.unit_wire import unpacked_unit
 from bnlint.source.cache.unseen import CodeChangedError
 from bnlint.source.evaluate.interpreter import Interpreter
 from bnlint.source.links import Links
 from bnlint.source.noticed import Spot
-from bnlint.source.objects import switched_attributes
 from bnlint.source.project import Project
 from bnlint.source.relevance import Relevance
-from bnlint.source.units import ALL_IMPORTS, WHOLE, Ledger, Stage, Unit
+from bnlint.source.units import ALL_IMPORTS, WHOLE, Stage, Unit
 
 T = TypeVar("T")
 _WHOLE_FILES: Final = (Stage.SCRIPT, Stage.STATEMENTS, Stage.MODULE, Stage.IMPORTS)
@@ -33,52 +33,27 @@ MOST_FILES: Final = 20
 """Files with other code than in the earlier run, of which it is looked what has changed."""
 
 
-class Read(Struct, frozen=True, array_like=True):
-    """What a run has read. consulted: the files, with the digests of their contents; shape: see
-    `Runs`; troubled: files that cannot be parsed."""
-
-    consulted: dict[str, str]
-    shape: str
-    troubled: list[str]
-
-
-class _File(Struct, frozen=True, array_like=True):
-    """What a run leaves. looked: what it has looked at; spots: of definitions, and shared: the
-    numbers of those, see `Noticed`; added: see `Project.added_folders`; size: see `Relevance`; the
-    others see `units.Earlier`."""
-
-    read: Read
-    looked: Looked | None
-    spots: list[Spot]
-    shared: list[int]
-    orders: dict[Stage, list[Spot]]
-    bases: list[Spot]
-    first_number: int
-    eager: list[str]
-    long_decorators: list[tuple[str, ir.Span]]
-    switched: list[str]
-    tested: list[str]
-    added: list[str]
-    size: int
-    units: list[Raw]
-
-
 class KeptUnits:
     """See `units.Earlier`."""
 
     def __init__(
-        self, file: _File, reworked: Mapping[str, Reworked], changed: Mapping[str, frozenset[int]]
+        self,
+        file: UnitFile,
+        reworked: Mapping[str, Reworked],
+        changed: Mapping[str, frozenset[int]],
     ) -> None:
         self._file = file
         self._reworked = reworked
         self._edited = frozenset(path for path, found in reworked.items() if found.has_changed)
         self._changed = changed
-        self.spots = [self._moved_spot(spot) or ("", WHOLE) for spot in file.spots]
+        self._spots = list(file.named(file.spots))
+        self.spots = [self._moved_spot(spot) or ("", WHOLE) for spot in self._spots]
         self.orders: Mapping[Stage, Sequence[Spot]] = {
-            stage: [now for spot in order if (now := self._slot(stage, spot)) is not None]
+            stage: [now for s in file.named(order) if (now := self._slot(stage, s)) is not None]
             for stage, order in file.orders.items()
         }
-        self.bases = frozenset(now for b in file.bases if (now := self._moved_spot(b)) is not None)
+        bases = map(self._moved_spot, file.named(file.bases))
+        self.bases = frozenset(base for base in bases if base is not None)
         self.first_number = file.first_number
         self.shared = file.shared
         self.raw: dict[Key, Raw] = {}
@@ -101,7 +76,7 @@ class KeptUnits:
         """Tell the units that hold from those that must be drawn again."""
         changed = {
             number
-            for number, (path, start) in enumerate(self._file.spots)
+            for number, (path, start) in enumerate(self._spots)
             if path in self._edited and start in self._changed[path]
         }
         touched = {
@@ -302,7 +277,7 @@ def kept_units(
     Raises CodeChangedError when too much has changed.
     """
     try:
-        file = msgspec.msgpack.decode(data, type=_File)
+        file = msgspec.msgpack.decode(data, type=UnitFile)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CodeChangedError("what was kept cannot be read") from error
     consulted, cache = file.read.consulted, runs.cache
@@ -331,7 +306,7 @@ def kept_units(
     for found in reworked.values():
         found.check(looked, relevance, project)
     changed = {path: found.changed(relevance) for path, found in reworked.items()}
-    shared = (file.spots[number] for number in file.shared)
+    shared = file.named(file.spots[number] for number in file.shared)
     if any(start in changed.get(path, ()) for path, start in shared):
         raise CodeChangedError("it runs while modules are imported")
     try:
@@ -340,66 +315,3 @@ def kept_units(
         raise CodeChangedError("what was kept cannot be read") from error
     links.unopened.update(consulted)
     return kept
-
-
-class Left(Struct, frozen=True):
-    """What is told of a project that has been drawn, when the project itself is gone. looked: None
-    where that is not known; the others see `_File`."""
-
-    looked: Looked | None
-    spots: Sequence[Spot]
-    shared: frozenset[int]
-    switched: frozenset[str]
-    added: Sequence[str]
-    size: int
-
-
-def left_by(project: Project, ledger: Ledger) -> Left:
-    """What is told of a project that has been drawn."""
-    noticed, looked = project.noticed, looked_at(project)
-    if looked is not None and ledger.earlier is not None:
-        looked = with_earlier(looked, ledger.earlier.looked)
-    switched = switched_attributes(project) if ledger.switched is None else ledger.switched
-    around = (project.added_folders(), project.relevance.size)
-    return Left(looked, noticed.spots, frozenset(noticed.shared), switched, *around)
-
-
-def packed_units(ledger: Ledger, left: Left, read: Read) -> bytes:
-    """What a run leaves to later ones; raises TypeError for what has no form."""
-    earlier = ledger.earlier if isinstance(ledger.earlier, KeptUnits) else None
-    table: dict[Spot, int] = {}
-    spots: list[Spot] = []
-    shared: set[int] = set()
-    if earlier is not None:
-        table = {spot: number for number, spot in enumerate(earlier.spots)}
-        spots, shared = list(earlier.spots), set(earlier.shared)
-    numbers: list[int] = []
-    for spot in left.spots:
-        if spot not in table:
-            table[spot] = len(spots)
-            spots.append(spot)
-        numbers.append(table[spot])
-    units: list[Raw] = []
-    for unit in ledger.units:
-        if earlier is None or earlier.kept(*unit.key) is not unit:
-            texts = frozenset(numbers[number] for number in unit.texts)
-            units.append(Raw(packed_unit(dataclasses.replace(unit, texts=texts))))
-        else:
-            units.append(earlier.raw.get(unit.key) or Raw(packed_unit(unit)))
-    file = _File(
-        read,
-        left.looked,
-        spots,
-        sorted(shared.union(numbers[number] for number in left.shared)),
-        ledger.orders,
-        sorted(ledger.bases),
-        ledger.first_number,
-        list(ledger.eager),
-        sorted(ledger.long_decorators),
-        sorted(left.switched),
-        sorted(ledger.tested),
-        list(left.added),
-        left.size,
-        units,
-    )
-    return msgspec.msgpack.encode(file)
