@@ -138,6 +138,9 @@ class Earlier(Protocol):
     def is_touched(self, stage: Stage, spot: Spot) -> bool:
         """Whether something must be looked at again: it has changed, or what it depended on."""
 
+    def was_drawn(self, stage: Stage, spot: Spot) -> bool:
+        """Whether there is a drawing that must be made again."""
+
     def objection(self, unit: Unit) -> str:
         """Why what a drawing gives now may change others that were kept; empty where it does
         not."""
@@ -200,7 +203,7 @@ class Ledger:
             elif self.earlier.is_touched(stage, spot):
                 if spot in known:
                     yield spot, known[spot]
-                else:
+                elif self.earlier.was_drawn(stage, spot):
                     self.fail("what it defines is defined by a script or function that was kept")
 
     def close(self, unit: Unit) -> None:

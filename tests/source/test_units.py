@@ -106,6 +106,10 @@ if __name__ == "__main__":
 OTHER = """import torch.nn as nn
 
 
+class Spare(nn.Module):
+    norm = None
+
+
 class Other(nn.Module):
     def __init__(self):
         super().__init__()
@@ -129,6 +133,8 @@ REDRAWN: dict[str, Edit] = {
     ),
     "a class more": ("nets.py", "def wide", "class More(nn.Linear):\n    number = 1\n\n\ndef wide"),
     "a function more": ("nets.py", "def wide", "def more(x):\n    return x\n\n\ndef wide"),
+    "a function less": ("nets.py", "\n\ndef wide():\n    return Wide()\n", ""),
+    "a class less": ("other.py", "class Spare(nn.Module):\n    norm = None\n\n\n", ""),
     "a constant": ("blocks.py", "(8, 16)", "(8, 64)"),
     "an import": (
         "blocks.py",
@@ -287,9 +293,9 @@ def test_a_finding_moves_with_its_line_and_appears_and_goes_with_its_cause(proje
         return [(f.code, Path(f.place.path).name, f.place.line) for f in found if f.place]
 
     before = lines()
-    assert ("BNL401", "other.py", 7) in before
+    assert ("BNL401", "other.py", 11) in before
     change(project, ("other.py", "        super()", "        note = 1\n        super()"))
-    assert ("BNL401", "other.py", 8) in lines()
+    assert ("BNL401", "other.py", 12) in lines()
     change(project, ("other.py", "momentum=0.9999", "momentum=0.1"))
     assert not any(code == "BNL401" and name == "other.py" for code, name, _ in lines())
     assert any(code == "BNL101" for code, _, _ in before)

@@ -60,6 +60,8 @@ class KeptUnits:
         """The bytes of units that were kept and tell of no place that has moved."""
         self._units: dict[Key, Unit] = {}
         self._touched: dict[Key, Unit] = {}
+        self._gone: list[Unit] = []
+        """Units of what is not there any more."""
         self._scripts: frozenset[str] = frozenset()
         self._sort_out([(unpacked_unit(raw), raw) for raw in file.units])
         self.touched = self._edited.union(path for _, (path, _) in self._touched)
@@ -97,7 +99,10 @@ class KeptUnits:
                 self._units[moved.key] = moved
             elif key in touched or (of_script and unit.stage is not Stage.STATEMENTS):
                 moved = self._moved_unit(unit, is_kept=False)
-                self._touched[moved.key] = moved
+                if self._slot(*key) is None:
+                    self._gone.append(moved)
+                else:
+                    self._touched[moved.key] = moved
             elif any(path in bytes(raw) for path in paths):
                 moved = self._moved_unit(unit, is_kept=True)
                 self._units[moved.key] = moved
@@ -117,6 +122,10 @@ class KeptUnits:
         if stage is Stage.FACTORY and (Stage.FUNCTION, spot) in self._touched:
             return True  # whether it is drawn depends on what it gave when it was traced
         return path in self._edited or (stage, spot) in self._touched
+
+    def was_drawn(self, stage: Stage, spot: Spot) -> bool:
+        """Whether there is a drawing that must be made again."""
+        return (stage, spot) in self._touched
 
     def objection(self, unit: Unit) -> str:
         """Why what a drawing gives now may change others that were kept."""
@@ -141,15 +150,18 @@ class KeptUnits:
     def disagreement(self, machine: Interpreter, units: Iterable[Unit]) -> str:
         """Why what all drawings together leave to each other is not what it was; empty where it
         is."""
+        if any(any(self._left_elsewhere(unit)) for unit in self._gone):
+            return "other layers of other files are drawn"
         new = [unit for unit in units if unit.key not in self._units]
-        old = [*self._units.values(), *self._touched.values()]
+        old = [*self._units.values(), *self._touched.values(), *self._gone]
         for name in ("called", "built", "tested"):
             known = {key for unit in old for key in getattr(unit, name)}
             found = {key for unit in new for key in getattr(unit, name)} - known
             lost = known - getattr(machine, name).keys()
             if any(path not in self._edited for path, _ in lost | found):
                 return "other functions of other files run"
-        norms = {place for unit in self._touched.values() for place, _ in unit.norms}
+        again = (*self._touched.values(), *self._gone)
+        norms = {place for unit in again for place, _ in unit.norms}
         if self._elsewhere((place, None) for place in norms - machine.batchnorms.keys()):
             return "other layers of other files are built"
         return ""
@@ -191,9 +203,6 @@ class KeptUnits:
     def _moved_unit(self, unit: Unit, *, is_kept: bool) -> Unit:
         """A unit with the places of now. Of one that is drawn again only what others may know;
         raises CodeChangedError where one that is kept tells of code that is gone."""
-        spot = self._slot(unit.stage, unit.spot)
-        if spot is None:
-            raise CodeChangedError
         called, built, tested = (
             tuple(now for key in keys if (now := self._moved_span(key)) is not None)
             for keys in (unit.called, unit.built, unit.tested)
@@ -201,7 +210,7 @@ class KeptUnits:
         each = self._each if is_kept else self._those_left
         return dataclasses.replace(
             unit,
-            spot=spot,
+            spot=self._slot(*unit.key) or unit.spot,
             called=called,
             built=built,
             tested=tested,
