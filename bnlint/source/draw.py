@@ -53,7 +53,9 @@ def _modes(
 ) -> Iterator[Modes]:
     """What the module classes do to modes."""
     noticed = project.noticed
-    classes = ((slot_of(cls, project), cls) for cls in proven_modules(machine.definitions))
+    slots = ((slot_of(found, project), found) for found in machine.definitions)
+    counting = [found for spot, found in slots if not ledger.is_twin(Stage.MODES, spot)]
+    classes = ((slot_of(cls, project), cls) for cls in proven_modules(counting))
     for spot, slot in ledger.slots(Stage.MODES, classes):
         if isinstance(slot, Unit):
             if slot.modes is not None:

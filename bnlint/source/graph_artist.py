@@ -198,7 +198,9 @@ class GraphArtist:
             facts = definition.frame.module.facts
             key = (facts.path, definition.definition.span)
             extra = bool(self.project.explained.batchnorm)
-            if key not in seen and (facts.mentions_batchnorm or extra):
+            if key in seen or not (facts.mentions_batchnorm or extra):
+                continue
+            if not self.ledger.is_twin(Stage.UNRUN, slot_of(definition, self.project)):
                 seen.add(key)
                 yield definition
 

@@ -169,6 +169,7 @@ class Ledger:
         self.long_decorators: Collection[tuple[str, ir.Span]] = ()
         self.switched: frozenset[str] | None = None if earlier is None else earlier.switched
         self.failed = ""
+        self._known: dict[Stage, frozenset[Spot]] = {}
 
     @property
     def wanted(self) -> Collection[str] | None:
@@ -203,8 +204,18 @@ class Ledger:
             elif self.earlier.is_touched(stage, spot):
                 if spot in known:
                     yield spot, known[spot]
-                elif self.earlier.was_drawn(stage, spot):
+                elif spot[1] != WHOLE and self.earlier.was_drawn(stage, spot):
                     self.fail("what it defines is defined by a script or function that was kept")
+
+    def is_twin(self, stage: Stage, spot: Spot) -> bool:
+        """Whether a definition stands beside the one that counts: a script and who imports it each
+        define all that it says, and the first of both counts."""
+        if self.earlier is None:
+            return False
+        path, start = spot
+        if stage not in self._known:
+            self._known[stage] = frozenset(self.earlier.orders.get(stage, ()))
+        return (path, ~start) in self._known[stage] and spot not in self._known[stage]
 
     def close(self, unit: Unit) -> None:
         """A drawing has ended."""

@@ -156,7 +156,7 @@ def test_a_permanent_write_renames_all_states_around_it() -> None:
 
 @pytest.mark.parametrize(
     ("own", "inside"),
-    [((700, 10, 10), (YOUNGEST, 10, 10)), ((0, 10, 10), (0, 10, 10)), ((90_000, 1, 1),) * 2],
+    [((700, 10, 10), (YOUNGEST, 10, 10)), ((0, 10, 10), (0, 10, 10)), ((YOUNGEST + 1, 1, 1),) * 2],
 )
 def test_the_collector_gets_its_pace_back(
     own: tuple[int, int, int], inside: tuple[int, int, int]

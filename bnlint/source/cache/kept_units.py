@@ -13,7 +13,7 @@ from bnlint import records
 from bnlint.finding import Place
 from bnlint.graph import LayerGraph, Node
 from bnlint.source import ir
-from bnlint.source.cache.looked import SENSES, Looked
+from bnlint.source.cache.looked import SENSES, Looked, senses_of
 from bnlint.source.cache.reworked import Reworked
 from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.unit_file import UnitFile
@@ -150,9 +150,11 @@ class KeptUnits:
     def disagreement(self, machine: Interpreter, units: Iterable[Unit]) -> str:
         """Why what all drawings together leave to each other is not what it was; empty where it
         is."""
-        if any(any(self._left_elsewhere(unit)) for unit in self._gone):
-            return "other layers of other files are drawn"
         new = [unit for unit in units if unit.key not in self._units]
+        drawn = {unit.key for unit in new}
+        undrawn = [*self._gone, *(u for u in self._touched.values() if u.key not in drawn)]
+        if any(any(self._left_elsewhere(unit)) for unit in undrawn):
+            return "other layers of other files are drawn"
         old = [*self._units.values(), *self._touched.values(), *self._gone]
         for name in ("called", "built", "tested"):
             known = {key for unit in old for key in getattr(unit, name)}
@@ -314,6 +316,11 @@ def kept_units(
     project.recall(relevance, file.added)
     for found in reworked.values():
         found.check(looked, relevance, project)
+    if not all(found.keeps_relevance(relevance, project) for found in reworked.values()):
+        relevance = Relevance(f for path in project.given if (f := project.facts(path)) is not None)
+        if senses_of(relevance) != looked.senses or set(relevance.outside) != set(looked.outside):
+            raise CodeChangedError("other functions can matter now")
+        project.recall(relevance, file.added)
     changed = {path: found.changed(relevance) for path, found in reworked.items()}
     shared = file.named(file.spots[number] for number in file.shared)
     if any(start in changed.get(path, ()) for path, start in shared):

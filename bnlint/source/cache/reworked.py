@@ -8,7 +8,7 @@ depended on any of that must be drawn again; where it cannot be told who that is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
@@ -187,26 +187,39 @@ class Reworked:
 
     def check(self, looked: Looked, relevance: Relevance, project: Project) -> None:
         """Raise CodeChangedError where it cannot be told who depends on what has changed."""
-        self._check_names(looked, project)
+        asked = looked.names.get(self.path, ())
+        self._check_names(asked, project)
         pieces = [code for pair in (*self._pairs, *self._statements()) for code in pair if code]
         if any(_calls_one_of(code, looked.called) for code in pieces):
             raise CodeChangedError("it calls a method that is hidden somewhere")
-        for first, second in (*self._pairs, *self._classes()):
-            before, after = (_told(code, relevance) for code in (first, second))
-            if before != after or not _is_still_supported(first, second, relevance):
+        for first, second in (*self._pairs, *self._statements()):
+            if set(switched(walk(first))) != set(switched(walk(second))):
+                raise CodeChangedError("it switches another object's model")
+        for first, second in self._classes():
+            may_be_base = ALL_NAMES in asked or first.name in asked
+            if may_be_base and _told(first, relevance) != _told(second, relevance):
                 raise CodeChangedError(f"{first.name} refers to other things than before")
-        self._check_relevance(relevance, project)
+
+    def keeps_relevance(self, relevance: Relevance, project: Project) -> bool:
+        """Whether the same functions matter as before, by what has changed in this file alone."""
+        pairs = (*self._pairs, *self._classes())
+        return all(_keeps_its_name(*pair, relevance) for pair in pairs) and all(
+            self._is_alone(statement, cls, relevance, project)
+            for old, new, cls in self._replaced
+            for statement in (old, new)
+            if isinstance(statement, _DEFINITIONS)
+            and not (isinstance(old, _DEFINITIONS) and isinstance(new, _DEFINITIONS))
+        )
 
     def _statements(self) -> Iterator[tuple[ir.Statement | None, ir.Statement | None]]:
         return ((old, new) for old, new, _ in self._replaced)
 
-    def _check_names(self, looked: Looked, project: Project) -> None:
+    def _check_names(self, asked: Collection[str], project: Project) -> None:
         """That what names mean is decided by nothing but who mentions them in this file."""
         for old, new, cls in self._replaced:
             for statement in (old, new):
                 if statement is not None and not _is_plain(statement, cls, self.path, project):
                     raise CodeChangedError("statements at its top have come or gone")
-        asked = looked.names.get(self.path, ())
         if self.names and (ALL_NAMES in asked or not self.names.isdisjoint(asked)):
             raise CodeChangedError("other files ask for what has changed in it")
         own = {id(s) for pair in self._statements() for s in pair}
@@ -220,33 +233,26 @@ class Reworked:
             if any(not self.names.isdisjoint(bound_or_named(head)) for head in heads):
                 raise CodeChangedError("what has changed is named at its top")
 
-    def _check_relevance(self, relevance: Relevance, project: Project) -> None:
-        """That what comes and goes makes nothing else relevant, or less so."""
-        for old, new, cls in self._replaced:
-            if isinstance(old, _DEFINITIONS) and isinstance(new, _DEFINITIONS):
-                continue
-            for statement in (old, new):
-                if isinstance(statement, _DEFINITIONS):
-                    self._check_alone(statement, cls, relevance, project)
-
-    def _check_alone(
+    def _is_alone(
         self, found: _Definition, cls: ir.Class | None, relevance: Relevance, project: Project
-    ) -> None:
+    ) -> bool:
+        """Whether what comes or goes makes nothing relevant, for nobody mentions it."""
         if found.name in COMMON or not _refers_to_any(found, relevance):
-            return
+            return True
         name = re.compile(rf"\b{found.name}\b".encode())
         for path in project.given:
             if path != self.path and name.search(_bytes_of(path)):
                 facts = project.facts(path)
                 if facts is None or found.name in relevance.profile(facts.body).spelled:
-                    raise CodeChangedError("other files may refer to what has come or gone in it")
+                    return False
         whole = [d for facts in (self.old, self.new) for d in definitions(facts.body)]
         others = (d for d in whole if d is not found and d is not cls and d.name != found.name)
-        for other in others:
-            profile = relevance.profile(other)
-            is_inside = _overlap(other.span, found.span)
-            if found.name in profile.spelled and other.name not in COMMON and not is_inside:
-                raise CodeChangedError("other functions can matter now")
+        return not any(
+            found.name in relevance.profile(other).spelled
+            and other.name not in COMMON
+            and not _overlap(other.span, found.span)
+            for other in others
+        )
 
     def _classes(self) -> list[tuple[ir.Class, ir.Class]]:
         """The classes around what has changed."""
@@ -334,10 +340,10 @@ def _is_plain(statement: ir.Statement, cls: ir.Class | None, path: str, project:
 
 
 def _told(code: _Definition, relevance: Relevance) -> object:
-    """What is told of code by its words, for other code's sake."""
+    """What is told of a class by its words, for those that derive from it."""
     profile = relevance.profile(code)
     senses = tuple(sense.isdisjoint(profile.referred) for sense in relevance.senses)
-    return senses, profile.words & TRAINS_ITSELF, frozenset(switched(walk(code)))
+    return senses, profile.words & TRAINS_ITSELF
 
 
 def _refers_to_any(code: _Definition, relevance: Relevance) -> bool:
@@ -347,13 +353,17 @@ def _refers_to_any(code: _Definition, relevance: Relevance) -> bool:
     )
 
 
-def _is_still_supported(old: _Definition, new: _Definition, relevance: Relevance) -> bool:
-    """Whether a name is as relevant as before: by the same words, or by one that needs no other."""
+def _keeps_its_name(old: _Definition, new: _Definition, relevance: Relevance) -> bool:
+    """Whether the name of a definition is as relevant as before: by the same words, or by one that
+    needs no other; or whether it has always been."""
     if old.name in COMMON:
         return True
     before, after = (frozenset(relevance.profile(code).referred) for code in (old, new))
     for sense, words in zip(relevance.senses, SEEDS):
         if (before - after) & sense and after.isdisjoint(words):
+            return False
+        is_new = before.isdisjoint(sense) and not after.isdisjoint(sense)
+        if is_new and not sense >= {old.name, f".{old.name}"}:
             return False
     return True
 
