@@ -345,6 +345,20 @@ def test_a_file_that_much_depends_on_is_answered_from_the_whole(
     assert warm.files == fresh(project, "blocks.py").files
 
 
+def test_runs_over_some_files_leave_the_drawings_of_the_whole(project: Path) -> None:
+    lint(project)
+    for names in (
+        ("blocks.py",),
+        ("nets.py",),
+        ("train.py",),
+        ("other.py",),
+        ("nets.py", "other.py"),
+    ):
+        lint(project, *names, prefilter=len(names) > 1)
+    assert len(list(project.rglob("drawn-whole-*"))) == 1
+    assert len(list(project.rglob("drawn-part-*"))) == 3
+
+
 EDITS: list[Callable[[str, random.Random], str]] = [
     lambda text, chance: _line_more(text, chance, "note = 1"),
     lambda text, chance: _line_more(text, chance, "self.note = nn.BatchNorm2d(4)"),

@@ -20,7 +20,7 @@ from bnlint.source.project import Project
 from bnlint.source.units import Ledger
 
 MOST: Final = 3
-"""Projects, or settings, of which the drawings are kept: they are large."""
+"""Runs of one kind of which the drawings are kept: they are large."""
 
 
 class _Head(Struct, array_like=True):
@@ -66,5 +66,5 @@ class Drawings(Struct):
             with suppress(TypeError, ValueError, OverflowError):
                 data = packed_units(ledger, left, Read(consulted, self.runs.shape, troubled))
                 if folder.write(self.runs.drawings, data):
-                    folder.remove(folder.names(DRAWN)[MOST:])
+                    folder.remove(folder.names(self.runs.drawn)[MOST:])
         return left.looked

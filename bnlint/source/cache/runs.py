@@ -109,14 +109,20 @@ class Runs(Struct):
         return Runs(ground, self.settings, self.cache, (posix(ground.root),))
 
     @property
+    def drawn(self) -> str:
+        """How the names of files begin in which the drawings of runs of this kind are kept: over
+        the whole project, or over some of its files."""
+        return f"{DRAWN}{'whole' if self.ground.beyond is None else 'part'}-"
+
+    @property
     def drawings(self) -> str:
         """The name of the file in which the drawings of such a run are kept."""
-        return f"{DRAWN}{self.name}"
+        return f"{self.drawn}{self.name}"
 
     @property
     def has_drawings(self) -> bool:
         """Whether drawings of such a run are kept."""
-        return self.drawings in self.cache.folder.names(DRAWN)
+        return self.drawings in self.cache.folder.names(self.drawn)
 
     def _recall_own(self) -> LintResult | None:
         run = self._load()
