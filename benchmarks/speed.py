@@ -17,6 +17,7 @@ import argparse
 import math
 import os
 import platform
+import re
 import shutil
 import statistics
 import sys
@@ -246,19 +247,24 @@ def edit_rows(bench: Bench) -> Iterator[Row]:
     time.sleep(SETTLED)
     bench.once.lint(folder, "--jobs", "2")
     edits = {
-        "its comments": "\n# changed {}\n",
-        "a function of no model": "\n\ndef changed(number):\n    return number + {}\n",
-        "its models": "\n\nclass Changed(torch.nn.Linear):\n    number = {}\n",
+        "its comments": ("", "\n# changed {}\n"),
+        "a function of no model": ("", "\n\ndef changed(number):\n    return number + {}\n"),
+        "its models": ("", "\n\nclass Changed(torch.nn.Linear):\n    number = {}\n"),
+        "a forward": (_FORWARD, "        changed = {}\n"),
     }
     files = list(_changed_files(folder))
-    for kind, more in edits.items():
+    for kind, (where, more) in edits.items():
         for words, path in files:
-            name = f"one changed file ({words}; {kind}) / import libcst"
-            ours, other = _edited(bench, folder, path, more)
-            yield compared(name, ours, other, 2.5)
+            if re.search(where, path.read_text(encoding="utf-8")):
+                name = f"one changed file ({words}; {kind}) / import libcst"
+                ours, other = _edited(bench, folder, path, where, more)
+                yield compared(name, ours, other, 2.5)
 
 
-def _edited(bench: Bench, folder: Path, path: Path, more: str) -> tuple[Cost, Cost]:
+_FORWARD = r"    def forward\(self[^()]*\):\n"
+
+
+def _edited(bench: Bench, folder: Path, path: Path, where: str, more: str) -> tuple[Cost, Cost]:
     """A run after each of several edits of a file, and the import of libcst between them."""
     text = path.read_text(encoding="utf-8")
     ours: list[Cost] = []
@@ -266,7 +272,10 @@ def _edited(bench: Bench, folder: Path, path: Path, more: str) -> tuple[Cost, Co
     for number in range(bench.rounds):
         if sum(cost.wall for cost in ours) > bench.patience:
             break
-        path.write_text(text + more.format(number), encoding="utf-8")
+        found = re.search(where, text) if where else None
+        end = len(text) if found is None else found.end()
+        changed = text[:end] + more.format(number) + text[end:]
+        path.write_text(changed, encoding="utf-8")
         ours.append(bench.once.lint(folder, "--jobs", "2", str(path.relative_to(folder))))
         others.append(typical(bench.imports("libcst"), 1, bench.patience))
     path.write_text(text, encoding="utf-8")
