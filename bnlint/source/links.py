@@ -53,14 +53,20 @@ class Links(Struct):
         """The files on which the findings depend, with the digests of their contents."""
         return {**self.unopened, **{path: o.digest for path, o in self.outcomes.items()}}
 
-    def project(self, begun: Collection[str] | None = None) -> Project:
-        """The files linked by their imports. begun: those to begin with; None: all that are open by
-        now."""
+    def close_all_but(self, begun: Collection[str]) -> None:
+        """Forget what was opened since these files were."""
+        self.unopened.clear()
+        for path in [path for path in self.outcomes if path not in begun]:
+            self.behind[path] = self.outcomes.pop(path)
+
+    def project(self) -> Project:
+        """The files linked by their imports."""
         from bnlint.source.evaluate.explained import Explained
         from bnlint.source.project import Project
 
-        facts = {p: f for p, f in self.facts.items() if begun is None or p in begun}
-        return Project(self.root, facts, self.load, Explained.by(self.settings), self.is_folder)
+        return Project(
+            self.root, self.facts, self.load, Explained.by(self.settings), self.is_folder
+        )
 
     @property
     def suppressions(self) -> dict[str, FileSuppressions]:

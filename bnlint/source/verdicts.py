@@ -139,8 +139,8 @@ def _drawn(
     pictures = None if ledger is None else draw(project, isolated, ledger)
     if ledger is None or pictures is None or ledger.failed:
         runs.reason = runs.reason if ledger is None else ledger.failed
-        links.unopened.clear()
-        project = links.project(begun)
+        links.close_all_but(begun)
+        project = links.project()
         ledger = Ledger()
         pictures = draw(project, isolated, ledger)
     return pictures, partial(drawings.keep, left_by(project, ledger), ledger)

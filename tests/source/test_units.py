@@ -401,3 +401,9 @@ def test_units_come_back_as_they_were(project: Path) -> None:
         assert [t.body for t in back.traces] == [t.body for t in unit.traces]
         assert (back.key, back.texts, back.steps) == (unit.key, unit.texts, unit.steps)
         assert set(back.covered) == {(place, block) for place, block in unit.covered}
+
+
+def test_a_file_that_cannot_matter_any_more_is_left_alone(project: Path, drawn: Drawn) -> None:
+    lint(project, select=("ALL",))
+    write(project / "other.py", "def (")
+    agree(project, drawn)

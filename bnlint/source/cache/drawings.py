@@ -13,7 +13,7 @@ from bnlint.source.cache.kept_units import kept_units
 from bnlint.source.cache.left_units import Left, packed_units
 from bnlint.source.cache.looked import Looked
 from bnlint.source.cache.runs import DRAWN, Runs
-from bnlint.source.cache.unit_file import Read
+from bnlint.source.cache.unit_file import Read, read_file
 from bnlint.source.cache.unseen import CodeChangedError
 from bnlint.source.links import Links
 from bnlint.source.project import Project
@@ -23,19 +23,13 @@ MOST: Final = 3
 """Runs of one kind of which the drawings are kept: they are large."""
 
 
-class _Head(Struct, array_like=True):
-    """The beginning of what was kept."""
-
-    read: Read
-
-
 def drawn_contents(folder: Folder) -> set[str]:
     """The contents that files had when they were drawn."""
     found: set[str] = set()
     for name in folder.names(DRAWN):
         with suppress(msgspec.MsgspecError, ValueError):
-            head = msgspec.msgpack.decode(folder.read(name) or b"", type=_Head)
-            found |= set(head.read.consulted.values())
+            file, _ = read_file(folder.read(name) or b"")
+            found |= set(file.read.consulted.values())
     return found
 
 
@@ -64,7 +58,7 @@ class Drawings(Struct):
             consulted, folder = self.links.consulted, self.runs.cache.folder
             troubled = sorted(p for p, outcome in self.links.outcomes.items() if outcome.problem)
             with suppress(TypeError, ValueError, OverflowError):
-                data = packed_units(ledger, left, Read(consulted, self.runs.shape, troubled))
-                if folder.write(self.runs.drawings, data):
+                parts = packed_units(ledger, left, Read(consulted, self.runs.shape, troubled))
+                if folder.write_parts(self.runs.drawings, parts):
                     folder.remove(folder.names(self.runs.drawn)[MOST:])
         return left.looked

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -58,7 +58,14 @@ class Folder(Struct, frozen=True):
 
     def write(self, name: str, data: bytes) -> bool:
         """Put a file there, in place of the one before; False when that cannot be done."""
-        return self.put(name, (_digest(data), data))
+        return self.write_parts(name, (data,))
+
+    def write_parts(self, name: str, parts: Sequence[bytes]) -> bool:
+        """The same for data in parts, which need not be in memory twice."""
+        seal = hashlib.blake2b(digest_size=_SEAL)
+        for part in parts:
+            seal.update(part)
+        return self.put(name, (seal.digest(), *parts))
 
     def put(self, name: str, parts: Iterable[bytes]) -> bool:
         """The same for parts that carry their own seal."""

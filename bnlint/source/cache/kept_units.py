@@ -16,7 +16,7 @@ from bnlint.source import ir
 from bnlint.source.cache.looked import SENSES, Looked, senses_of
 from bnlint.source.cache.reworked import Reworked
 from bnlint.source.cache.runs import Runs
-from bnlint.source.cache.unit_file import UnitFile
+from bnlint.source.cache.unit_file import UnitFile, given_in, read_file
 from bnlint.source.cache.unit_wire import unpacked_unit
 from bnlint.source.cache.unseen import CodeChangedError
 from bnlint.source.evaluate.interpreter import Interpreter
@@ -39,6 +39,7 @@ class KeptUnits:
     def __init__(
         self,
         file: UnitFile,
+        units: Iterable[Raw],
         reworked: Mapping[str, Reworked],
         changed: Mapping[str, frozenset[int]],
     ) -> None:
@@ -63,7 +64,7 @@ class KeptUnits:
         self._gone: list[Unit] = []
         """Units of what is not there any more."""
         self._scripts: frozenset[str] = frozenset()
-        self._sort_out([(unpacked_unit(raw), raw) for raw in file.units])
+        self._sort_out([(unpacked_unit(raw), raw) for raw in units])
         self.touched = self._edited.union(path for _, (path, _) in self._touched)
         self.eager: Sequence[str] = file.eager
         self.long_decorators = frozenset(
@@ -288,12 +289,14 @@ def kept_units(
     Raises CodeChangedError when too much has changed.
     """
     try:
-        file = msgspec.msgpack.decode(data, type=UnitFile)
+        file, units = read_file(data)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CodeChangedError("what was kept cannot be read") from error
     consulted, cache = file.read.consulted, runs.cache
     if file.read.shape != runs.shape:
         raise CodeChangedError("files have come or gone")
+    if file.given != given_in(project):
+        raise CodeChangedError("other files can matter now")
     outcomes = links.outcomes
     for path, was in consulted.items():
         is_troubled = path in file.read.troubled
@@ -326,7 +329,7 @@ def kept_units(
     if any(start in changed.get(path, ()) for path, start in shared):
         raise CodeChangedError("it runs while modules are imported")
     try:
-        kept = KeptUnits(file, reworked, changed)
+        kept = KeptUnits(file, units, reworked, changed)
     except (msgspec.MsgspecError, ValueError, LookupError) as error:
         raise CodeChangedError("what was kept cannot be read") from error
     links.unopened.update(consulted)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from bnlint.source.cache.kept_units import KeptUnits
 from bnlint.source.cache.looked import Looked, looked_at, with_earlier
-from bnlint.source.cache.unit_file import Paths, Read, UnitFile
+from bnlint.source.cache.unit_file import Paths, Read, UnitFile, file_parts, given_in
 from bnlint.source.cache.unit_wire import packed_unit
 from bnlint.source.noticed import Spot
 from bnlint.source.objects import switched_attributes
@@ -28,6 +27,7 @@ class Left(Struct, frozen=True):
     switched: frozenset[str]
     added: Sequence[str]
     size: int
+    given: str
 
 
 def left_by(project: Project, ledger: Ledger) -> Left:
@@ -36,12 +36,12 @@ def left_by(project: Project, ledger: Ledger) -> Left:
     if looked is not None and ledger.earlier is not None:
         looked = with_earlier(looked, ledger.earlier.looked)
     switched = switched_attributes(project) if ledger.switched is None else ledger.switched
-    around = (project.added_folders(), project.relevance.size)
+    around = (project.added_folders(), project.relevance.size, given_in(project))
     return Left(looked, noticed.spots, frozenset(noticed.shared), switched, *around)
 
 
-def packed_units(ledger: Ledger, left: Left, read: Read) -> bytes:
-    """What a run leaves to later ones; raises TypeError for what has no form."""
+def packed_units(ledger: Ledger, left: Left, read: Read) -> list[bytes]:
+    """What a run leaves to later ones, in parts; raises TypeError for what has no form."""
     earlier = ledger.earlier if isinstance(ledger.earlier, KeptUnits) else None
     table: dict[Spot, int] = {}
     spots: list[Spot] = []
@@ -55,13 +55,13 @@ def packed_units(ledger: Ledger, left: Left, read: Read) -> bytes:
             table[spot] = len(spots)
             spots.append(spot)
         numbers.append(table[spot])
-    units: list[Raw] = []
+    units: list[bytes] = []
     for unit in ledger.units:
         if earlier is None or earlier.kept(*unit.key) is not unit:
             texts = frozenset(numbers[number] for number in unit.texts)
-            units.append(Raw(packed_unit(dataclasses.replace(unit, texts=texts))))
+            units.append(packed_unit(dataclasses.replace(unit, texts=texts)))
         else:
-            units.append(earlier.raw.get(unit.key) or Raw(packed_unit(unit)))
+            units.append(bytes(earlier.raw.get(unit.key) or b"") or packed_unit(unit))
     paths = Paths()
     numbered = paths.numbered(spots)
     orders = {stage: paths.numbered(order) for stage, order in ledger.orders.items()}
@@ -81,6 +81,6 @@ def packed_units(ledger: Ledger, left: Left, read: Read) -> bytes:
         sorted(ledger.tested),
         list(left.added),
         left.size,
-        units,
+        left.given,
     )
-    return msgspec.msgpack.encode(file)
+    return file_parts(file, units)
