@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from bnlint.finding import Place
 from bnlint.functional import ModeCall
@@ -51,14 +51,6 @@ class Stage(StrEnum):
     __hash__ = str.__hash__
 
 
-def slot_of(definition: FunctionObject | ClassObject, project: Project) -> Spot:
-    """What tells a definition from all others: its file, and where it begins in it; for what a
-    script has defined, which may be imported as well, the complement of that."""
-    scope = definition.frame.module
-    path, start = scope.facts.path, definition.definition.span[0]
-    return path, start if scope is project.scope(path) else ~start
-
-
 WHOLE = -1
 """Stands for a whole file in place of where a definition begins."""
 ALL_IMPORTS: Final = (Stage.IMPORTS, ("", WHOLE))
@@ -67,6 +59,14 @@ Norm: TypeAlias = tuple[str, dict[str, Parameter]]
 """The name of a BatchNorm and its arguments."""
 Situated: TypeAlias = tuple[Place, Hashable]
 """See `graph_artist.Situation`."""
+
+
+def slot_of(definition: FunctionObject | ClassObject, project: Project) -> Spot:
+    """What tells a definition from all others: its file, and where it begins in it; for what a
+    script has defined, which may be imported as well, the complement of that."""
+    scope = definition.frame.module
+    path, start = scope.facts.path, definition.definition.span[0]
+    return path, start if scope is project.scope(path) else ~start
 
 
 class Modes(Struct, frozen=True, array_like=True):
@@ -78,9 +78,8 @@ class Modes(Struct, frozen=True, array_like=True):
 
 @dataclass(slots=True)
 class Unit:
-    """One drawing. spot: of what, see `slot_of`; texts:
-    the definitions on which it depended, by number. steps: that it took;
-    gave_up: how often they were not enough.
+    """One drawing. spot: of what, see `slot_of`; texts: the definitions on which it depended, by
+    number. steps: that it took; gave_up: how often they were not enough.
 
     For the drawings after it: called, built, tested: see `Core`; norms: constructor calls of
     BatchNorm, see `Interpreter.batchnorms`; judged: see `TraceDomain`; covered, reached, unsettled:
@@ -273,9 +272,9 @@ def _with_new(order: Sequence[Spot], found: Sequence[Spot]) -> Sequence[Spot]:
     return [*inside, *behind.get(None, ())]
 
 
-def tail(container: Collection[T], length: int) -> list[T]:
-    """What was added to a list or dictionary since it had this length."""
-    added = list(islice(reversed(container), len(container) - length))  # type: ignore[call-overload]
+def tail(table: dict[T, Any], length: int) -> list[T]:
+    """What was added to a dictionary since it had this length."""
+    added = list(islice(reversed(table), len(table) - length))
     added.reverse()
     return added
 

@@ -248,7 +248,8 @@ class KeptUnits:
 
     def _relocated(self, value: T) -> T:
         """A value with the places of now, in all that it consists of."""
-        return self._anywhere(value)  # type: ignore[no-any-return]
+        moved: T = self._anywhere(value)
+        return moved
 
     def _anywhere(self, value: Any) -> Any:
         match value:
