@@ -25,7 +25,6 @@ from bnlint.source.values import (
     Value,
     alternatives,
 )
-from bnlint.source.walk import walk
 from bnlint.trace import Item, Loop, Mode
 
 ROUNDS = 2
@@ -191,10 +190,8 @@ def switched_attributes(project: Project) -> frozenset[str]:
     found: set[str] = set()
     for path in project.given:
         facts = project.facts(path)
-        if facts is not None and not _SWITCHES.isdisjoint(
-            project.relevance.profile(facts.body).words
-        ):
-            found |= set(switched(walk(facts.body)))
+        if facts is not None:
+            found.update(switched(project.relevance.nodes_with(facts.body, _SWITCHES)))
     return frozenset(found)
 
 

@@ -270,6 +270,15 @@ class Relevance:
         """Whether an expression is the name of a package that is not of the project."""
         return type(value) is ir.Name and value.id in self._outside
 
+    def nodes_with(self, code: object, words: frozenset[str]) -> Iterator[ir.Node]:
+        """The records of code, without those of definitions that mention none of these words."""
+        if words.isdisjoint(self.profile(code).spelled):
+            return
+        for node in walk_apart(code, (ir.Function, ir.Class)):
+            yield node
+            if isinstance(node, ir.Function | ir.Class) and node is not code:
+                yield from self.nodes_with(node, words)
+
     def acts_inside(self, definition: ir.Function) -> bool:
         """Whether a function's body does so; its decorators and defaults are left aside."""
         acting = self.acting.intersection(self.profile(definition).referred)

@@ -27,7 +27,6 @@ from bnlint.source.objects import (
     switched_attributes,
 )
 from bnlint.source.project import Project
-from bnlint.source.relevance import Relevance
 from bnlint.source.scripts import is_script, is_unit_test
 from bnlint.source.traces import TraceDomain
 from bnlint.source.units import (
@@ -51,7 +50,6 @@ from bnlint.source.values import (
     Value,
     alternatives,
 )
-from bnlint.source.walk import walk_apart
 from bnlint.trace import Built, Clock, Forward, ModeNotCalled, ModeTrace
 
 T = TypeVar("T")
@@ -248,9 +246,10 @@ class TraceArtist:
 
     def _note_statements(self, facts: FileFacts) -> None:
         """`model.eval` as a statement is a mistake in code that nothing reaches, too."""
+        nodes = self.project.relevance.nodes_with(facts.body, _MODES)
         found = tuple(
             ModeNotCalled(expression.attr, ir_name(expression.value), place)
-            for expression in _mode_statements(self.project.relevance, facts.body)
+            for expression in _mode_statements(nodes)
             if (place := facts.place(expression.span)) not in self.domain.judged
         )
         if found:
@@ -460,17 +459,12 @@ def _is_registered(function: FunctionObject) -> bool:
     )
 
 
-def _mode_statements(relevance: Relevance, code: object) -> Iterator[ir.Attribute]:
-    """The statements `model.eval` and `model.train`, read where the words stand at all."""
-    if _MODES.isdisjoint(relevance.profile(code).spelled):
-        return
-    for statement in walk_apart(code, _DEFINITIONS):
-        match statement:
+def _mode_statements(nodes: Iterable[ir.Node]) -> Iterator[ir.Attribute]:
+    """The statements `model.eval` and `model.train`."""
+    for node in nodes:
+        match node:
             case ir.Evaluate(ir.Attribute(_, "eval" | "train") as expression):
                 yield expression
-            case ir.Function() | ir.Class() if statement is not code:
-                yield from _mode_statements(relevance, statement)
 
 
 _MODES = frozenset({"eval", "train"})
-_DEFINITIONS = (ir.Function, ir.Class)
