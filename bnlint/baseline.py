@@ -6,13 +6,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bnlint.finding import Finding, Place, Role
 from bnlint.fingerprint import Lines, context_of
-from bnlint.records import Struct
+from bnlint.records import Struct, replace
 from bnlint.settings import CRASH, SettingsError
 from bnlint.suppress import regroup
 

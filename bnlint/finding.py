@@ -6,9 +6,10 @@ Plain frozen values without behaviour, shared by both halves and by every render
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
+
+from bnlint.records import Record, field
 
 Number: TypeAlias = int | float | bool | str | None
 Measurement: TypeAlias = Mapping[str, Number | Sequence[Number]]
@@ -47,8 +48,7 @@ class Role(StrEnum):
     """Anything else that helps to understand."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(Record, frozen=True, order=True):
     """A span of source text: 1-based lines and columns (code points), the end exclusive.
 
     `path` is absolute or relative to the working directory, with forward slashes. `cell` is the
@@ -63,8 +63,7 @@ class Place:
     cell: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Record, frozen=True):
     """One step of the proof, in the order in which a reader should see the steps."""
 
     place: Place
@@ -72,8 +71,7 @@ class Evidence:
     role: Role = Role.CONTEXT
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceArgument:
+class ReplaceArgument(Record, frozen=True):
     """Replace the argument bound to `parameter` in the call at `call` by `text` (with keyword)."""
 
     call: Place
@@ -81,16 +79,14 @@ class ReplaceArgument:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveArgument:
+class RemoveArgument(Record, frozen=True):
     """Remove the argument bound to `parameter` from the call at `call`."""
 
     call: Place
     parameter: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetArgument:
+class SetArgument(Record, frozen=True):
     """As ReplaceArgument; where the call has no such argument, `text` is added as a keyword."""
 
     call: Place
@@ -98,8 +94,7 @@ class SetArgument:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class InsertBefore:
+class InsertBefore(Record, frozen=True):
     """Insert `text` as a statement of its own before the statement that holds `place`.
 
     name: the dotted name that the text uses, "" for none; nothing is inserted where the statement
@@ -113,23 +108,20 @@ class InsertBefore:
     above: tuple[Place, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SwapElements:
+class SwapElements(Record, frozen=True):
     """Exchange two neighbouring elements of one argument list or literal."""
 
     first: Place
     second: Place
 
 
-@dataclass(frozen=True, slots=True)
-class AddCall:
+class AddCall(Record, frozen=True):
     """Turn the expression at `place` into a call without arguments."""
 
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceText:
+class ReplaceText(Record, frozen=True):
     """Put `text` in place of what stands at `place`, which is no code, such as a comment."""
 
     place: Place
@@ -158,8 +150,7 @@ def places_of(intent: Intent) -> frozenset[Place]:
             return frozenset({place})
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Record, frozen=True):
     """Replace a span of the finding's file by `text`; 1-based, the end exclusive."""
 
     line: int
@@ -169,8 +160,7 @@ class Edit:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(Record, frozen=True):
     """What would repair the mistake: intents from the rule, exact edits once realised."""
 
     message: str
@@ -179,8 +169,7 @@ class Fix:
     edits: tuple[Edit, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Record, frozen=True):
     """One mistake, with its proof.
 
     `place` is None only for live findings on classes without source; `module` is the qualified

@@ -87,8 +87,7 @@ def _say_cold(root: Path) -> Callable[[int, int], None]:
 
 def _one_process(root: Path) -> bnlint.Settings:
     """The project's settings; flake8 has its own processes."""
-    from dataclasses import replace
-
+    from bnlint.records import replace
     from bnlint.settings import load_settings
 
     return replace(load_settings(root), jobs=1, cache=True)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Final, TypeAlias
 
 from bnlint.finding import Place
-from bnlint.records import Struct, field
+from bnlint.records import Record, Struct, field
 
 
 class Kind(StrEnum):
@@ -141,8 +140,7 @@ class Node(Struct, frozen=True):
         return self.name.rpartition(".")[2]
 
 
-@dataclass(frozen=True)
-class LayerGraph:
+class LayerGraph(Record, frozen=True, dict=True):
     """All nodes of one forward of one module (or of one Sequential), in the order of execution.
 
     title: the class or variable it was drawn for; binding: the constructor arguments that were

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bnlint.finding import Severity
+from bnlint.records import Record, field, replace, set_once
 
 if TYPE_CHECKING:
     from bnlint.rules.base import Rule
@@ -50,8 +50,7 @@ class SettingsError(Exception):
     """The configuration cannot be used; the message names the file and the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Record, frozen=True):
     """Everything that a run may be told.
 
     select, extend_select, ignore, extend_ignore: rule selectors: a code (BNL101), the beginning of
@@ -106,12 +105,12 @@ class Settings:
                 continue
             if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) for v in value):
                 raise SettingsError(f"Settings: {key}: must be a list of strings, not {value!r}")
-            object.__setattr__(self, key, tuple(value))
+            set_once(self, key, tuple(value))
             if key in _SELECTORS:
                 check_selectors(value, f"Settings: {key}")
         if isinstance(self.fail_level, str):
             level = _one_of(self.fail_level, LEVELS, "Settings: fail_level")
-            object.__setattr__(self, "fail_level", Severity.parse(level))
+            set_once(self, "fail_level", Severity.parse(level))
         _one_of(self.output_format, OUTPUT_FORMATS, "Settings: output_format")
 
     def selects(self, rule: Rule, *, live: bool = False) -> bool:
@@ -367,6 +366,6 @@ def _one_of(value: object, allowed: tuple[str, ...], where: str) -> str:
 
 
 KEYS: Final = tuple(
-    sorted(f.name.replace("_", "-") for f in fields(Settings) if f.name not in _UNWRITTEN)
+    sorted(n.replace("_", "-") for n in Settings.__struct_fields__ if n not in _UNWRITTEN)
 )
 """The keys of the table in a configuration file."""

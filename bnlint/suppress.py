@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -200,7 +199,7 @@ def _split_group(finding: Finding, excusing: _Excusing) -> list[Finding]:
 
 def _hidden(finding: Finding, excuses: Sequence[Suppression]) -> Finding:
     reason = next((excuse.reason for excuse in excuses if excuse.reason), "")
-    return dataclasses.replace(finding, suppressed=True, reason=reason)
+    return replace(finding, suppressed=True, reason=reason)
 
 
 def _cross_file_causes(finding: Finding, own: Place) -> list[Place]:
@@ -219,9 +218,9 @@ def regroup(finding: Finding, places: list[Place]) -> Finding:
         e for e in finding.evidence if e.role is not Role.INSTANCE or e.place in others
     )
     fix = None if finding.fix is None else _fix_of(finding.fix, places)
-    return dataclasses.replace(finding, place=first, evidence=evidence, fix=fix)
+    return replace(finding, place=first, evidence=evidence, fix=fix)
 
 
 def _fix_of(fix: Fix, places: list[Place]) -> Fix | None:
     intents = tuple(i for i in fix.intents if not places_of(i).isdisjoint(places))
-    return dataclasses.replace(fix, intents=intents) if intents else None
+    return replace(fix, intents=intents) if intents else None

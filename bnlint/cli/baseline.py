@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from bnlint.baseline import Baseline
 from bnlint.cli import CommandError
 from bnlint.cli.given import Outcome
 from bnlint.printable import counted
+from bnlint.records import replace
 from bnlint.settings import CRASH
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnlint.cli import CommandError
+from bnlint.records import Struct, replace
 from bnlint.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 STDIN = Path("-")
 
 
-@dataclass(frozen=True, slots=True)
-class Fixing:
+class Fixing(Struct, frozen=True):
     """What to do about findings. diff: show the fixes, and write nothing; ignore: write comments
     that excuse them; baseline: write them to this file."""
 
@@ -48,8 +47,7 @@ class Fixing:
         return self.fix or self.diff
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """result: what is found now. worst: the severity that decides the exit code. prints: whether
     the findings are printed."""
 

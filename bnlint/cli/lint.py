@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from bnlint.cli.options import (
 )
 from bnlint.cli.printing import Print, print_result
 from bnlint.printable import printable
+from bnlint.records import replace
 from bnlint.settings import LEVELS, Settings, SettingsError
 
 if TYPE_CHECKING:

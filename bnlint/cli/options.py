@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from bnlint.cli import CommandError
 from bnlint.finding import Severity
+from bnlint.records import replace
 from bnlint.settings import (
     OUTPUT_FORMATS,
     Settings,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from bnlint.cli import CommandError
+from bnlint.records import Struct
 from bnlint.settings import Settings
 
 if TYPE_CHECKING:
     from bnlint.source.result import LintResult
 
 
-@dataclass(frozen=True, slots=True)
-class Print:
+class Print(Struct, frozen=True):
     """How to print. file: where, None for standard output; statistics: counts for each rule in
     place of the findings; seconds: how long the run took; to_stderr: standard output has another
     use; hints: whether to say what can be done next."""

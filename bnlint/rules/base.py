@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from bnlint.finding import Evidence, Finding, Fix, Measurement, Place, Severity
 from bnlint.functional import ModeCall
 from bnlint.graph import LayerGraph
 from bnlint.overrides import ModeMethod
+from bnlint.records import Record, field
 from bnlint.solver import Observation, solve
 from bnlint.trace import ModeTrace
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Record, frozen=True):
     """What the live half measured, as plain numbers; empty for the source half.
 
     layers: by node id of the one live graph. output: of the final output.
@@ -32,8 +31,7 @@ class Measured:
         return bool(self.layers or self.output)
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(Record, frozen=True, dict=True):
     """All that a rule may look at: layer graphs, mode traces, what classes do to the mode, calls of
     mode-sensitive functions, measured numbers."""
 
@@ -66,8 +64,7 @@ class Pictures:
         return {id(trace): solve(trace) for trace in self.traces}
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(Record, frozen=True):
     """A piece of code on a rule's page: a complete small file. The lines that the rule accuses are
     marked `# expect: CODE`; a right example has none."""
 
@@ -75,8 +72,7 @@ class Example:
     title: str = ""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Record, frozen=True):
     """A number of a rule that the settings may change: `[tool.bnlint.rules.CODE] name = 1`."""
 
     name: str
@@ -85,8 +81,7 @@ class Option:
     text: str
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Record, frozen=True):
     """Everything about one rule; documentation pages, `bnlint rule` and tests come from it.
 
     summary: one line. what, why, fine_when, fix_safety: paragraphs in Markdown.

@@ -47,7 +47,7 @@ def _drawn(
 ) -> list[Node] | None:
     nowhere = Frame(ModuleScope("", FileFacts("", (), (0,))))
     forward_arguments: Arguments | None = None
-    domain = GraphDomain(module, machine.store, machine.passages, usual)
+    domain = GraphDomain(module, machine.store, machine.passages, usual=usual)
     with machine.drawing(domain, budget):
         if isinstance(module, Instance):
             forward = machine.find(module.cls, method)

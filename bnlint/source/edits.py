@@ -6,7 +6,6 @@ import ast
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from bnlint.finding import (
     SetArgument,
     SwapElements,
 )
+from bnlint.records import replace
 from bnlint.source import ir
 from bnlint.source.facts import FileFacts
 from bnlint.source.insertion import statement_for

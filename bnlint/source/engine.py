@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bnlint.finding import Place
+from bnlint.records import Struct, field, replace
 from bnlint.settings import Settings, check_settings, load_settings
 from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.start import Start, start_run
@@ -114,8 +114,7 @@ def open_project(paths: Iterable[AnyPath], settings: Settings) -> Project:
     return open_workspace(paths, settings).project()
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """What to lint. texts: documents that are not on disk, by path; cache, runs: what earlier runs
     have left."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from bnlint.finding import Place
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node
-from bnlint.records import replace
+from bnlint.records import Struct, field, replace
 from bnlint.source import ir
 from bnlint.source.constructors import constructor_calls, may_hold_calls
 from bnlint.source.drawing import draw_graph
@@ -65,8 +63,7 @@ class Situation(NamedTuple):
     block: Hashable
 
 
-@dataclass(slots=True)
-class Noted:
+class Noted(Struct):
     """What one drawing has added to what is covered, reached and settled, new or not."""
 
     covered: set[Situation] = field(default_factory=set)
@@ -346,7 +343,7 @@ class GraphArtist:
             return
         if graph is None:
             return
-        self.graphs.append(dataclasses.replace(graph, binding=binding))
+        self.graphs.append(replace(graph, binding=binding))
         inside = {node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None}
         covered = {situation for situation in situations if situation.place in inside}
         self.covered |= covered

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import ClassVar
 
@@ -62,7 +61,6 @@ LARGEST_GRAPH = 4_000
 """Nodes of one graph; the largest published networks have about 2,500."""
 
 
-@dataclass(slots=True)
 class GraphDomain(Domain):
     """Makes a node of every layer call and operation.
 
@@ -72,23 +70,20 @@ class GraphDomain(Domain):
 
     draws_layers: ClassVar[bool] = True
 
-    root: Value
-    store: Store
-    passages: Passages
-    usual: bool = False
-    nodes: list[Node] = field(default_factory=list)
-    scope: tuple[Scope, ...] = ()
-    paths: dict[int, str] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
-    running: list[Value] = field(default_factory=list)
-    memory: Memory = field(init=False)
-    structures: Structures = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.takes_defaults = self.usual
-        self.paths = {id(module): path for path, module in descendants(self.root)}
-        self.memory = Memory(self.store, self.nodes)
-        self.structures = Structures(self.store, self.passages.number, self.paths)
+    def __init__(
+        self, root: Value, store: Store, passages: Passages, *, usual: bool = False
+    ) -> None:
+        self.root = root
+        self.store = store
+        self.passages = passages
+        self.usual = self.takes_defaults = usual
+        self.nodes: list[Node] = []
+        self.scope: tuple[Scope, ...] = ()
+        self.paths = {id(module): path for path, module in descendants(root)}
+        self.calls: dict[str, int] = {}
+        self.running: list[Value] = []
+        self.memory = Memory(store, self.nodes)
+        self.structures = Structures(store, passages.number, self.paths)
 
     @property
     def size(self) -> int:

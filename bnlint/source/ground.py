@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from bnlint.records import Struct
+from bnlint.records import Struct, replace
 from bnlint.settings import Settings
 from bnlint.source.discover import (
     Discovered,

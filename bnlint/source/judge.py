@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from bnlint.finding import Evidence, Finding, Place, Role
 from bnlint.graph import LayerGraph
-from bnlint.records import Struct
+from bnlint.records import Struct, replace
 from bnlint.rules import find_rule
 from bnlint.rules.base import Pictures, Rule
 from bnlint.source.result import Crash

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bnlint.graph import Kind
+from bnlint.records import Struct, field
 from bnlint.source.drawing import draw_graph
 from bnlint.source.evaluate.core import GIVEN_UP
 from bnlint.source.evaluate.domain import Domain
@@ -41,8 +41,7 @@ class Held(NamedTuple):
     flags: frozenset[int]
 
 
-@dataclass(slots=True)
-class Members(Domain):
+class Members(Struct, Domain):
     """Numbers the layers and models of a trace, the same each time they are met.
 
     first_number: the first that is free.

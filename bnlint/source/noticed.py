@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from bnlint.records import Struct, field
 from bnlint.source import ir
 from bnlint.source.values import ClassObject, FunctionObject, ModuleScope
 
@@ -17,8 +17,7 @@ TIGHT = 2_000
 """Steps that must be left at the end of a drawing for a little more code to change nothing."""
 
 
-@dataclass(slots=True)
-class Noticed:
+class Noticed(Struct):
     """functions: those that were run or whose text was read, by the id of their definitions. names:
     of modules, by file, that were asked for from outside of the file, found or not. parts: words
     by which the methods of a file were searched. called: names of methods of which a call was

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bnlint.finding import Finding, Place, Severity
+from bnlint.records import Record, field
 
 if TYPE_CHECKING:
     from bnlint.baseline import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class LintError:
+class LintError(Record, frozen=True):
     """Something that kept the run from being complete: a file that the system would not open."""
 
     path: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Crash:
+class Crash(Record, frozen=True):
     """A rule (or a stage of the run) that raised an exception; place: what it was looking at."""
 
     what: str
@@ -30,8 +28,7 @@ class Crash:
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
-class LintResult:
+class LintResult(Record, frozen=True):
     """What a run found.
 
     findings: sorted, the suppressed ones included and marked. errors: what could not be read.

@@ -4,7 +4,6 @@ comments, unused comments, and the baseline."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from bnlint.baseline import Baseline, Entry
 from bnlint.finding import Finding, Role
 from bnlint.fingerprint import Lines
 from bnlint.paths import shown_path
-from bnlint.records import Struct, field
+from bnlint.records import Struct, field, replace
 from bnlint.rules import all_rules
 from bnlint.settings import CRASH, Settings, specificity
 from bnlint.source.discover import per_file_ignores

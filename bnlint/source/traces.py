@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bnlint.finding import Place
 from bnlint.graph import Kind
-from bnlint.records import replace
+from bnlint.records import field, replace
 from bnlint.source import ir
 from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.freezing import frozen_norms, frozen_parts, targets
@@ -76,7 +75,6 @@ class _New(NamedTuple):
     flags: list[int]
 
 
-@dataclass(slots=True)
 class TraceDomain(Members):
     """Notes events; a forward is one event and is not followed inside.
 

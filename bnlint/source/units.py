@@ -8,7 +8,6 @@ else, need only draw again what depended on them, and put the rest in its place.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import islice
@@ -76,8 +75,7 @@ class Modes(Struct, frozen=True, array_like=True):
     calls: tuple[ModeCall, ...]
 
 
-@dataclass(slots=True)
-class Unit:
+class Unit(Struct):
     """One drawing. spot: of what, see `slot_of`; texts: the definitions on which it depended, by
     number. steps: that it took; gave_up: how often they were not enough.
 

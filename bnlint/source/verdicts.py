@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from bnlint.baseline import Baseline
 from bnlint.finding import Finding, Place, Severity
-from bnlint.records import Struct, field
+from bnlint.records import Struct, field, replace
 from bnlint.rules import all_rules
 from bnlint.rules.base import Rule
 from bnlint.settings import Settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -211,7 +210,7 @@ class KeptUnits:
             for keys in (unit.called, unit.built, unit.tested)
         )
         each = self._each if is_kept else self._those_left
-        return dataclasses.replace(
+        return records.replace(
             unit,
             spot=self._slot(*unit.key) or unit.spot,
             called=called,
@@ -265,7 +264,7 @@ class KeptUnits:
         return value
 
     def _moved_graph(self, graph: LayerGraph) -> LayerGraph:
-        return dataclasses.replace(graph, nodes=tuple(map(self._moved_node, graph.nodes)))
+        return records.replace(graph, nodes=tuple(map(self._moved_node, graph.nodes)))
 
     def _moved_node(self, node: Node) -> Node:
         places = (node.place, node.call_place, node.checkpoint, node.holder)

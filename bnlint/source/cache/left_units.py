@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
-from msgspec import Struct
-
+from bnlint.records import Struct, replace
 from bnlint.source.cache.kept_units import KeptUnits
 from bnlint.source.cache.looked import Looked, looked_at, with_earlier
 from bnlint.source.cache.unit_file import Paths, Read, UnitFile, file_parts, given_in
@@ -59,7 +57,7 @@ def packed_units(ledger: Ledger, left: Left, read: Read) -> list[bytes]:
     for unit in ledger.units:
         if earlier is None or earlier.kept(*unit.key) is not unit:
             texts = frozenset(numbers[number] for number in unit.texts)
-            units.append(packed_unit(dataclasses.replace(unit, texts=texts)))
+            units.append(packed_unit(replace(unit, texts=texts)))
         else:
             units.append(bytes(earlier.raw.get(unit.key) or b"") or packed_unit(unit))
     paths = Paths()

@@ -7,13 +7,13 @@ What was found in them holds, at other places.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Raw
+from msgspec.structs import asdict, astuple
 
-from bnlint import records
 from bnlint.finding import Finding, Place
+from bnlint.records import Struct, replace
 from bnlint.source import ir
 from bnlint.source.cache.looked import Looked
 from bnlint.source.cache.unseen import CodeChangedError, Unseen
@@ -173,7 +173,7 @@ def moved(verdicts: Verdicts, where: Moves, now: Mapping[str, Outcome]) -> Verdi
     for path, outcome in now.items():
         if outcome.suppressions is not None:
             suppressions[path] = outcome.suppressions
-    return records.replace(
+    return replace(
         verdicts,
         by_rule=by_rule,
         problems=problems,
@@ -197,8 +197,8 @@ def _relocated(value: object, where: Moves, now: Mapping[str, Outcome]) -> objec
         return where[value]
     if isinstance(value, tuple):
         return tuple(_relocated(part, where, now) for part in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Struct):
+        parts = asdict(value)
         return replace(value, **{n: _relocated(part, where, now) for n, part in parts.items()})
     return value
 
@@ -212,5 +212,5 @@ def places_in(value: object) -> Iterator[Place]:
             yield single
         elif isinstance(single, tuple):
             pending += single
-        elif is_dataclass(single) and not isinstance(single, type):
-            pending += (getattr(single, f.name) for f in fields(single))
+        elif isinstance(single, Struct):
+            pending += astuple(single)

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -295,9 +294,9 @@ class Runs(Struct):
     def name(self) -> str:
         """What tells runs that may serve each other from all others."""
         about = [
-            (f.name, getattr(self.settings, f.name))
-            for f in fields(Settings)
-            if f.name not in _CHOOSING | _ELSEWHERE
+            (name, getattr(self.settings, name))
+            for name in Settings.__struct_fields__
+            if name not in _CHOOSING | _ELSEWHERE
         ]
         asked = (os.getcwd(), self.paths, str(self.ground.root), about, _installed())
         return digest_of(repr(asked).encode())

@@ -4,13 +4,13 @@ name."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
 from typing import Any, Final, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import asdict
 
 from bnlint.finding import Edit, Evidence, Finding, Fix, Intent, Place, Severity
+from bnlint.records import Struct, replace
 
 _INTENTS: Final = {kind.__name__: kind for kind in get_args(Intent)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 from bnlint.finding import Place
@@ -359,7 +358,7 @@ def _beginning(place: Place) -> Place:
     """Where a call over several lines begins: the next loader may stand right below it."""
     if place.end_line <= place.line:
         return place
-    return dataclasses.replace(place, end_line=place.line, end_column=place.column)
+    return replace(place, end_line=place.line, end_column=place.column)
 
 
 def _are_sizes(arguments: Arguments) -> bool:
