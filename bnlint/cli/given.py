@@ -77,8 +77,8 @@ class Given:
         self._paths = paths
         self._name = stdin_filename
         self._executor = executor
-        self.reason = ""
-        """Why an earlier run could not answer."""
+        self.remarks: list[str] = []
+        """Why an earlier run could not answer, nor its drawings."""
         self.data: dict[str, bytes] = {}
         """The standard input, by the path that it has in findings."""
 
@@ -90,8 +90,14 @@ class Given:
 
         start = start_run(self._paths, self.settings)
         known = start.recall()
-        self.reason = "" if start.runs is None else start.runs.reason
-        return self.open(start).lint() if known is None else known
+        if known is None:
+            from bnlint.source.engine import lint_from
+
+            known = lint_from(start, self.open)
+        if start.runs is not None:
+            told = ("linked", start.runs.reason), ("drawn", start.runs.objection)
+            self.remarks = [f"{what} anew: {why}" for what, why in told if why]
+        return known
 
     def open(self, start: Start | None = None) -> Workspace:
         """Read the files, from where a run was started if it was; raises CommandError and what

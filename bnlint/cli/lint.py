@@ -139,8 +139,8 @@ def lint(
         hints = not (fixing.wanted or fixing.ignore)
         how = Print(output_file, statistics, seconds, to_stderr, hints)
         print_result(outcome.result, settings, how)
-    if verbose and given.reason:
-        click.echo(f"bnlint: linked anew: {given.reason}", err=True)
+    for remark in given.remarks if verbose else ():
+        click.echo(f"bnlint: {remark}", err=True)
     _report_failures(outcome.result, verbose)
     if outcome.result.errors:
         raise SystemExit(2)

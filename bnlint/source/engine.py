@@ -24,7 +24,7 @@ from bnlint.source.prefilter import relevant
 from bnlint.source.reader import read_code, read_file, read_text
 from bnlint.source.reading import Reader, read_files
 from bnlint.source.result import Crash, LintError, LintResult
-from bnlint.source.verdicts import shown, source_rules, verdicts_of
+from bnlint.source.verdicts import NotKeptError, shown, source_rules, verdicts_of
 from bnlint.suppress import FileSuppressions
 
 if TYPE_CHECKING:
@@ -60,12 +60,21 @@ def lint_paths(
     known = start.recall()
     if known is not None:
         return known
-    open_at = partial(open_workspace, wanted, settings, executor=executor, progress=progress)
+    return lint_from(start, partial(_open_from, settings, executor, progress))
+
+
+def lint_from(start: Start, open_from: Callable[[Start], Workspace]) -> LintResult:
+    """Lint what no earlier run knows; files of a project whose drawings are kept from these, of
+    which only what has changed is drawn again. open_from: reads the files from there."""
     wider = start.widened()
-    if wider is not None:
-        open_at(start=wider).lint()
-        known = start_run(wanted, settings).recall()
-    return open_at(start=start).lint() if known is None else known
+    known: LintResult | None = None
+    if wider is not None and start.runs is not None:
+        try:
+            open_from(wider).lint(anew=False)
+            known = start.recall()
+        except NotKeptError as error:
+            start.runs.objection = str(error)
+    return open_from(start).lint() if known is None else known
 
 
 def lint_source(
@@ -88,6 +97,12 @@ def open_workspace(
     """Read the project around these paths, from where a run was started if it was; raises as
     `lint_paths` does."""
     start = start_run(paths, settings) if start is None else start
+    return _open_from(settings, executor, progress, start)
+
+
+def _open_from(
+    settings: Settings, executor: Executor | None, progress: Progress | None, start: Start
+) -> Workspace:
     return Workspace(
         Task(start.ground, settings, executor, progress, cache=start.cache, runs=start.runs)
     )
@@ -141,23 +156,28 @@ class Workspace:
         """The root of the project."""
         return self._links.root
 
-    def lint(self) -> LintResult:
-        """The findings in the given files."""
-        result = self._judge()
+    def lint(self, *, anew: bool = True) -> LintResult:
+        """The findings in the given files.
+
+        anew: whether everything may be drawn; else NotKeptError is raised where the drawings of an
+        earlier run do not hold.
+        """
+        result = self._judge(anew)
         if self._task.cache is not None and any(map(_is_of_drawing, result.crashes)):
             self._task = replace(self._task, cache=None, runs=None)  # what was kept may be spoilt
             self._links = _open(self._task)
             self.change(self._texts)
-            result = self._judge()
+            result = self._judge(anew)
         if self._task.cache is not None:
             self._task.cache.save()
         walls = tuple(LintError(path, words) for path, words in self._task.ground.given.unreadable)
         return replace(result, errors=(*walls, *result.errors))
 
     @collecting_rarely()
-    def _judge(self) -> LintResult:
+    def _judge(self, anew: bool) -> LintResult:
         task = self._task
-        return judge_files(self._links, self.given, task.settings, dict(self._texts), task.runs)
+        texts = dict(self._texts)
+        return judge_files(self._links, self.given, task.settings, texts, task.runs, anew=anew)
 
     def change(self, texts: Mapping[str, str]) -> None:
         """Put these texts in place of the files at these paths, which are absolute."""
@@ -231,10 +251,13 @@ def judge_files(
     settings: Settings,
     texts: Mapping[str, str],
     runs: Runs | None = None,
+    *,
+    anew: bool = True,
 ) -> LintResult:
-    """The findings in the given ones of the files that were opened; runs: where they are kept."""
+    """The findings in the given ones of the files that were opened; runs: where they are kept.
+    anew: see `Workspace.lint`."""
     rules = source_rules(settings if runs is None else None)
-    verdicts = verdicts_of(links, settings, rules, runs)
+    verdicts = verdicts_of(links, settings, rules, runs, anew=anew)
     result = shown(verdicts, given, settings, texts, links.facts.get)
     unreadable = tuple(
         LintError(path, links.outcomes[path].unreadable)

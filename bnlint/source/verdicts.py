@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bnlint.baseline import Baseline
 from bnlint.finding import Finding, Place, Severity
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bnlint.source.isolation import Isolation
 
 
+Drawn: TypeAlias = "tuple[Pictures, Callable[[], Looked | None]]"
+"""Pictures; what keeps the drawings, and gives what was looked at."""
 MANY = 1_000
 """Files of a project whose linked form takes so much memory that it goes before the rules judge."""
 
@@ -69,11 +71,20 @@ def source_rules(settings: Settings | None = None) -> list[Rule]:
     return [r for r in all_rules() if r.source and (settings is None or settings.selects(r))]
 
 
+class NotKeptError(Exception):
+    """The drawings of an earlier run do not hold, for this reason."""
+
+
 def verdicts_of(
-    links: Links, settings: Settings, rules: Iterable[Rule], runs: Runs | None = None
+    links: Links,
+    settings: Settings,
+    rules: Iterable[Rule],
+    runs: Runs | None = None,
+    *,
+    anew: bool = True,
 ) -> Verdicts:
     """Link the files that were opened and ask these rules. runs: what earlier ones have left, and
-    where this one leaves what was looked at."""
+    where this one leaves what was looked at. anew: see `engine.Workspace.lint`."""
     by_rule: dict[str, tuple[Finding, ...]] = {}
     crashes: dict[str, tuple[Crash, ...]] = {}
     facts = links.facts
@@ -84,12 +95,16 @@ def verdicts_of(
         from bnlint.source.recursion import room_to_recurse
 
         isolated = Isolation()
-        pictures = Pictures()
-        keep: Callable[[], Looked | None] = _nothing
+        drawn: Drawn | None = None
         with room_to_recurse():
             with isolated("drawing the project", Place(min(facts), 1)):  # the last resort
-                pictures, keep = _drawn(links, isolated, runs)
-                pictures = replace(pictures, options=settings.rules)
+                drawn = _drawn_again(links, isolated, runs)
+                if drawn is None and anew:
+                    drawn = _drawn_anew(links, isolated, runs)
+            if drawn is None and not anew:
+                raise NotKeptError("" if runs is None else runs.objection)
+            pictures, keep = drawn or (Pictures(), _nothing)
+            pictures = replace(pictures, options=settings.rules)
             if len(facts) >= MANY:
                 gc.collect()  # what the drawing has left refers to itself
             with isolated("keeping the drawings", Place(min(facts), 1)):
@@ -118,31 +133,41 @@ def _nothing() -> None:
     """What keeps nothing."""
 
 
-def _drawn(
-    links: Links, isolated: Isolation, runs: Runs | None
-) -> tuple[Pictures, Callable[[], Looked | None]]:
-    """The pictures of the project; the project itself is not needed any more. Then what keeps them,
-    and gives what was looked at."""
+def _drawn_again(links: Links, isolated: Isolation, runs: Runs | None) -> Drawn | None:
+    """The pictures of the project by the drawings of an earlier run, of which only that is drawn
+    again that depends on what has changed; None where they do not hold."""
+    if runs is None:
+        return None
+    from bnlint.source.cache.drawings import Drawings
+    from bnlint.source.cache.left_units import left_by
     from bnlint.source.draw import draw
 
     begun = frozenset(links.outcomes)
+    project = links.project()
+    drawings = Drawings(runs, links)
+    ledger = drawings.ledger(project)
+    pictures = None if ledger is None else draw(project, isolated, ledger)
+    if ledger is None or pictures is None or ledger.failed:
+        runs.objection = runs.objection if ledger is None else ledger.failed
+        links.close_all_but(begun)
+        return None
+    return pictures, partial(drawings.keep, left_by(project, ledger), ledger)
+
+
+def _drawn_anew(links: Links, isolated: Isolation, runs: Runs | None) -> Drawn:
+    """The pictures of the project, all of them drawn now."""
+    from bnlint.source.draw import draw
+    from bnlint.source.units import Ledger
+
     project = links.project()
     if runs is None:
         return draw(project, isolated), _nothing
     from bnlint.source.cache.drawings import Drawings
     from bnlint.source.cache.left_units import left_by
-    from bnlint.source.units import Ledger
 
-    drawings = Drawings(runs, links)
-    ledger = drawings.ledger(project)
-    pictures = None if ledger is None else draw(project, isolated, ledger)
-    if ledger is None or pictures is None or ledger.failed:
-        runs.reason = runs.reason if ledger is None else ledger.failed
-        links.close_all_but(begun)
-        project = links.project()
-        ledger = Ledger()
-        pictures = draw(project, isolated, ledger)
-    return pictures, partial(drawings.keep, left_by(project, ledger), ledger)
+    ledger = Ledger()
+    pictures = draw(project, isolated, ledger)
+    return pictures, partial(Drawings(runs, links).keep, left_by(project, ledger), ledger)
 
 
 def shown(

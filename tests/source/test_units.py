@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from test_moved import fresh, lint, settled, write
 
 import bnlint.source.draw as drawing
+from bnlint.cli import main
 from bnlint.rules.base import Pictures
 from bnlint.settings import Settings
 from bnlint.source.cache.unit_wire import packed_unit, unpacked_unit
@@ -180,6 +182,7 @@ class Drawn:
     def __init__(self) -> None:
         self.pictures: Pictures | None = None
         self.ledger: Ledger | None = None
+        self.files: tuple[str, ...] = ()
 
     @property
     def again(self) -> set[str]:
@@ -218,7 +221,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     def spy(
         project: Project, isolated: Isolation | None = None, ledger: Ledger | None = None
     ) -> Pictures:
-        found.ledger = ledger
+        found.ledger, found.files = ledger, project.given
         found.pictures = draw(project, isolated, ledger)
         return found.pictures
 
@@ -331,18 +334,57 @@ def test_what_is_kept_may_be_spoilt(project: Path, drawn: Drawn) -> None:
     agree(project, drawn)
 
 
-def test_a_file_that_much_depends_on_is_answered_from_the_whole(
-    project: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+def test_given_files_are_answered_from_the_drawings_of_the_whole(
+    project: Path, drawn: Drawn
 ) -> None:
-    import bnlint.source.cache.start as start
-
-    monkeypatch.setattr(start, "MANY", 2)
     lint(project)
     change(project, REDRAWN["a forward"])
     warm = lint(project, "blocks.py")
     assert drawn.ledger is not None and drawn.ledger.earlier is not None
     assert warm.findings == fresh(project, "blocks.py").findings
     assert warm.files == fresh(project, "blocks.py").files
+
+
+def test_the_command_answers_given_files_so_too(
+    project: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    run = CliRunner()
+    assert run.invoke(main, ["lint", "--exit-zero"]).exit_code == 0
+    change(project, REDRAWN["a constructor"])
+    warm = run.invoke(main, ["lint", "--output-format", "json", "--exit-zero", "blocks.py"])
+    assert drawn.ledger is not None and drawn.ledger.earlier is not None and drawn.again
+    cold = run.invoke(
+        main, ["lint", "--output-format", "json", "--exit-zero", "--no-cache", "blocks.py"]
+    )
+    assert warm.output == cold.output
+
+
+def test_what_does_not_hold_is_not_drawn_for_a_few_files(project: Path, drawn: Drawn) -> None:
+    """Nor does it cost the drawings of the whole project, which a later edit may need."""
+    lint(project)
+    kept = {path: path.read_bytes() for path in project.rglob("drawn-whole-*")}
+    change(project, LINKED["a decorator"])
+    warm = lint(project, "nets.py")
+    assert drawn.ledger is not None and drawn.ledger.earlier is None
+    assert [Path(path).name for path in drawn.files] == ["nets.py", "train.py"]
+    assert warm.findings == fresh(project, "nets.py").findings
+    assert {path: path.read_bytes() for path in project.rglob("drawn-whole-*")} == kept
+
+
+def test_what_a_kept_drawing_has_defined_need_not_be_there(project: Path, drawn: Drawn) -> None:
+    """A function inside another one is defined when that runs, which may be for another file."""
+    inner = (
+        "def widths():\n    def build(width):\n        return nn.BatchNorm2d(width)\n\n"
+        "    build(4)\n    return WIDTHS\n"
+    )
+    write(project / "blocks.py", BLOCKS.replace("def widths():\n    return WIDTHS\n", inner))
+    write(project / "train.py", f"from blocks import widths\n\nwidths()\n{TRAIN}")
+    lint(project, select=("ALL",))
+    write(project / "blocks.py", (project / "blocks.py").read_text() + "\n\nclass New:\n    pass\n")
+    lint(project, select=("ALL",))
+    assert drawn.ledger is not None and drawn.ledger.earlier is not None
+    agree(project, drawn)
 
 
 def test_runs_over_some_files_leave_the_drawings_of_the_whole(project: Path) -> None:

@@ -48,7 +48,7 @@ class Drawings(Struct):
         try:
             kept = kept_units(data, project, self.links, self.runs)
         except CodeChangedError as error:
-            self.runs.reason = str(error)
+            self.runs.objection = str(error)
             return None
         return Ledger(kept)
 

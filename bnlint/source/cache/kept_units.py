@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -84,7 +85,8 @@ class KeptUnits:
         touched = {
             unit.key
             for unit, _ in units
-            if unit.spot[0] in self._edited or not changed.isdisjoint(unit.texts)
+            if not changed.isdisjoint(unit.texts)
+            or (unit.spot[0] in self._edited and not self._is_unaffected(unit))
         }
         # What a script has defined is there only when the script runs.
         self._scripts = frozenset(
@@ -109,6 +111,13 @@ class KeptUnits:
             else:
                 self._units[key] = unit
                 self.raw[key] = raw
+
+    def _is_unaffected(self, unit: Unit) -> bool:
+        """Whether a unit of an edited file is of what some function makes when it runs, which need
+        not run now, and says what it said."""
+        path, start = unit.spot
+        is_local = start >= 0 and start in self._reworked[path].local
+        return is_local and bool(unit.texts) and start not in self._changed[path]
 
     def kept(self, stage: Stage, spot: Spot) -> Unit | None:
         """A drawing that would give the same again."""
@@ -276,6 +285,15 @@ class KeptUnits:
         )
 
 
+@contextmanager
+def _about(path: str) -> Iterator[None]:
+    """Say which file it is that has changed too much."""
+    try:
+        yield
+    except CodeChangedError as error:
+        raise CodeChangedError(f"{path}: {error}") from None
+
+
 def kept_units(
     data: bytes,
     project: Project,
@@ -307,18 +325,17 @@ def kept_units(
         raise CodeChangedError("many files have changed")
     reworked: dict[str, Reworked] = {}
     for path in other:
-        before = cache.kept(consulted[path], path)
-        if before is None:
-            raise CodeChangedError("it is not known any more what has changed in it")
-        reworked[path] = Reworked(before, outcomes[path])
+        with _about(path):
+            reworked[path] = Reworked(cache.kept(consulted[path], path), outcomes[path])
     looked = file.looked
     if looked is None:
         raise CodeChangedError
     senses = [frozenset(w for w, bits in looked.senses.items() if bits & bit) for bit in SENSES]
     relevance = Relevance.recalled(senses, looked.outside, file.size)
     project.recall(relevance, file.added)
-    for found in reworked.values():
-        found.check(looked, relevance, project)
+    for path, found in reworked.items():
+        with _about(path):
+            found.check(looked, relevance, project)
     if not all(found.keeps_relevance(relevance, project) for found in reworked.values()):
         relevance = Relevance(f for path in project.given if (f := project.facts(path)) is not None)
         if senses_of(relevance) != looked.senses or set(relevance.outside) != set(looked.outside):

@@ -47,7 +47,9 @@ class Replaced(NamedTuple):
 class Reworked:
     """Two versions of one file; raises CodeChangedError where they differ in too much."""
 
-    def __init__(self, old: Outcome, new: Outcome) -> None:
+    def __init__(self, old: Outcome | None, new: Outcome) -> None:
+        if old is None:
+            raise CodeChangedError("it is not known any more what has changed in it")
         self.old, self.new = _facts(old), _facts(new)
         self.path = self.old.path
         self.starts: dict[int, int] = {}
@@ -123,6 +125,12 @@ class Reworked:
     def has_changed(self) -> bool:
         """Whether more than the layout has changed."""
         return bool(self._pairs or self._replaced)
+
+    @cached_property
+    def local(self) -> frozenset[int]:
+        """Where the definitions begin, in the old version, that functions make when they run."""
+        functions = (d for d in definitions(self.old.body) if isinstance(d, ir.Function))
+        return frozenset(inner.span[0] for f in functions for inner in definitions(f.read()))
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -73,14 +73,15 @@ class _Run(Struct, frozen=True, array_like=True):
 
 
 class Runs(Struct):
-    """The runs over one ground with one cache. reason: why the last one did not hold; empty where
-    there was none."""
+    """The runs over one ground with one cache. reason: why the last one did not hold; objection:
+    why its drawings did not; empty where they did, or where there were none."""
 
     ground: Ground
     settings: Settings
     cache: Cache
     paths: tuple[str, ...]
     reason: str = ""
+    objection: str = ""
 
     def recall(self) -> LintResult | None:
         """What this run would find, if that is known."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from bnlint.records import Struct
 from bnlint.settings import Settings
@@ -16,11 +15,7 @@ from bnlint.source.cache.runs import Runs
 from bnlint.source.cache.store import Cache
 from bnlint.source.discover import posix
 from bnlint.source.ground import Ground, survey
-from bnlint.source.prefilter import relevant
 from bnlint.source.result import LintResult
-
-MANY: Final = 20
-"""Files that are linked in about the time in which the drawings of a large project are read."""
 
 
 class Start(Struct, frozen=True):
@@ -35,14 +30,11 @@ class Start(Struct, frozen=True):
         return None if self.runs is None else self.runs.recall()
 
     def widened(self) -> Start | None:
-        """A run over the whole project, where its drawings are kept, and where much of it would
-        have to be drawn for the files that are asked for; None elsewhere."""
+        """A run over the whole project, where its drawings are kept; None elsewhere."""
         runs = None if self.runs is None else self.runs.of_whole
         if runs is None or not runs.has_drawings:
             return None
-        ground, given = runs.ground, self.ground.given
-        chosen = relevant(ground.everything, given.files, given.named, runs.cache.digest)
-        return None if len(chosen) < MANY else Start(ground, self.cache, runs)
+        return Start(runs.ground, self.cache, runs)
 
 
 def start_run(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> Start:
