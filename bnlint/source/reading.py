@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 Reader: TypeAlias = Callable[[str], Outcome]
 
-MIN_BYTES: Final = 2_000_000
-"""Below this a second process costs more than it saves."""
+SHARE: Final = 100_000
+"""Bytes that are read in the time that it takes to get them from a copy of this process, and some
+more."""
+POOLED: Final = 2_000_000
+"""Bytes from which on a pool of processes is worth its start."""
 
 
 def read_files(
@@ -28,7 +31,8 @@ def read_files(
 ) -> Iterator[Outcome]:
     """The outcome of each file, in no particular order.
 
-    jobs: processes, 0 chooses, 1 stays in this one; a small project stays in any case. An executor
+    jobs: processes, 0 chooses, 1 stays in this one; a small project stays in any case, or is read
+    with the help of copies of this process where that can be. An executor
     gets the contents of the files; what it fails at is read here, each in a process of its own.
     """
     if executor is not None:
@@ -37,13 +41,18 @@ def read_files(
 
         yield from read_with(executor, paths, lambda path: read_alone(path, reader))
         return
-    workers = min(jobs or _default_jobs(), len(paths))
-    if workers <= 1 or not _is_worth_it(paths):
-        yield from map(reader, paths)
-        return
-    from bnlint.source.processes import read_in_processes
+    size = sum(map(size_of, paths))
+    workers = min(jobs or _default_jobs(), len(paths), size // SHARE)
+    if workers > 1 and size >= POOLED:
+        from bnlint.source.processes import read_in_processes
 
-    yield from read_in_processes(paths, workers, reader)
+        yield from read_in_processes(paths, workers, reader)
+    elif workers > 1 and can_fork():
+        from bnlint.source.forked import read_forked
+
+        yield from read_forked(paths, workers, reader)
+    else:
+        yield from map(reader, paths)
 
 
 def _default_jobs() -> int:
@@ -62,10 +71,6 @@ def available_cores() -> int:
 def can_fork() -> bool:
     """Whether a new process may begin as a copy of this one."""
     return sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
-
-
-def _is_worth_it(paths: Sequence[str]) -> bool:
-    return sum(map(size_of, paths)) >= MIN_BYTES
 
 
 def size_of(path: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from bnlint.rules.base import Pictures, Rule
 from bnlint.settings import Settings
 from bnlint.source.discover import MissingPathError
 from bnlint.source.evaluate.interpreter import Interpreter
+from bnlint.source.forked import read_forked
 from bnlint.source.judge import judge
 from bnlint.source.outcome import Outcome
 from bnlint.source.processes import read_in_processes
+from bnlint.source.reader import read_file
 from bnlint.source.reading import read_files
 from bnlint.source.values import Arguments, FunctionObject, Value
 
@@ -186,19 +189,34 @@ def deadly_reader(path: str) -> Outcome:
     return Outcome(path)
 
 
-def test_a_worker_that_dies_costs_one_file() -> None:
-    paths = [f"/{'deadly' if n in (3, 17) else 'good'}{n}.py" for n in range(30)]
-    outcomes = {o.path: o for o in read_in_processes(paths, 2, deadly_reader)}
+@pytest.mark.parametrize("read", [read_in_processes, read_forked])
+def test_a_worker_that_dies_costs_one_file(read: Callable[..., Iterator[Outcome]]) -> None:
+    # of files of one size, every second one falls to the first process, which is ours
+    paths = [f"/{'deadly' if n in (4, 16) else 'good'}{n}.py" for n in range(30)]
+    outcomes = {o.path: o for o in read(paths, 2, deadly_reader)}
     assert sorted(outcomes) == sorted(paths)
     died = [path for path, outcome in outcomes.items() if outcome.problem is not None]
-    assert sorted(died) == ["/deadly17.py", "/deadly3.py"]
+    assert sorted(died) == ["/deadly16.py", "/deadly4.py"]
 
 
 def test_one_process_and_several_say_the_same(project) -> None:
-    root = project(**{f"m{n}": MOMENTUM for n in range(30)})
-    paths = [f"{root}/m{n}.py" for n in range(30)]
+    root = project(**{f"m{n}": MOMENTUM + "# more\n" * 2_000 for n in range(30)})
+    paths = [f"{root}/{name}.py" for name in ("gone", *(f"m{n}" for n in range(30)))]
     alone = {o.path: o for o in read_files(paths, 1)}
     assert {o.path: o for o in read_files(paths, 2)} == alone
+    assert {o.path: o for o in read_forked(paths, 3, read_file)} == alone
+
+
+def test_without_copies_a_file_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [f"/{n}.py" for n in range(9)]
+
+    def no_fork() -> int:
+        raise OSError("too many processes")
+
+    open_files = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", no_fork)
+    assert sorted(o.path for o in read_forked(paths, 3, Outcome)) == paths
+    assert len(os.listdir("/proc/self/fd")) == open_files
 
 
 def graph(line: int) -> LayerGraph:
