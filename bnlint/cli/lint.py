@@ -111,6 +111,7 @@ def lint(
     The whole project is linked, also when only a few of its files are given. Exit code: 0 nothing
     at or above the fail level, 1 findings, 2 the run could not be done.
     """
+    from bnlint.source.collecting import collecting_rarely
     from bnlint.source.discover import MissingPathError
 
     start = time.monotonic()
@@ -130,7 +131,8 @@ def lint(
         if write_baseline is not None:  # of all that is found, also of what was known before
             settings = replace(settings, baseline=None)
         given = Given(wanted, settings, stdin_filename, executor)
-        outcome = _work(given, fixing)
+        with collecting_rarely():  # what is imported now stays, too
+            outcome = _work(given, fixing)
     except (SettingsError, MissingPathError) as error:
         raise CommandError(str(error)) from None
     if outcome.prints:

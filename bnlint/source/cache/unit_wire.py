@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, Final, TypeAlias
 
-import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.msgpack import Decoder, Encoder
 
 from bnlint.finding import Place
 from bnlint.functional import Follows, ModeCall
@@ -101,7 +102,7 @@ class _Unit(Struct, frozen=True, array_like=True):
 
 def packed_unit(unit: Unit) -> bytes:
     """A unit as bytes; raises TypeError for what has no form."""
-    return _encode(
+    return _ENCODER.encode(
         _Unit(
             unit.stage,
             unit.spot,
@@ -123,9 +124,9 @@ def packed_unit(unit: Unit) -> bytes:
     )
 
 
-def unpacked_unit(data: bytes | msgspec.Raw) -> Unit:
+def unpacked_unit(data: bytes | Raw) -> Unit:
     """The unit in these bytes; raises msgspec.MsgspecError, LookupError or ValueError."""
-    kept = _decode(data)
+    kept = _decoder().decode(data)
     return Unit(
         kept.stage,
         kept.spot,
@@ -163,8 +164,13 @@ def _modes(kept: _Modes) -> Modes:
     return Modes(kept.methods, tuple(calls))
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Unit).decode
+_ENCODER: Final = Encoder()
+
+
+@cache
+def _decoder() -> Decoder[_Unit]:
+    """Made when it is needed: it looks at all that a unit may consist of."""
+    return Decoder(_Unit)
 
 
 # --- parameters ------------------------------------------------------------------------------

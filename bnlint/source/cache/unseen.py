@@ -8,7 +8,6 @@ nothing but its own variables may come and go, and so may a constant, as long as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Final
 
@@ -214,6 +213,8 @@ class Unseen:
         old, new = self.old.body, self.new.body
         if [*map(key_of, old)] == [*map(key_of, new)]:
             return old, new
+        from difflib import SequenceMatcher  # most runs compare nothing
+
         pairs = SequenceMatcher(None, [*map(key_of, old)], [*map(key_of, new)], autojunk=False)
         kept: list[tuple[ir.Statement, ir.Statement]] = []
         for kind, start, end, first, last in pairs.get_opcodes():
