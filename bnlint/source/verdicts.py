@@ -101,12 +101,12 @@ def verdicts_of(
                 drawn = _drawn_again(links, isolated, runs)
                 if drawn is None and anew:
                     drawn = _drawn_anew(links, isolated, runs)
+                    if len(facts) >= MANY:
+                        gc.collect()  # what the drawing has left refers to itself
             if drawn is None and not anew:
                 raise NotKeptError("" if runs is None else runs.objection)
             pictures, keep = drawn or (Pictures(), _nothing)
             pictures = replace(pictures, options=settings.rules)
-            if len(facts) >= MANY:
-                gc.collect()  # what the drawing has left refers to itself
             with isolated("keeping the drawings", Place(min(facts), 1)):
                 looked = keep()
             for rule in rules:
