@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Final
 import bnlint
 from bnlint.records import Struct
 from bnlint.settings import Settings
+from bnlint.source.digests import blake2b
 from bnlint.source.discover import CACHE, is_too_wide
 from bnlint.source.plain import open_plain
 
@@ -62,7 +62,7 @@ class Folder(Struct, frozen=True):
 
     def write_parts(self, name: str, parts: Sequence[bytes]) -> bool:
         """The same for data in parts, which need not be in memory twice."""
-        seal = hashlib.blake2b(digest_size=_SEAL)
+        seal = blake2b(digest_size=_SEAL)
         for part in parts:
             seal.update(part)
         return self.put(name, (seal.digest(), *parts))
@@ -180,4 +180,4 @@ def _libcst_version() -> bytes:
 
 
 def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_SEAL).digest()
+    return blake2b(data, digest_size=_SEAL).digest()
