@@ -261,7 +261,7 @@ def edit_rows(bench: Bench) -> Iterator[Row]:
                 yield compared(name, ours, other, 2.5)
 
 
-_FORWARD = r"    def forward\(self[^()]*\):\n"
+_FORWARD = r"    def forward\((?:[^()]|\([^()]*\))*\)[^:\n]*:\n"
 
 
 def _edited(bench: Bench, folder: Path, path: Path, where: str, more: str) -> tuple[Cost, Cost]:

@@ -42,6 +42,9 @@ from bnlint.source.values import (
     items_of,
 )
 
+LONGEST_PART = 64
+"""Elements that a slice of unknown bounds keeps in order."""
+
 
 class Containers(Core):
     """Iteration and the methods of Python's containers."""
@@ -181,13 +184,7 @@ class Containers(Core):
         return items[index]  # type: ignore[return-value]
 
     def _slice(self, items: tuple[Element, ...], key: Sequence, owner: HeapObject) -> Value:
-        bounds = [hard(bound) for bound in flat(items_of(key))]
-        numbers = [
-            b.value for b in bounds if isinstance(b, Known) and isinstance(b.value, int | None)
-        ]
-        taken: tuple[Element, ...] = (Repeat(items),) if items else ()
-        if len(numbers) == len(bounds) == 3 and numbers[2] != 0 and is_exact(items):
-            taken = items[numbers[0] : numbers[1] : numbers[2]]
+        taken = _taken(items, [hard(bound) for bound in flat(items_of(key))])
         if isinstance(owner, Layer):
             part = Layer(owner.name, {}, owner.place)
             part.fields[ITEMS] = taken
@@ -322,3 +319,17 @@ def _entries(value: HeapObject) -> list[tuple[object, Value]]:
         for key, entry in value.fields.items()
         if not isinstance(key, Marker)
     ]
+
+
+def _taken(items: tuple[Element, ...], bounds: list[Value]) -> tuple[Element, ...]:
+    """What a slice with these bounds takes; where one is unknown, each element perhaps."""
+    known = [b.value if isinstance(b, Known) else ... for b in bounds]
+    if len(known) == 3 and known[2] != 0 and is_exact(items):
+        if all(isinstance(number, int | None) for number in known):
+            return items[slice(*known)]
+        if known[2] in (None, 1):
+            start, end = (b if isinstance(b, int) else None for b in known[:2])
+            items = items[start:end]
+    if len(items) > LONGEST_PART:
+        return (Repeat((one_of(flat(items)),)),)
+    return tuple(Choice(((), (item,))) for item in items)

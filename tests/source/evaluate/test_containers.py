@@ -186,3 +186,27 @@ def test_two_loops_of_unknown_length_fill_one_list() -> None:
     )
     fed = {node.short_name for node in graph.producers(norms(graph)[0])}
     assert fed == {"ReLU", "Tanh"}
+
+
+FOUR = "nn.ModuleList([nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.Tanh()])"
+
+
+@pytest.mark.parametrize(
+    ("part", "fed"),
+    [
+        ("self.f[:2]", {"f.1"}),
+        ("self.f[:n]", {"input", "f.0", "f.1", "f.2", "f.3"}),
+        ("self.f[2:n]", {"input", "f.2", "f.3"}),
+        ("self.f[n:-1]", {"input", "f.0", "f.1", "f.2"}),
+        ("self.f[::n]", {"input", "f.0", "f.1", "f.2", "f.3"}),
+        ("self.f[n:m]", {"input", "f.0", "f.1", "f.2", "f.3"}),
+    ],
+)
+def test_a_slice_may_begin_and_end_where_nobody_can_tell(part: str, fed: set[str]) -> None:
+    build = f"self.f = {FOUR}\nself.last = nn.BatchNorm2d(3)"
+    forward = f"n, m = torch.load('n')\nfor m in {part}:\n    x = m(x)\nreturn self.last(x)"
+    graph = body_of(build, forward)
+    (norm,) = norms(graph)
+    names = {node.id: node.path or node.kind.value for node in graph.nodes}
+    assert {names[number] for number in norm.inputs[0]} == fed
+    assert [node.path for node in graph.nodes if node.path in fed] == sorted(fed - {"input"})
