@@ -323,12 +323,12 @@ def _entries(value: HeapObject) -> list[tuple[object, Value]]:
 
 def _taken(items: tuple[Element, ...], bounds: list[Value]) -> tuple[Element, ...]:
     """What a slice with these bounds takes; where one is unknown, each element perhaps."""
-    known = [b.value if isinstance(b, Known) else ... for b in bounds]
-    if len(known) == 3 and known[2] != 0 and is_exact(items):
-        if all(isinstance(number, int | None) for number in known):
-            return items[slice(*known)]
-        if known[2] in (None, 1):
-            start, end = (b if isinstance(b, int) else None for b in known[:2])
+    known = [b.value for b in bounds if isinstance(b, Known) and isinstance(b.value, int | None)]
+    if len(bounds) == 3 and is_exact(items):
+        if len(known) == 3 and known[2] != 0:
+            return items[known[0] : known[1] : known[2]]
+        start, end = (b.value if isinstance(b, Known) else None for b in bounds[:2])
+        if bounds[2] == NONE and isinstance(start, int | None) and isinstance(end, int | None):
             items = items[start:end]
     if len(items) > LONGEST_PART:
         return (Repeat((one_of(flat(items)),)),)
