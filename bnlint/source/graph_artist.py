@@ -344,7 +344,7 @@ class GraphArtist:
         if graph is None:
             return
         self.graphs.append(replace(graph, binding=binding))
-        inside = {node.place for node in graph.of_kind(Kind.BATCHNORM) if node.place is not None}
+        inside = {place for norm in graph.of_kind(Kind.BATCHNORM) for place in _origins(norm)}
         covered = {situation for situation in situations if situation.place in inside}
         self.covered |= covered
         self._note_channels(graph)
@@ -366,8 +366,8 @@ class GraphArtist:
         """Note whether a graph knows the arguments of the constructor calls that it shows."""
         known: dict[Place, bool] = {}
         for node in graph.of_kind(Kind.BATCHNORM):
-            if node.place is not None:
-                known[node.place] = known.get(node.place, False) or _knows_channels(graph, node)
+            for place in _origins(node):
+                known[place] = known.get(place, False) or _knows_channels(graph, node)
         self._noted.counted |= known.keys()
         for place, is_known in known.items():
             if is_known:
@@ -422,12 +422,22 @@ class GraphArtist:
 
     def _lone_layers(self) -> Iterator[LayerGraph]:
         """Constructor calls that no forward leads to: their parameters can still be judged."""
+        norms = (norm for graph in self.graphs for norm in graph.of_kind(Kind.BATCHNORM))
+        shown = {norm.place for norm in norms}
         for place, (name, parameters) in self.machine.batchnorms.items():
-            if place in self.reached:
+            if place in shown:
                 continue
             unknown = Node(0, Kind.UNKNOWN, "")
             node = Node(1, Kind.BATCHNORM, name, parameters, place, inputs=(frozenset({0}),))
             yield LayerGraph(name.rpartition(".")[2], (unknown, node))
+
+
+def _origins(norm: Node) -> Iterator[Place]:
+    """The constructor call of a BatchNorm; for one that a forward calls by name, that of the module
+    which does so, too."""
+    for place in (norm.place, norm.holder):
+        if place is not None:
+            yield place
 
 
 def _knows_channels(graph: LayerGraph, norm: Node) -> bool:
