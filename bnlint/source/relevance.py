@@ -303,6 +303,10 @@ class Relevance:
             self._followed[key] = known
         return known
 
+    def mentions_mattering(self, body: ir.Body) -> bool:
+        """Whether code may set modes, run models or build something."""
+        return not self._mattering.isdisjoint(self.profile(body).referred)
+
     def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function returns one of its parameters."""
         names = {parameter.name for parameter in definition.parameters}

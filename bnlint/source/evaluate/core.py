@@ -89,10 +89,14 @@ class Invocation(Struct):
 
 
 class LoopRun(Struct):
-    """One running loop: the states in which its rounds end early."""
+    """One running loop: the states in which its rounds end early.
+
+    rounds: how many are told apart, with those of the loops around it.
+    """
 
     depth: int
     round_depth: int
+    rounds: int = 1
     breaks: list[Changes] = field(default_factory=list)
     continues: list[Changes] = field(default_factory=list)
 
@@ -320,6 +324,10 @@ class Core(ABC):
     @abstractmethod
     def evaluate(self, expression: ir.Expression, frame: Frame) -> Value:
         """The value of an expression."""
+
+    @abstractmethod
+    def load(self, name: str, frame: Frame) -> Value:
+        """The value of a variable: local, enclosing, global, builtin."""
 
     @abstractmethod
     def truth(self, value: Value) -> bool | None:

@@ -40,6 +40,8 @@ from bnlint.source.values import (
 from bnlint.trace import Item, Loop
 
 LONGEST_UNROLLING = 64
+MOST_CALCULATIONS = 256
+"""Rounds of loops inside each other that are told apart where they only calculate."""
 _LEAVING = frozenset({ir.Break, ir.Return, ir.Yield})
 LONGEST_WHILE = 12
 """Rounds of a `while` that are told apart."""
@@ -178,8 +180,12 @@ class Loops(Generators):
         if _counts(elements) and self._stands_for_training(statement.body):
             values: list[Value] = [ANYTHING] if len(elements) > 1 else list(elements)
             return self._counted(statement, values, frame, last=elements[-1])
+        rounds = len(elements) * (self.loops[-1].rounds if self.loops else 1)
+        if rounds > MOST_CALCULATIONS and not self.relevance.mentions_mattering(statement.body):
+            return self._counted(statement, list(elements), frame)
         bodies: list[tuple[Item, ...]] = []
         run = self._begin()
+        run.rounds = rounds
         falls = True
         for element in elements:
             if not falls:
