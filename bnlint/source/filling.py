@@ -14,20 +14,20 @@ from typing import Final, NamedTuple
 from bnlint.source import ir
 from bnlint.source.relevance import ACTS, JUDGES
 from bnlint.source.variables import BINDING, bound_by
-from bnlint.source.walk import walk, walk_apart
+from bnlint.source.walk import dotted, ir_name, walk, walk_apart
 
 
 class Filling(NamedTuple):
     """What a function names that fills weights at most.
 
-    called: variables that are called; named: all other variables from around it, but those that
-    only say what a module is an instance of. attributes: whatever is behind a dot; methods: those
-    that are called. tested: names that `hasattr` asks for.
-    returned: parameters that it gives back, and nothing else; None where it may give more,
-    or never come back.
-    ends: whether its last statement gives one back.
+    given: parameters that are called; called: variables from around it that are; named: all others
+    from there, but those that only say what a module is an instance of. attributes: whatever is
+    behind a dot; methods: those that are called; tested: those that `hasattr` asks for.
+    returned: parameters that it gives back, and nothing else; None where it may give more, or never
+    come back. ends: whether its last statement gives one back.
     """
 
+    given: frozenset[str]
     called: frozenset[str]
     named: frozenset[str]
     attributes: frozenset[str]
@@ -46,6 +46,8 @@ def filling(function: ir.Function | ir.Lambda) -> Filling | None:
             return None
         nodes.append(node)
     lists = _lists(nodes)
+    if any(isinstance(statement, ir.Raise) for statement in body):
+        return None
     if not all(_is_own(node, lists) for node in nodes):
         return None
     parameters = {parameter.name for parameter in function.parameters}
@@ -54,9 +56,13 @@ def filling(function: ir.Function | ir.Lambda) -> Filling | None:
     inner = {parameter.name for one in inside for parameter in one.parameters}
     calls = [node for node in nodes if isinstance(node, ir.Call)]
     called = {call.function.id for call in calls if isinstance(call.function, ir.Name)}
-    if called & inner or not all(_is_renamed(name, nodes) for name in called & bound):
+    defined = {one.name for one in inside if isinstance(one, ir.Function)}
+    own = parameters | bound | inner | defined
+    given = called & own - defined
+    if not given <= parameters - inner or not all(_is_passed_on(n, function, calls) for n in given):
         return None
-    own = parameters | bound | inner | {one.name for one in inside if isinstance(one, ir.Function)}
+    if not all(_is_renamed(name, own - {name}, nodes) for name in given & bound):
+        return None
     methods = {call.function.attr for call in calls if isinstance(call.function, ir.Attribute)}
     attributes = {node.attr for node in nodes if isinstance(node, ir.Attribute)}
     attributes.update(name for call in calls for name in _asked(call))
@@ -65,6 +71,7 @@ def filling(function: ir.Function | ir.Lambda) -> Filling | None:
     kinds = {id(name) for call in calls for name in _kinds_asked(call)}
     names = {node.id for node in nodes if isinstance(node, ir.Name) and id(node) not in kinds}
     return Filling(
+        frozenset(given),
         frozenset(called - own),
         frozenset(names - called - own),
         frozenset(attributes),
@@ -140,12 +147,29 @@ def _stops_gradients(manager: ir.Expression) -> bool:
     return False
 
 
-def _is_renamed(variable: str, nodes: list[ir.Node]) -> bool:
-    """Whether a variable is given nothing but what others are: `fn = fn or init_linear`."""
+def _is_renamed(variable: str, own: set[str], nodes: list[ir.Node]) -> bool:
+    """Whether a variable is given nothing but what functions are: `fn = fn or init_linear`."""
     for node in nodes:
         if type(node) in BINDING and variable in bound_by(node):
             values = node.value if isinstance(node, ir.Assign) else node
-            if not all(isinstance(part, ir.Name | ir.Boolean) for part in walk(values)):
+            for part in walk(values):
+                if not isinstance(part, ir.Boolean | ir.Name):
+                    return False
+                if isinstance(part, ir.Name) and part.id in own:
+                    return False
+    return True
+
+
+def _is_passed_on(parameter: str, function: ir.Function | ir.Lambda, calls: list[ir.Call]) -> bool:
+    """Whether a function that calls itself hands on a parameter as it is."""
+    if isinstance(function, ir.Lambda):
+        return False
+    position = [p.name for p in function.parameters].index(parameter)
+    for call in calls:
+        if ir_name(call.function).rpartition(".")[2] == function.name:
+            passed = [a.value for a in call.arguments if a.keyword == parameter]
+            passed += [a.value for a in call.arguments[position : position + 1] if not a.keyword]
+            if not (passed and all(dotted(value) == parameter for value in passed)):
                 return False
     return True
 

@@ -235,6 +235,45 @@ def test_rounds_over_unknown_things_are_not_told_apart() -> None:
     assert steps(NESTED) < 2_000
 
 
+OFFSETS = """
+points = [(a, b) for a in range(8) for b in range(8)]
+known = {}
+for a in points:
+    for b in points:
+        offset = (abs(a[0] - b[0]), abs(a[1] - b[1]))
+        if offset not in known:
+            known[offset] = len(known)
+net = build(2)
+net.eval()
+"""
+
+
+def test_loops_in_loops_that_only_calculate_end_early() -> None:
+    assert steps(OFFSETS) < 12_000
+
+
+LOADERS = """
+import sys
+
+def train(epochs, loader):
+    for epoch in range(epochs):
+        for x in loader:
+            net(x).sum().backward()
+
+net = build(2)
+first = torch.utils.data.DataLoader(sys.argv[1])
+{second}
+train(int(sys.argv[2]), loader)
+net.eval()
+"""
+
+
+def test_a_loop_over_one_of_two_loaders_costs_little_more_than_over_one() -> None:
+    one = steps(LOADERS.replace("{second}", "loader = first"))
+    two = steps(LOADERS.replace("{second}", "loader = first if sys.argv[3:] else torch.load('x')"))
+    assert two - one < 30
+
+
 def test_templates_forget_the_oldest_when_they_hold_many_objects() -> None:
     project = project_of(a="class Net:\n    pass\nnet = Net()\n")
     TraceArtist(project).load_all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from bnlint.records import replace
@@ -127,10 +127,17 @@ class Functions(Core):
         """What a call gives that fills weights: one of its arguments, or nothing."""
         if not filled.returned:
             return NONE
+        values = self.bound(function, arguments, filled.returned)
+        return one_of([*values, *([] if filled.ends else [NONE])])
+
+    def bound(
+        self, function: FunctionObject, arguments: Arguments, names: Iterable[str]
+    ) -> list[Value]:
+        """What a call gives to parameters of these names."""
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
-        values = [frame.fields[name] for name in sorted(filled.returned)]
-        return one_of([*values, *([] if filled.ends else [NONE])])  # type: ignore[list-item]
+        values = frame.values()
+        return [values[name] for name in sorted(names)]
 
     def explore(self, function: FunctionObject, arguments: Arguments) -> None:
         """Call a function, and see both branches of its tests."""

@@ -10,6 +10,7 @@ from bnlint.source.filling import HARMLESS, Filling, filling, is_of_torch
 from bnlint.source.values import (
     ANYTHING,
     ITEMS,
+    NONE,
     Alternatives,
     Arguments,
     ClassObject,
@@ -65,6 +66,8 @@ def fills_weights(
     values = arguments.all() if function.receiver is None else [function.receiver, *arguments.all()]
     if not all(_is_harmless(value, reached, objects) for value in values):
         return None
+    if text.given and not all(map(_is_function, machine.bound(function, arguments, text.given))):
+        return None
     if not _look_through(objects, reached, machine):
         return None
     behind = _behind(machine, reached)
@@ -98,6 +101,16 @@ def _is_harmless(value: Value | None, reached: Reached, objects: list[HeapObject
             objects.append(value)
             return True
     return False
+
+
+def _is_function(value: Value) -> bool:
+    """Whether a value that is called is a function, and no module."""
+    match value:
+        case Partial(function):
+            return _is_function(function)
+        case Alternatives(values):
+            return all(map(_is_function, values))
+    return isinstance(value, FunctionObject) or value == NONE
 
 
 def _look_through(objects: list[HeapObject], reached: Reached, machine: Functions) -> bool:
@@ -137,6 +150,7 @@ def _behind(machine: Functions, reached: Reached) -> list[FunctionObject] | None
     """All functions that may be called; None where one does more than fill weights."""
     found: dict[int, FunctionObject] = {}
     pending = list(reached.functions)
+    root = pending[0]
     while pending:
         function = pending.pop()
         if id(function.definition) in found:
@@ -146,6 +160,8 @@ def _behind(machine: Functions, reached: Reached) -> list[FunctionObject] | None
         text = machine.relevance.once(filling, function.definition)
         if text is None or not _has_plain_decorators(function):
             return None
+        if text.given and function.definition is not root.definition:
+            return None  # nobody knows what such a parameter is here
         reached.functions.clear()
         objects: list[HeapObject] = []
         values = [*_variables(machine, function, text), *function.defaults]
