@@ -45,10 +45,10 @@ def filling(function: ir.Function | ir.Lambda) -> Filling | None:
         if type(node) in _DOING and not _is_harmless(node):
             return None
         nodes.append(node)
-    lists = _lists(nodes)
+    made = _made(nodes)
     if any(isinstance(statement, ir.Raise) for statement in body):
         return None
-    if not all(_is_own(node, lists) for node in nodes):
+    if not all(_is_own(node, made) for node in nodes):
         return None
     parameters = {parameter.name for parameter in function.parameters}
     bound = frozenset[str]().union(*(bound_by(node) for node in nodes if type(node) in BINDING))
@@ -114,27 +114,33 @@ def _is_content(target: ir.Expression) -> bool:
     return False
 
 
-def _lists(nodes: list[ir.Node]) -> frozenset[str]:
-    """The variables that hold nothing but lists and dictionaries which are written here."""
+def _made(nodes: list[ir.Node]) -> frozenset[str]:
+    """The variables that hold nothing but numbers, lists and dictionaries that are made here."""
     made: set[str] = set()
     other: set[str] = set()
     for node in nodes:
         match node:
-            case ir.Assign((ir.Name(name),), ir.Display() | ir.DictDisplay()):
+            case ir.Assign((ir.Name(name),), ir.Display() | ir.DictDisplay() | ir.Constant()):
                 made.add(name)
+            case ir.AugmentedAssign():
+                continue
             case _ if type(node) in BINDING:
                 other |= bound_by(node)
     return frozenset(made - other)
 
 
-def _is_own(node: object, lists: frozenset[str]) -> bool:
+def _is_own(node: object, made: frozenset[str]) -> bool:
     """Whether a record changes no list or dictionary that may be anybody else's."""
     match node:
+        case ir.AugmentedAssign(ir.Name(name), "Add"):
+            return name in made
+        case ir.AugmentedAssign(ir.Subscript(ir.Name(name))):
+            return name in made
         case ir.Assign(targets):
             changed = (t.value for t in targets if isinstance(t, ir.Subscript))
-            return all(not isinstance(v, ir.Name) or v.id in lists for v in changed)
+            return all(not isinstance(v, ir.Name) or v.id in made for v in changed)
         case ir.Call(ir.Attribute(ir.Name(name), "append" | "extend")):
-            return name in lists
+            return name in made
         case ir.Call(ir.Attribute(_, "append" | "extend")):
             return False
     return True

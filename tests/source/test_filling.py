@@ -10,6 +10,7 @@ from drawn import codes_of, project_of
 from test_units import Drawn, agree, change, drawn, lint, settled, write
 
 from bnlint.source.trace_artist import TraceArtist
+from bnlint.trace import Usage, Use
 
 __all__ = ["drawn", "settled"]
 
@@ -130,6 +131,8 @@ MORE = {
     "statistics": ("nn.init.zeros_(module.bias)", "module.norm.running_mean.zero_()"),
     "an end": ("    if isinstance(module", "    raise ValueError\n    if isinstance(module"),
     "an attribute": ("nn.init.zeros_(module.bias)", "module.extra = None"),
+    "an item of somebody's list": ("nn.init.zeros_(module.bias)", "name[0] += 1"),
+    "more of somebody's list": ("nn.init.zeros_(module.bias)", "name += [module]"),
     "somebody's list": ("nn.init.zeros_(module.bias)", "module.names.append(name)"),
 }
 
@@ -187,6 +190,28 @@ with torch.no_grad():
 def test_a_mode_that_is_set_on_the_way_is_seen(before: str) -> None:
     assert "BNL101" not in [code for code, _ in codes_of(before + SCRIPT)]
     assert "BNL101" in [code for code, _ in codes_of(LOUD + SCRIPT)]
+
+
+OUTPUT = """\
+import torch
+from torch import nn
+
+
+class Run:
+    def __init__(self, net):
+        self.out = net(torch.load("x.pt"))
+
+    def report(self):
+        print(self.out.item())
+
+
+Run(nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8))).report()
+"""
+
+
+def test_what_becomes_of_an_output_is_seen() -> None:
+    (trace,) = traced(OUTPUT).traces
+    assert any(use.usage is Usage.NUMBER for use in trace.of(Use))
 
 
 def test_what_is_handed_back_is_the_model() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from bnlint.source.evaluate.contexts import gradient_of
 from bnlint.source.evaluate.core import Core
+from bnlint.source.evaluate.domain import sources_in
 from bnlint.source.filling import HARMLESS, Filling, filling, is_of_torch
 from bnlint.source.values import (
     ANYTHING,
@@ -114,28 +116,34 @@ def _is_function(value: Value) -> bool:
 
 
 def _look_through(objects: list[HeapObject], reached: Reached, machine: Functions) -> bool:
-    """Note the classes of objects and of all that they hold; False for too many."""
+    """Note the classes of objects and of all that they hold; False for too many, and where that is
+    data which layers have made."""
     seen: dict[HeapObject, None] = {}
     while objects:
         obj = objects.pop()
         if obj in seen:
             continue
         seen[obj] = None
-        if len(seen) > MOST_OBJECTS:
+        if len(seen) > MOST_OBJECTS or any(map(sources_in, _fields(obj))):
             return False
         if isinstance(obj, Instance):
             reached.classes[obj.cls] = None
         if isinstance(obj, Instance | Layer):
             reached.fields.update(obj.fields)
-        for key, field in obj.fields.items():
-            if type(field) in _HOLDING:
-                objects += _held(field)
-            elif key is ITEMS:
-                objects += [held for item in flat(items_of(obj)) for held in _held(item)]
+        objects += [held for field in _fields(obj) for held in _held(field)]
     machine.spend(len(seen) // OBJECTS_PER_STEP)
     for cls in reached.classes:
         machine.noticed.build(cls)
     return True
+
+
+def _fields(obj: HeapObject) -> Iterator[Value]:
+    """What an object holds that may be, or hold, other objects or data."""
+    for key, field in obj.fields.items():
+        if type(field) in _HOLDING:
+            yield field  # type: ignore[misc]  # which are values
+        elif key is ITEMS:
+            yield from (item for item in flat(items_of(obj)) if type(item) in _HOLDING)
 
 
 def _held(value: object) -> Iterator[HeapObject]:
@@ -215,13 +223,14 @@ def _methods(
 def _has_plain_decorators(function: FunctionObject) -> bool:
     """Whether nothing but torch and Python itself decorates a function."""
     return all(
-        isinstance(decorator, External) and decorator.name.startswith(("torch.", "builtins."))
+        gradient_of(decorator) is not None
+        or (isinstance(decorator, External) and decorator.name.startswith(("torch.", "builtins.")))
         for decorator in function.decorators
     )
 
 
 _PLAIN = frozenset({Known, Parameters})
 _CONTAINING = (Instance, Layer, Sequence, Mapping)
-_HOLDING = frozenset({*_CONTAINING, Alternatives, Group})
+_HOLDING = frozenset({*_CONTAINING, Alternatives, Group, Tensor})
 _UNKNOWN = External("unknown")
 """Stands for a function of which nothing is known; it may do anything."""
