@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum, StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final, TypeAlias
 
 from bnlint.finding import Place
@@ -238,5 +238,11 @@ def runs_for_sure(graph: LayerGraph) -> frozenset[int]:
 
 def spatial_dimensions(node: Node) -> int | None:
     """The d of Conv-d, BatchNorm-d and the like, by the layer's name."""
-    found = _SPATIAL.search(node.short_name)
+    return _dimensions_in(node.short_name)
+
+
+@cache
+def _dimensions_in(name: str) -> int | None:
+    """There are few names of layers, and many layers of each."""
+    found = _SPATIAL.search(name)
     return int(found[1]) if found is not None else None

@@ -40,13 +40,15 @@ def _attention_beside(graph: LayerGraph, norm: Node) -> Node | None:
 
     It normalises the block's residual stream, or what the attention reads.
     """
-    if spatial_dimensions(norm) != 1 or norm.block is None or has_alternative(graph, norm):
-        return None
-    inside = [node for node in graph.nodes if norm.block in node.scope and _attends(graph, node)]
-    if not inside:
+    block = norm.block
+    if spatial_dimensions(norm) != 1 or block is None:
         return None
     before_attention = any(reader.kind is Kind.ATTENTION for reader in graph.consumers(norm))
-    return inside[0] if before_attention or directly_after(graph, norm, Kind.ADD) else None
+    if not before_attention and not directly_after(graph, norm, Kind.ADD):
+        return None
+    inside = (node for node in graph.nodes if block in node.scope and _attends(graph, node))
+    attention = next(inside, None)
+    return None if attention is None or has_alternative(graph, norm) else attention
 
 
 def _attends(graph: LayerGraph, node: Node) -> bool:

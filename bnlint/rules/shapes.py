@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from bnlint.graph import UNKNOWN, Kind, LayerGraph, Node, spatial_dimensions
@@ -50,10 +51,16 @@ class Shapes:
     def __init__(self, graph: LayerGraph) -> None:
         self.graph = graph
         self._dimensions: list[Counts] = []
-        self._channels: list[Counts] = []
         for node in graph.nodes:  # in the order of execution: producers come first
             self._dimensions.append(self._dimensions_of(node))
-            self._channels.append(self._channels_of(node))
+
+    @cached_property
+    def _channels(self) -> list[Counts]:
+        """Where no BatchNorm's size is known, nobody asks for them."""
+        found: list[Counts] = []
+        for node in self.graph.nodes:
+            found.append(self._channels_of(node, found))
+        return found
 
     @classmethod
     def of(cls, graph: LayerGraph) -> Shapes:
@@ -92,13 +99,13 @@ class Shapes:
 
     def _input(self, node: Node, facts: Sequence[Counts], operand: int = 0) -> Counts:
         """The facts of all alternatives of an operand."""
-        found: frozenset[int] = frozenset()
+        found: Counts = None
         for source in node.inputs[operand] if operand < len(node.inputs) else ():
             known = facts[source] if source < len(facts) else None  # a loop's end is not known yet
             if known is None:
                 return None
-            found |= known
-        return found or None
+            found = known if found is None else found | known
+        return found
 
     def _agreed(self, node: Node, facts: Sequence[Counts]) -> Counts:
         """What all operands have in common; None when they differ or one is unknown."""
@@ -106,6 +113,8 @@ class Shapes:
         return found[0] if found and all(other == found[0] for other in found) else None
 
     def _dimensions_of(self, node: Node) -> Counts:
+        if node.kind in _KEEPS_SHAPE:
+            return self._input(node, self._dimensions) if _keeps_shape(node) else None
         name = node.short_name
         spatial = spatial_dimensions(node) if node.kind in _SPATIAL else None
         match node.kind:
@@ -125,7 +134,7 @@ class Shapes:
                 return self._input(node, self._dimensions)
             case Kind.LINEAR | Kind.BATCHNORM:
                 return self._input(node, self._dimensions)
-        return self._input(node, self._dimensions) if _keeps_shape(node) else None
+        return None
 
     def _reshaped(self, node: Node) -> Counts:
         shape = node.params.get("shape", UNKNOWN)
@@ -141,7 +150,9 @@ class Shapes:
             return known
         return None
 
-    def _channels_of(self, node: Node) -> Counts:
+    def _channels_of(self, node: Node, before: Sequence[Counts]) -> Counts:
+        if node.kind in _KEEPS_SHAPE:
+            return self._input(node, before) if _keeps_shape(node) else None
         own = self._own_channels(node)
         if own is not None:
             return frozenset({own})
@@ -149,15 +160,15 @@ class Shapes:
             case Kind.CONV | Kind.LINEAR | Kind.BATCHNORM:
                 return None
             case Kind.ADD | Kind.MUL if node.short_name in _ELEMENTWISE:
-                known = self._agreed(node, self._channels)
+                known = self._agreed(node, before)
                 # A single channel is spread over those of an operand that cannot be seen.
                 is_sure = len(node.inputs) > 1 or known != frozenset({1})
                 return known if is_sure else None
             case Kind.POOL if spatial_dimensions(node) is not None:
-                return self._input(node, self._channels)
+                return self._input(node, before)
             case Kind.RESHAPE if node.short_name == "contiguous" or _PADDING.match(node.short_name):
-                return self._input(node, self._channels)
-        return self._input(node, self._channels) if _keeps_shape(node) else None
+                return self._input(node, before)
+        return None
 
     def _own_channels(self, node: Node) -> int | None:
         """The channels that a node's own parameters give its output."""
@@ -176,7 +187,8 @@ class Shapes:
 
 
 def _keeps_shape(node: Node) -> bool:
-    return node.kind in _KEEPS_SHAPE and node.short_name.lower() not in _REARRANGES
+    """Whether a node of a kind that keeps the shape is none of those that do not."""
+    return node.short_name.lower() not in _REARRANGES
 
 
 def rows_of_features(graph: LayerGraph, start: Node) -> Iterator[Node]:
