@@ -326,10 +326,6 @@ class Core(ABC):
         """The value of an expression."""
 
     @abstractmethod
-    def load(self, name: str, frame: Frame) -> Value:
-        """The value of a variable: local, enclosing, global, builtin."""
-
-    @abstractmethod
     def truth(self, value: Value) -> bool | None:
         """Whether a value counts as true; None when that is open."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from bnlint.records import replace
@@ -13,14 +13,12 @@ from bnlint.source.evaluate.core import Core, Gradient, Invocation, OutOfBudget,
 from bnlint.source.evaluate.domain import PREDICTIONS, tensors_in
 from bnlint.source.evaluate.enums import is_enum, member_with
 from bnlint.source.evaluate.folding import soft
-from bnlint.source.evaluate.initialising import fills_weights
 from bnlint.source.evaluate.module_classes import (
     builds_modules,
     is_module,
     reachable_modules,
 )
 from bnlint.source.evaluate.recall import CallKey, constants_of
-from bnlint.source.filling import Filling
 from bnlint.source.joining import one_of
 from bnlint.source.values import (
     ANYTHING,
@@ -78,9 +76,6 @@ class Functions(Core):
             receiver = [function.receiver] if function.receiver is not None else []
             self.not_followed(Arguments([*receiver, *arguments.all()], place=arguments.place))
             return ANYTHING
-        filled = fills_weights(self, function, arguments)
-        if filled is not None:
-            return self._handed_back(function, arguments, filled)
         if not self._is_followed(function, arguments):
             return self._summarised(function, arguments)
         if self.explored is None and function.is_of_file:
@@ -100,7 +95,10 @@ class Functions(Core):
     def _follow(self, function: FunctionObject, arguments: Arguments, given: object) -> Value:
         """Run a function's body with the arguments bound."""
         definition = function.definition
-        self.note_called(function)
+        place = function.frame.module.facts.path, definition.span
+        self.called[place] = None
+        if self.recall.running:
+            self.recall.running[-1].called[place] = None
         frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
         self._bind_parameters(function, arguments, frame)
         entered = self._enter_decorators(function)
@@ -113,31 +111,6 @@ class Functions(Core):
             del self.gradients[len(self.gradients) - entered :]
         self.wrap_call(function, arguments, events)
         return result
-
-    def note_called(self, function: FunctionObject) -> None:
-        """A function is called."""
-        place = function.frame.module.facts.path, function.definition.span
-        self.called[place] = None
-        if self.recall.running:
-            self.recall.running[-1].called[place] = None
-
-    def _handed_back(
-        self, function: FunctionObject, arguments: Arguments, filled: Filling
-    ) -> Value:
-        """What a call gives that fills weights: one of its arguments, or nothing."""
-        if not filled.returned:
-            return NONE
-        values = self.bound(function, arguments, filled.returned)
-        return one_of([*values, *([] if filled.ends else [NONE])])
-
-    def bound(
-        self, function: FunctionObject, arguments: Arguments, names: Iterable[str]
-    ) -> list[Value]:
-        """What a call gives to parameters of these names."""
-        frame = Frame(function.frame.module, function.frame, function.owner, function.receiver)
-        self._bind_parameters(function, arguments, frame)
-        values = frame.values()
-        return [values[name] for name in sorted(names)]
 
     def explore(self, function: FunctionObject, arguments: Arguments) -> None:
         """Call a function, and see both branches of its tests."""
