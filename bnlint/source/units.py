@@ -218,9 +218,7 @@ class Ledger:
         """A drawing has ended."""
         self.units.append(unit)
         if self.earlier is not None:
-            objection = "it takes too many steps" if unit.gave_up else self.earlier.objection(unit)
-            if objection:
-                self.fail(objection)
+            self.fail(self.earlier.objection(unit))
 
     def settle(self, machine: Interpreter) -> None:
         """All drawings have ended."""

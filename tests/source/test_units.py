@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from test_moved import fresh, lint, settled, write
 
 import bnlint.source.draw as drawing
+import bnlint.source.graph_artist as graph_artist
 from bnlint.cli import main
 from bnlint.rules.base import Pictures
 from bnlint.settings import Settings
@@ -385,6 +386,32 @@ def test_what_a_kept_drawing_has_defined_need_not_be_there(project: Path, drawn:
     lint(project, select=("ALL",))
     assert drawn.ledger is not None and drawn.ledger.earlier is not None
     agree(project, drawn)
+
+
+DEEP = """import torch.nn as nn
+
+
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4, momentum=0.999)
+
+    def forward(self, x):
+        return x
+"""
+
+
+def test_what_was_too_large_before_may_be_so_again(
+    project: Path, drawn: Drawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_artist, "GRAPH_BUDGET", 250)
+    more = "        x = self.norm(x)\n"
+    for length, holds in ((2, False), (90, False), (91, True), (1, False), (2, True)):
+        write(project / "deep.py", DEEP.replace("        return", f"{more * length}        return"))
+        warm = lint(project, select=("ALL",)).findings
+        assert drawn.ledger is not None
+        assert (drawn.ledger.earlier is not None) is holds, length
+        assert warm == fresh(project, select=("ALL",)).findings
 
 
 def test_runs_over_some_files_leave_the_drawings_of_the_whole(project: Path) -> None:

@@ -139,6 +139,8 @@ class KeptUnits:
     def objection(self, unit: Unit) -> str:
         """Why what a drawing gives now may change others that were kept."""
         before = self._touched.get(unit.key) or Unit(*unit.key)
+        if unit.gave_up != before.gave_up:  # which decides how many steps the next ones have
+            return "it takes too many steps, or no longer so many"
         if self._left_elsewhere(before) == self._left_elsewhere(unit):
             return ""
         return "other layers of other files are drawn"
