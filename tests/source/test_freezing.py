@@ -108,6 +108,14 @@ def test_what_freezes_a_layer(middle: str, layers: str) -> None:
     assert frozen_layers(middle) == layers
 
 
+def test_a_model_of_many_layers_is_frozen_one_by_one() -> None:
+    """Each round of such a loop decides about another layer, however many there are."""
+    many = "model.body = nn.Sequential(*[nn.BatchNorm2d(8) for _ in range(150)])\n"
+    loop = "for name, p in model.named_parameters():\n    if 'fc' not in name:\n"
+    (finding,) = judged(f"{many}{loop}        p.requires_grad_(False)")
+    assert "(and 150 more)" in finding.message
+
+
 @pytest.mark.parametrize(
     "middle",
     [

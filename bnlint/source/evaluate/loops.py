@@ -181,7 +181,7 @@ class Loops(Generators):
             values: list[Value] = [ANYTHING] if len(elements) > 1 else list(elements)
             return self._counted(statement, values, frame, last=elements[-1])
         rounds = len(elements) * (self.loops[-1].rounds if self.loops else 1)
-        if rounds > MOST_CALCULATIONS and not self.relevance.mentions_mattering(statement.body):
+        if rounds > MOST_CALCULATIONS and self._only_calculates(statement.body, elements):
             return self._counted(statement, list(elements), frame)
         bodies: list[tuple[Item, ...]] = []
         run = self._begin()
@@ -198,6 +198,11 @@ class Loops(Generators):
         if falls:
             falls = self.execute(statement.orelse, frame)
         return self._end(run, falls)
+
+    def _only_calculates(self, body: ir.Body, elements: tuple[Value, ...]) -> bool:
+        """Whether an inner loop goes through constants, and builds and sets nothing."""
+        is_inner = bool(self.loops) and all(map(_is_constant, elements))
+        return is_inner and not self.relevance.mentions_mattering(body)
 
     def _counted(
         self, statement: ir.For, values: list[Value], frame: Frame, last: Value | None = None
@@ -382,6 +387,12 @@ def _is_data(element: Element) -> bool:
     if isinstance(element, Sequence):
         return all(map(_is_data, flat(items_of(element))))
     return isinstance(element, AnythingType | Tensor)
+
+
+def _is_constant(value: Value) -> bool:
+    if isinstance(value, Sequence):
+        return all(map(_is_constant, flat(items_of(value))))
+    return isinstance(value, Known)
 
 
 def _is_unknown(value: Value) -> bool:
