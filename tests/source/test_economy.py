@@ -252,28 +252,6 @@ def test_loops_in_loops_that_only_calculate_end_early() -> None:
     assert steps(OFFSETS) < 12_000
 
 
-LOADERS = """
-import sys
-
-def train(epochs, loader):
-    for epoch in range(epochs):
-        for x in loader:
-            net(x).sum().backward()
-
-net = build(2)
-first = torch.utils.data.DataLoader(sys.argv[1])
-{second}
-train(int(sys.argv[2]), loader)
-net.eval()
-"""
-
-
-def test_a_loop_over_one_of_two_loaders_costs_little_more_than_over_one() -> None:
-    one = steps(LOADERS.replace("{second}", "loader = first"))
-    two = steps(LOADERS.replace("{second}", "loader = first if sys.argv[3:] else torch.load('x')"))
-    assert two - one < 30
-
-
 def test_templates_forget_the_oldest_when_they_hold_many_objects() -> None:
     project = project_of(a="class Net:\n    pass\nnet = Net()\n")
     TraceArtist(project).load_all()

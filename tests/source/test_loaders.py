@@ -6,6 +6,7 @@ import pytest
 from drawn import HEADER, codes_of
 
 import bnlint
+from bnlint.settings import Settings
 
 NET = """\
 import argparse
@@ -135,3 +136,23 @@ def test_a_loader_over_several_lines_is_accused_where_it_begins() -> None:
     assert finding.code == "BNL301" and finding.place is not None
     begins = text[: text.index("DataLoader(torch.load('a.pt')")].count("\n") + 1
     assert (finding.place.line, finding.place.end_line) == (begins, begins)
+
+
+def test_each_of_several_loaders_is_judged_by_its_own_batches() -> None:
+    before = (
+        "def loader_for(name):\n"
+        "    if name == 'large':\n        return DataLoader(torch.load('a.pt'), batch_size=64)\n"
+        "    if name == 'small':\n        return DataLoader(torch.load('b.pt'), batch_size=2)\n"
+        "    return DataLoader(torch.load('c.pt'), batch_size=1)\n\n\n"
+    )
+    text = (
+        HEADER + NET + before + RUN.replace("LOADER", "loader_for(input())").replace("NET", "Net")
+    )
+    lines = {
+        name: number
+        for number, line in enumerate(text.splitlines(), 1)
+        for name in "abc"
+        if f"{name}.pt" in line and "DataLoader" in line
+    }
+    accused = bnlint.lint_source(text, settings=Settings(select=("BNL301",))).findings
+    assert [f.place.line for f in accused if f.place] == [lines["b"], lines["c"]]

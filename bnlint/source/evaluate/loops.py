@@ -31,7 +31,6 @@ from bnlint.source.values import (
     Parameters,
     Repeat,
     Sequence,
-    Tensor,
     Value,
     flat,
     is_exact,
@@ -367,26 +366,10 @@ class Loops(Generators):
 
 
 def _are_alike(elements: tuple[Element, ...]) -> bool:
-    """Whether rounds need not be told apart: of a single element, of batches of one of several
-    loaders, or of some of which nothing is known but that they may be lists."""
+    """Whether rounds need not be told apart: of a single element, or of some of which nothing is
+    known but that they may be lists."""
     values = list(flat(elements))
-    if len(elements) == 1 and (len(values) == 1 or _is_one_loader(elements[0])):
-        return True
-    return all(map(_is_unknown, values))
-
-
-def _is_one_loader(element: Element) -> bool:
-    """Whether an element stands for the batches of one of several loaders."""
-    if isinstance(element, Choice):
-        return all(len(run) == 1 and _is_one_loader(run[0]) for run in element.runs)
-    return isinstance(element, Repeat) and len(element.run) == 1 and _is_data(element.run[0])
-
-
-def _is_data(element: Element) -> bool:
-    """Whether an element is data, or nothing is known of it, or a list of such."""
-    if isinstance(element, Sequence):
-        return all(map(_is_data, flat(items_of(element))))
-    return isinstance(element, AnythingType | Tensor)
+    return len(elements) == len(values) == 1 or all(map(_is_unknown, values))
 
 
 def _is_constant(value: Value) -> bool:
