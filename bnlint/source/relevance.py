@@ -299,13 +299,13 @@ class Relevance:
         known = self._followed.get(key)
         if known is None:
             is_small = profile.size <= SMALL and not profile.loops
-            known = is_small or not self._mattering.isdisjoint(profile.referred)
+            known = is_small or self.mentions_mattering(definition)
             self._followed[key] = known
         return known
 
-    def mentions_mattering(self, body: ir.Body) -> bool:
-        """Whether code may set modes, run models or build something."""
-        return not self._mattering.isdisjoint(self.profile(body).referred)
+    def mentions_mattering(self, code: object) -> bool:
+        """Whether a definition or a body may set modes, run models or build something."""
+        return not self._mattering.isdisjoint(self.profile(code).referred)
 
     def hands_back(self, definition: ir.Function | ir.Lambda) -> bool:
         """Whether a function returns one of its parameters."""

@@ -146,9 +146,10 @@ def _drawn_again(links: Links, isolated: Isolation, runs: Runs | None) -> Drawn 
     project = links.project()
     drawings = Drawings(runs, links)
     ledger = drawings.ledger(project)
-    pictures = None if ledger is None else draw(project, isolated, ledger)
-    if ledger is None or pictures is None or ledger.failed:
-        runs.objection = runs.objection if ledger is None else ledger.failed
+    if ledger is not None:
+        pictures = draw(project, isolated, ledger)
+        runs.objection = ledger.failed
+    if ledger is None or ledger.failed:
         links.close_all_but(begun)
         return None
     return pictures, partial(drawings.keep, left_by(project, ledger), ledger)
